@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# How a folder of src/ becomes a static library, and what it may include. tools/check-layers reads
+# the same sws_module() calls, so that the arrows drawn here are the only ones that exist.
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+add_library(sws_flags INTERFACE)
+target_compile_definitions(sws_flags INTERFACE _GNU_SOURCE SWS_VERSION="${PROJECT_VERSION}")
+target_compile_options(sws_flags INTERFACE
+    -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes
+    -Wcast-align -Wswitch-enum -Wundef -Werror -fno-strict-aliasing -ffp-contract=off)
+target_include_directories(sws_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+if(SWS_POOLS)
+    target_compile_definitions(sws_flags INTERFACE SWS_POOLS)
+endif()
+if(SWS_SANITIZE)
+    target_compile_options(sws_flags INTERFACE -fsanitize=${SWS_SANITIZE} -fno-omit-frame-pointer
+        -fno-sanitize-recover=all -g)
+    target_link_options(sws_flags INTERFACE -fsanitize=${SWS_SANITIZE})
+else()
+    target_compile_options(sws_flags INTERFACE -fstack-protector-strong
+        $<$<CONFIG:Release>:-g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
+    target_link_options(sws_flags INTERFACE -Wl,-z,relro,-z,now)
+endif()
+
+# sws_link_libraries(TARGET VISIBILITY NAME...): links system libraries by pkg-config name.
+function(sws_link_libraries target visibility)
+    foreach(name ${ARGN})
+        string(MAKE_C_IDENTIFIER ${name} id)
+        if(NOT TARGET PkgConfig::${id})
+            pkg_check_modules(${id} REQUIRED IMPORTED_TARGET GLOBAL ${name})
+        endif()
+        target_link_libraries(${target} ${visibility} PkgConfig::${id})
+    endforeach()
+endfunction()
+
+# sws_module(NAME folder SOURCES file... USES folder... LIBRARIES pkg-config-name...)
+# The folders under USES are the only ones whose headers this folder may include.
+function(sws_module)
+    cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBRARIES" ${ARGN})
+    add_library(sws_${M_NAME} STATIC ${M_SOURCES})
+    target_link_libraries(sws_${M_NAME} PUBLIC sws_flags Threads::Threads)
+    foreach(folder ${M_USES})
+        target_link_libraries(sws_${M_NAME} PUBLIC sws_${folder})
+    endforeach()
+    sws_link_libraries(sws_${M_NAME} PRIVATE ${M_LIBRARIES})
+endfunction()
+
+# sws_unit_test(NAME name SOURCES file... USES folder...): a cmocka program under ctest.
+function(sws_unit_test)
+    cmake_parse_arguments(T "" "NAME" "SOURCES;USES" ${ARGN})
+    add_executable(test_${T_NAME} ${T_SOURCES})
+    target_link_libraries(test_${T_NAME} PRIVATE sws_flags)
+    # cmocka's own macros and callbacks do not keep to the house's warnings.
+    target_compile_options(test_${T_NAME} PRIVATE -Wno-conversion -Wno-missing-prototypes
+        -Wno-unused-parameter)
+    foreach(folder ${T_USES})
+        target_link_libraries(test_${T_NAME} PRIVATE sws_${folder})
+    endforeach()
+    sws_link_libraries(test_${T_NAME} PRIVATE cmocka)
+    add_test(NAME ${T_NAME} COMMAND test_${T_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${T_NAME} PROPERTIES TIMEOUT 120)
+endfunction()
