@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings of the program as plain structs, complete: every default is filled in and every
+ * route holds what it inherits. Immutable after loading, so any thread may read them.
+ *
+ * `conf_origin_of(&object, "key")` says where a value came from.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "conf/diag.h"
+#include "conf/io.h"
+#include "conf/schema.h"
+#include "conf/value.h"
+
+enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING };
+enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
+enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
+enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
+enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
+enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
+enum log_level_choice {
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_ERROR,
+};
+enum rewrite_flag { REWRITE_LAST, REWRITE_REDIRECT, REWRITE_FORBIDDEN, REWRITE_GONE };
+
+struct worker_settings {
+    struct conf_object object;
+    int64_t processes; /* event loops; 0 = auto: one per CPU */
+    int64_t max_connections;
+};
+
+struct timeout_settings {
+    struct conf_object object;
+    int64_t header_ms;
+    int64_t idle_ms;
+    int64_t read_idle_ms;
+    int64_t write_idle_ms;
+    int64_t drain_ms;
+    int64_t stream_drain_ms;
+};
+
+struct max_settings {
+    struct conf_object object;
+    int64_t header_bytes;
+    int64_t header_count;
+    int64_t uri_bytes;
+    int64_t body_bytes;
+    int64_t min_rate_bytes_per_s; /* 0 = none */
+};
+
+struct server_settings {
+    struct conf_object object;
+    struct listen_list listen;
+    struct worker_settings worker;
+    enum poller_choice poller;
+    struct str user;
+    bool sandbox;
+    struct timeout_settings timeouts;
+    struct max_settings max;
+    struct cidr_list trusted_proxies;
+    struct listen_address admin; /* LISTEN_OFF: none */
+};
+
+struct redirect_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str to; /* absolute URL, or a path on the same host */
+    int64_t status;
+    bool keep_path; /* append the path and query of the request */
+};
+
+struct respond_settings {
+    struct conf_object object;
+    bool is_on;
+    int64_t status;
+    struct str body;
+    struct str type;
+};
+
+/* All parts that are given must hold. */
+struct match_settings {
+    struct conf_object object;
+    struct str_map header; /* value: equal; `*`: present; null: absent */
+    struct str_map query;  /* the same */
+    struct cidr_list ip;   /* empty = any */
+    struct str regex;      /* of the path; pointer NULL = none */
+};
+
+struct rewrite_settings {
+    struct conf_object object;
+    struct str from; /* regex of the path */
+    struct str to;
+    struct match_settings condition; /* key `if` */
+    struct enum_list flags;          /* enum rewrite_flag */
+    int64_t status;                  /* of REWRITE_REDIRECT */
+};
+
+struct rewrite_list {
+    struct rewrite_settings *items;
+    size_t count;
+};
+
+struct headers_settings {
+    struct conf_object object;
+    struct str_map request; /* null: remove the field */
+    struct str_map response;
+};
+
+struct compress_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str_list types;    /* media ranges such as text/ + star */
+    struct enum_list codings; /* enum coding_choice, best first */
+    int64_t min_bytes;
+    int64_t level; /* 1 to 11, 0 = auto */
+};
+
+struct route_log_settings {
+    struct conf_object object;
+    bool is_on;
+    enum log_format format; /* inherits log.format */
+    int64_t sample_ppm;
+    struct str_list redact; /* field names */
+};
+
+/* The keys that may stand on a host and on each of its routes. */
+struct route_keys {
+    struct conf_object object;
+    struct str root; /* pointer NULL = none */
+    struct str_list index;
+    struct str fallback; /* URL path; pointer NULL = none */
+    enum listing_choice listing;
+    bool dotfiles;
+    enum symlinks_choice symlinks;
+    struct enum_list precompressed; /* enum coding_choice, best first */
+    struct redirect_settings redirect;
+    struct respond_settings respond;
+    struct rewrite_list rewrites;
+    struct headers_settings headers;
+    enum security_choice security;
+    struct status_file_list
+        error_pages; /* exact statuses before classes do not sort: search both */
+    struct compress_settings compress;
+    struct str charset; /* empty = add none */
+    struct route_log_settings log;
+};
+
+struct route_settings {
+    struct conf_object object;
+    struct str path;         /* pattern */
+    int64_t priority;        /* higher first, before specificity */
+    struct str_list methods; /* empty = all */
+    struct match_settings match;
+    struct route_keys keys; /* with what the host gives */
+};
+
+struct route_list {
+    struct route_settings *items;
+    size_t count;
+};
+
+struct host_settings {
+    struct conf_object object;
+    struct domain_list domains;
+    int64_t priority;
+    struct route_keys keys; /* for requests that no route takes */
+    struct route_list routes;
+};
+
+struct host_list {
+    struct host_settings *items;
+    size_t count;
+};
+
+struct rotate_settings {
+    struct conf_object object;
+    int64_t size_bytes;
+    int64_t age_ms;
+    int64_t keep_count;
+    bool zstd;
+};
+
+struct log_settings {
+    struct conf_object object;
+    enum log_level_choice level;
+    struct output output;
+    struct output access;
+    enum log_format format;
+    struct rotate_settings rotate;
+};
+
+struct metrics_settings {
+    struct conf_object object;
+    struct str path;
+    struct listen_address listen; /* LISTEN_OFF: on the admin address only */
+};
+
+struct health_settings {
+    struct conf_object object;
+    struct str live;
+    struct str ready;
+};
+
+struct settings {
+    struct conf_object object;
+    struct server_settings server;
+    struct host_list hosts;
+    struct log_settings log;
+    struct metrics_settings metrics;
+    struct health_settings health;
+    struct arena arena; /* everything above lives here, the struct itself too */
+};
+
+/* Loads files. `io` NULL: the files of this process. On success the caller owns `*ret_settings`.
+ * ERR_CONFIG: `reterr_diags` (initialised by the caller) says why; ERR_NOMEM. */
+enum err settings_load(const char *const *paths, size_t count, const struct conf_io *io,
+                       struct settings **ret_settings, struct diag_list *reterr_diags) MUST_CHECK;
+
+/* As settings_load for a text in memory; `name` stands in messages, and its directory is where
+ * relative paths begin. */
+enum err settings_load_text(const char *name, struct str text, const struct conf_io *io,
+                            struct settings **ret_settings,
+                            struct diag_list *reterr_diags) MUST_CHECK;
+
+/* The settings of `sws serve DIR`: one default host with directory listings on `port` of every
+ * address, no user change, no admin address. */
+enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
+                               struct diag_list *reterr_diags) MUST_CHECK;
+
+/* Ends settings; NULL is a no-op. */
+void settings_destroy(struct settings *s);
+
+/* The effective configuration as YAML that loads to the same settings; `has_origins` adds
+ * `# file:line` or `# default` to each value. */
+void conf_print_effective(const struct settings *s, bool has_origins, struct buf *out);
