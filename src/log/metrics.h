@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters. Each loop owns a block of cells that only it writes, with plain relaxed stores, so
+ * counting costs no lock and shares no cache line; whoever reads sums the blocks. The table below
+ * is the one list of metrics: names, types, help and labels come from it.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum metrics_type {
+    METRICS_COUNTER,
+    METRICS_GAUGE,
+    METRICS_HISTOGRAM, /* of nanoseconds, shown in seconds */
+};
+
+/* Where a value lives: summed over the loops, one line per loop (label `loop`), or one value of
+ * the process that any thread sets. */
+enum metrics_scope {
+    METRICS_SUM,
+    METRICS_LOOP,
+    METRICS_PROCESS,
+};
+
+/* How many cells, and what they are called. */
+enum metrics_labels {
+    METRICS_PLAIN,
+    METRICS_METHOD_STATUS, /* method="GET",status="200" */
+    METRICS_LIMIT,         /* limit="..." from the settings */
+    METRICS_REASON,        /* reason="..." from the settings */
+    METRICS_LATENCY,       /* the buckets of a histogram */
+};
+
+/* id, name, type, scope, labels, divisor of the cell for display, help */
+#define METRICS_TABLE(X)                                                                           \
+    X(REQUESTS, "sws_http_requests_total", COUNTER, SUM, METHOD_STATUS, 1,                         \
+      "Exchanges finished, by method and status; status 0 means no answer was sent.")              \
+    X(DURATION, "sws_http_request_duration_seconds", HISTOGRAM, SUM, LATENCY, 1,                   \
+      "Time from the first byte of a request to the last byte of its answer.")                     \
+    X(CONN_ACTIVE, "sws_conn_active", GAUGE, SUM, PLAIN, 1, "Connections open now.")               \
+    X(CONN_ACCEPTED, "sws_conn_accepted_total", COUNTER, SUM, PLAIN, 1, "Connections accepted.")   \
+    X(BYTES_IN, "sws_received_bytes_total", COUNTER, SUM, PLAIN, 1, "Bytes read from clients.")    \
+    X(BYTES_OUT, "sws_sent_bytes_total", COUNTER, SUM, PLAIN, 1, "Bytes written to clients.")      \
+    X(LIMIT_HITS, "sws_limit_hits_total", COUNTER, SUM, LIMIT, 1, "Times a limit refused work.")   \
+    X(BAD_REQUESTS, "sws_bad_requests_total", COUNTER, SUM, REASON, 1,                             \
+      "Requests refused by the codecs, by reason.")                                                \
+    X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \
+      "How late the last timer of the event loop ran.")                                            \
+    X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \
+    X(RELOAD_STATE, "sws_reload_state", GAUGE, PROCESS, PLAIN, 1,                                  \
+      "Last reload: 0 none yet, 1 succeeded, 2 failed and the old configuration serves.")          \
+    X(LOG_DROPPED, "sws_log_dropped_lines_total", COUNTER, PROCESS, PLAIN, 1,                      \
+      "Log lines dropped because the queue to the disk was full.")
+
+enum metrics_id {
+#define X(id, name, type, scope, labels, divisor, help) METRICS_##id,
+    METRICS_TABLE(X)
+#undef X
+        METRICS_ID_COUNT,
+};
+
+/* Labels of METRICS_REQUESTS; anything else counts as OTHER. */
+#define METRICS_METHOD_TABLE(X)                                                                    \
+    X(GET)                                                                                         \
+    X(HEAD) X(POST) X(PUT) X(DELETE) X(CONNECT) X(OPTIONS) X(TRACE) X(PATCH) X(QUERY) X(OTHER)
+
+enum metrics_method {
+#define X(name) METRICS_METHOD_##name,
+    METRICS_METHOD_TABLE(X)
+#undef X
+        METRICS_METHOD_COUNT,
+};
+
+struct metrics;
+struct metrics_block; /* of one loop */
+
+/* The names are static strings; their index is what metrics_add_at is given. */
+struct metrics_settings {
+    unsigned loop_count; /* at least 1 */
+    const char *const *limit_names;
+    size_t limit_count;
+    const char *const *reason_names;
+    size_t reason_count;
+};
+
+/* ERR_NOMEM. */
+enum err metrics_create(const struct metrics_settings *settings,
+                        struct metrics **ret_metrics) MUST_CHECK;
+void metrics_destroy(struct metrics *metrics);
+
+/* The block of loop `index`; only that loop's thread writes it. */
+struct metrics_block *metrics_block(struct metrics *metrics, unsigned index);
+
+/* Adds to a counter or gauge without labels; a gauge goes down with a negative `n`. */
+void metrics_add(struct metrics_block *block, enum metrics_id id, int64_t n);
+
+/* Adds to the cell `label` of a counter with LIMIT or REASON labels; out of range is ignored. */
+void metrics_add_at(struct metrics_block *block, enum metrics_id id, size_t label, uint64_t n);
+
+/* Sets a gauge of scope LOOP (nanoseconds where the table divides). */
+void metrics_set(struct metrics_block *block, enum metrics_id id, int64_t value);
+
+/* Sets a value of scope PROCESS; any thread. */
+void metrics_set_process(struct metrics *metrics, enum metrics_id id, int64_t value);
+
+/* Counts a finished exchange: METRICS_REQUESTS and METRICS_DURATION at once. A status outside
+ * 100 to 599 counts as 0. */
+void metrics_request(struct metrics_block *block, enum metrics_method method, unsigned status,
+                     uint64_t duration_ns);
+
+/* The method called `name`, by exact bytes; METRICS_METHOD_OTHER where there is none. */
+enum metrics_method metrics_method_of(struct str name);
+
+/* Sum over the loops of one cell without labels; for tests and decisions (load). */
+int64_t metrics_get(const struct metrics *metrics, enum metrics_id id);
+
+/* The text format of Prometheus, version 0.0.4. Series that never counted are left out where a
+ * metric has labels. Any thread. */
+void metrics_write_prometheus(const struct metrics *metrics, struct buf *out);
+
+/* One JSON object, the metric's name as key: {"type":..,"values":[{"labels":{..},"value":..}]}. */
+void metrics_write_json(const struct metrics *metrics, struct buf *out);
