@@ -52,17 +52,20 @@ function(sws_module)
     sws_link_libraries(sws_${M_NAME} PRIVATE ${M_LIBRARIES})
 endfunction()
 
+# cmocka's macros and callbacks do not keep to the house's warnings.
+add_library(sws_test_flags INTERFACE)
+target_compile_options(sws_test_flags INTERFACE -Wno-conversion -Wno-sign-conversion
+    -Wno-missing-prototypes -Wno-unused-parameter)
+
 # sws_unit_test(NAME name SOURCES file... USES folder...): a cmocka program under ctest.
 function(sws_unit_test)
     cmake_parse_arguments(T "" "NAME" "SOURCES;USES" ${ARGN})
     add_executable(test_${T_NAME} ${T_SOURCES})
     target_link_libraries(test_${T_NAME} PRIVATE sws_flags)
-    # cmocka's own macros and callbacks do not keep to the house's warnings.
-    target_compile_options(test_${T_NAME} PRIVATE -Wno-conversion -Wno-missing-prototypes
-        -Wno-unused-parameter)
     foreach(folder ${T_USES})
         target_link_libraries(test_${T_NAME} PRIVATE sws_${folder})
     endforeach()
+    target_link_libraries(test_${T_NAME} PRIVATE sws_test_flags)
     sws_link_libraries(test_${T_NAME} PRIVATE cmocka)
     add_test(NAME ${T_NAME} COMMAND test_${T_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${T_NAME} PROPERTIES TIMEOUT 120)

@@ -29,12 +29,12 @@ bool buf_reserve(struct buf *b, size_t n)
     if (b->is_failed) {
         return false;
     }
-    if (n <= b->capacity - b->n) {
-        return true;
-    }
     if (n > SIZE_MAX / 4 || (b->bytes_max && n > b->bytes_max - b->n)) {
         b->is_failed = true;
         return false;
+    }
+    if (n <= b->capacity - b->n) {
+        return true;
     }
     size_t capacity = b->capacity ? b->capacity : 128;
     while (capacity - b->n < n) {

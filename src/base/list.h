@@ -62,8 +62,7 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define LIST_FOR_EACH(at, head)                                                                    \
-    for (struct list *at = (head)->next; at != (head); at = at->next)
+#define LIST_FOR_EACH(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
 
 /* Allows removal of the current node. */
 #define LIST_FOR_EACH_SAFE(at, spare, head)                                                        \

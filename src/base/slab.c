@@ -19,9 +19,8 @@ void slab_init(struct slab *s, size_t object_bytes, size_t live_max)
     size_t align = alignof(max_align_t);
     object_bytes = (object_bytes + align - 1) & ~(align - 1);
     size_t per_page = (SLAB_PAGE_BYTES - sizeof(struct slab_page)) / object_bytes;
-    *s = (struct slab){.object_bytes = object_bytes,
-                       .per_page = per_page ? per_page : 1,
-                       .live_max = live_max};
+    *s = (struct slab){
+        .object_bytes = object_bytes, .per_page = per_page ? per_page : 1, .live_max = live_max};
 }
 
 void slab_done(struct slab *s)
