@@ -6,18 +6,18 @@
 enum err poller_create(enum poller_kind kind, struct poller **ret_poller)
 {
     switch (kind) {
-    case POLLER_AUTO:
+    case POLLER_KIND_AUTO:
         /* For readiness alone epoll costs less per wake-up than a poll request that is re-armed
          * in the ring (docs/architecture.md has the figures), and every kernel has it. */
         if (poller_epoll_create(ret_poller) == ERR_OK) {
             return ERR_OK;
         }
         return poller_uring_create(ret_poller);
-    case POLLER_EPOLL:
+    case POLLER_KIND_EPOLL:
         return poller_epoll_create(ret_poller);
-    case POLLER_URING:
+    case POLLER_KIND_URING:
         return poller_uring_create(ret_poller);
-    case POLLER_SIM:
+    case POLLER_KIND_SIM:
         return poller_sim_create(ret_poller);
     }
     return ERR_UNSUPPORTED;

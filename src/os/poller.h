@@ -11,10 +11,10 @@
 #include "base/err.h"
 
 enum poller_kind {
-    POLLER_AUTO, /* the best that works here */
-    POLLER_EPOLL,
-    POLLER_URING,
-    POLLER_SIM, /* virtual clock: time jumps to the next deadline when nothing is ready */
+    POLLER_KIND_AUTO, /* the best that works here */
+    POLLER_KIND_EPOLL,
+    POLLER_KIND_URING,
+    POLLER_KIND_SIM, /* virtual clock: time jumps to the next deadline when nothing is ready */
 };
 
 enum {
@@ -30,7 +30,7 @@ struct poller_event {
 
 struct poller;
 
-/* Creates a poller. ERR_UNSUPPORTED: the kernel does not have (or forbids) `kind`; POLLER_AUTO
+/* Creates a poller. ERR_UNSUPPORTED: the kernel does not have (or forbids) `kind`; POLLER_KIND_AUTO
  * then falls back by itself. Owned by the caller, ended by poller_destroy. */
 enum err poller_create(enum poller_kind kind, struct poller **ret_poller) MUST_CHECK;
 void poller_destroy(struct poller *p);

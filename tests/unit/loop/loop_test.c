@@ -48,7 +48,7 @@ static struct loop *make_loop(void)
 
 static void soon(struct loop *l)
 {
-    loop_turn(l, kind == POLLER_SIM ? 0 : loop_now_ns(l) + 200 * NS_PER_MS);
+    loop_turn(l, kind == POLLER_KIND_SIM ? 0 : loop_now_ns(l) + 200 * NS_PER_MS);
 }
 
 static void test_ready_until_read(void **state)
@@ -251,7 +251,7 @@ int main(void)
         cmocka_unit_test(test_creation_survives_failed_allocations),
     };
     int failed = 0;
-    const enum poller_kind kinds[] = {POLLER_EPOLL, POLLER_URING, POLLER_SIM};
+    const enum poller_kind kinds[] = {POLLER_KIND_EPOLL, POLLER_KIND_URING, POLLER_KIND_SIM};
     for (unsigned i = 0; i < COUNT_OF(kinds); i++) {
         struct poller *p = NULL;
         kind = kinds[i];

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and its answer: the interface between the protocols below and everything above.
+ *
+ * Below stands a protocol (struct exchange_protocol: h1 today), above a service (struct
+ * exchange_service: the pipeline and its handlers). Neither knows the other's kind. The request
+ * body is pulled by the service, the response body is offered by it and flows under back-pressure.
+ *
+ * Life: the protocol creates the exchange and calls the server's on_exchange. The service answers
+ * at once or later from its own events, on the same loop. The last call the service gets is
+ * on_end, exactly once; after it returns the exchange is gone. A service never frees one.
+ *
+ * Every call here is allowed from within the service's callbacks. After exchange_finish,
+ * exchange_reset, exchange_answer and exchange_respond_ready the caller must not touch the exchange
+ * again: it may be gone. The text of `request` may move when a callback returns: take views of it
+ * anew each time, or copy what must stay.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/chunk.h"
+#include "base/err.h"
+#include "http/head.h"
+#include "os/socket.h"
+
+struct exchange;
+struct server;
+
+/* A file that is being sent; shared by the exchanges that send it. */
+struct exchange_file {
+    uint32_t ref_count;
+    int fd;
+};
+
+struct exchange_file *exchange_file_create(int fd) MUST_CHECK; /* takes the descriptor on success */
+struct exchange_file *exchange_file_ref(struct exchange_file *f);
+void exchange_file_unref(struct exchange_file *f); /* the last one closes; NULL is a no-op */
+
+/* How the end of a response body is known. */
+#define EXCHANGE_LENGTH_UNKNOWN UINT64_MAX
+
+/* A response head that is used many times. Each protocol keeps its encoded form in the entry. The
+ * Date field is added by the protocol. */
+struct exchange_ready {
+    uint16_t status;
+    struct http_fields fields; /* with Content-Length */
+    uint64_t body_bytes;
+    struct chunk *body;    /* NULL: the body comes as a file range */
+    struct chunk *encoded; /* the h1 form, head and body in one piece */
+    uint32_t head_bytes;   /* of the encoded form */
+    uint32_t date_at;      /* where the date stands in it */
+    int64_t date_s;        /* which second it shows */
+};
+
+void exchange_ready_done(struct exchange_ready *r);
+
+struct exchange_service {
+    /* Request body bytes, only after exchange_read_body; valid during the call. */
+    void (*on_body)(struct exchange *x, const char *bytes, size_t n);
+    /* The request body is complete. */
+    void (*on_body_end)(struct exchange *x);
+    /* exchange_room became positive again. */
+    void (*on_room)(struct exchange *x);
+    /* Last call. ERR_OK: the answer went out whole. */
+    void (*on_end)(struct exchange *x, enum err cause);
+};
+
+struct exchange_protocol {
+    uint8_t version; /* 10, 11, 20, 30 */
+    void (*read_body)(struct exchange *x);
+    enum err (*respond)(struct exchange *x, const struct response_head *head, uint64_t body_bytes);
+    enum err (*respond_ready)(struct exchange *x, struct exchange_ready *ready);
+    enum err (*send_chunk)(struct exchange *x, struct chunk *c, size_t offset, size_t n);
+    enum err (*send_file)(struct exchange *x, struct exchange_file *f, uint64_t offset, uint64_t n);
+    void (*finish)(struct exchange *x);
+    void (*reset)(struct exchange *x, enum err cause);
+    size_t (*room)(const struct exchange *x);
+};
+
+struct exchange_peer {
+    struct socket_address address;
+    struct str host; /* the address as text, without port */
+    bool is_secure;
+};
+
+enum exchange_phase {
+    EXCHANGE_OPEN,      /* no response head yet */
+    EXCHANGE_RESPONDED, /* head given, body flows */
+    EXCHANGE_FINISHED,  /* everything given */
+};
+
+struct exchange {
+    uint32_t magic;
+    enum exchange_phase phase;
+    const struct exchange_protocol *protocol;
+    const struct exchange_service *service;
+    void *state; /* of the service */
+    struct server *server;
+    const struct request_head *request;
+    const struct exchange_peer *peer;
+    uint64_t request_body_bytes; /* declared; EXCHANGE_LENGTH_UNKNOWN: chunked */
+    bool is_head_only;           /* HEAD: the body is counted but not sent */
+    uint16_t status;             /* of the answer, 0 before */
+    uint64_t start_ns;           /* loop time of the first byte */
+    uint64_t sent_bytes;         /* response body bytes given so far */
+    uint64_t left_bytes;         /* of the announced length */
+    struct arena arena;          /* lives as long as the exchange */
+};
+
+#define EXCHANGE_MAGIC 0x78636867u
+
+/* Attaches the service that handles the exchange from now on. */
+void exchange_serve(struct exchange *x, const struct exchange_service *service, void *state);
+
+/* Asks for the request body (sends 100 Continue where the client waits for it). Without it the
+ * body is dropped behind the answer, or the connection closed where it is long. */
+void exchange_read_body(struct exchange *x);
+
+/* Gives the response head. `body_bytes`: length, EXCHANGE_LENGTH_UNKNOWN, or 0. Framing fields
+ * (Content-Length, Transfer-Encoding, Connection), Date and Server belong to the protocol, not to
+ * `head`. The bytes are copied. ERR_NOMEM; ERR_SYNTAX for a field that cannot be sent. */
+enum err exchange_respond(struct exchange *x, const struct response_head *head,
+                          uint64_t body_bytes) MUST_CHECK;
+
+/* Gives head and, where `ready` has one, body; then the exchange is finished. */
+enum err exchange_respond_ready(struct exchange *x, struct exchange_ready *ready) MUST_CHECK;
+
+/* Offer parts of the body, in order; sizes beyond exchange_room are taken too, but a service that
+ * makes data should wait for on_room. Chunk and file are referenced, bytes are copied. */
+enum err exchange_send_chunk(struct exchange *x, struct chunk *c, size_t offset,
+                             size_t n) MUST_CHECK;
+enum err exchange_send_bytes(struct exchange *x, struct str bytes) MUST_CHECK;
+enum err exchange_send_file(struct exchange *x, struct exchange_file *f, uint64_t offset,
+                            uint64_t n) MUST_CHECK;
+
+/* The body is complete. */
+void exchange_finish(struct exchange *x);
+
+/* Breaks the exchange off: the client must see that the answer is not whole. */
+void exchange_reset(struct exchange *x, enum err cause);
+
+/* How many bytes may be offered before the queue is long. */
+size_t exchange_room(const struct exchange *x);
+
+/* Head, body and finish in one. */
+enum err exchange_answer(struct exchange *x, const struct response_head *head,
+                         struct str body) MUST_CHECK;

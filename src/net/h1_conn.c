@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/h1_conn_int.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "os/file.h"
+
+static void h1_conn_on_ready(struct loop_watch *w, unsigned events);
+static void h1_conn_on_timeout(struct timer *t);
+static void h1_conn_on_settle(struct loop_task *t);
+static void h1_conn_on_free(struct loop_task *t);
+
+enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer)
+{
+    struct h1_conn *c = slab_alloc(&s->conn_slab);
+    if (!c) {
+        return ERR_NOMEM;
+    }
+    c->magic = H1_CONN_MAGIC;
+    c->server = s;
+    c->unsent_tail = &c->unsent;
+    c->out_tail = &c->out;
+    c->peer.address = *peer;
+    char host[SOCKET_ADDRESS_TEXT_BYTES];
+    size_t host_bytes = socket_address_host(peer, host);
+    if (host_bytes > sizeof(c->host_text)) {
+        host_bytes = sizeof(c->host_text);
+    }
+    memcpy(c->host_text, host, host_bytes);
+    c->peer.host = str_make(c->host_text, host_bytes);
+    timer_init(&c->timer, h1_conn_on_timeout);
+    loop_task_init(&c->settle_task, h1_conn_on_settle);
+    loop_task_init(&c->free_task, h1_conn_on_free);
+    enum err e = loop_watch(s->loop, &c->watch, fd, POLLER_READ, h1_conn_on_ready);
+    if (e) {
+        slab_free(&s->conn_slab, c);
+        return e;
+    }
+    list_push_back(&s->connections, &c->link);
+    s->connection_count++;
+    s->hooks.on_connection(s->hooks.context, 1);
+    c->activity_ms = loop_now_ms(s->loop);
+    c->head_start_ms = c->activity_ms;
+    loop_timer_set(s->loop, &c->timer, c->activity_ms + s->limits.header_ms);
+    return ERR_OK;
+}
+
+static void h1_conn_end(struct h1_conn *c, enum err cause)
+{
+    struct server *s = c->server;
+    c->is_dead = true;
+    loop_unwatch(s->loop, &c->watch);
+    timer_cancel(&c->timer);
+    loop_task_cancel(&c->settle_task);
+    h1_output_clear(c);
+    while (c->unsent) {
+        struct h1_stream *stream = c->unsent;
+        c->unsent = stream->next;
+        h1_stream_end(stream, cause);
+    }
+    c->unsent_tail = &c->unsent;
+    if (c->current) {
+        struct h1_stream *stream = c->current;
+        c->current = NULL;
+        h1_stream_end(stream, cause);
+    }
+    file_close(c->watch.fd);
+    list_remove(&c->link);
+}
+
+static void h1_conn_free(struct h1_conn *c)
+{
+    struct server *s = c->server;
+    mem_free(c->pending);
+    c->magic = 0;
+    slab_free(&s->conn_slab, c);
+    s->connection_count--;
+    s->hooks.on_connection(s->hooks.context, -1);
+}
+
+void h1_conn_kill(struct h1_conn *c, enum err cause)
+{
+    if (!c->is_dead) {
+        h1_conn_end(c, cause);
+        loop_defer_end(c->server->loop, &c->free_task);
+    }
+}
+
+static void h1_conn_on_free(struct loop_task *t)
+{
+    struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, free_task);
+    struct server *s = c->server;
+    h1_conn_free(c);
+    server_check_drained(s);
+}
+
+void h1_conn_abort(struct h1_conn *c)
+{
+    h1_conn_end(c, ERR_CANCELLED);
+    h1_conn_free(c);
+}
+
+void h1_conn_drain(struct h1_conn *c)
+{
+    c->is_closing = true;
+    loop_defer(c->server->loop, &c->settle_task);
+}
+
+void h1_conn_progress(struct h1_conn *c, size_t bytes)
+{
+    c->activity_ms = loop_now_ms(c->server->loop);
+    c->window_bytes += bytes;
+}
+
+/* What is waited for decides the deadline; `ret_limit` names it. UINT64_MAX: nothing of the
+ * peer's is waited for. */
+static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret_limit)
+{
+    const struct server_limits *limits = &c->server->limits;
+    if (c->is_lingering) {
+        *ret_limit = SERVER_LIMIT_IDLE_TIME;
+        return c->activity_ms;
+    }
+    if (c->out) {
+        *ret_limit = SERVER_LIMIT_WRITE_TIME;
+        return c->activity_ms + limits->write_idle_ms;
+    }
+    if (c->current) {
+        *ret_limit = SERVER_LIMIT_READ_TIME;
+        return h1_input_is_wanted(c) ? c->activity_ms + limits->read_idle_ms : UINT64_MAX;
+    }
+    if (c->head_start_ms) {
+        *ret_limit = SERVER_LIMIT_HEADER_TIME;
+        return c->head_start_ms + limits->header_ms;
+    }
+    *ret_limit = SERVER_LIMIT_IDLE_TIME;
+    return c->activity_ms + limits->idle_ms;
+}
+
+static bool h1_conn_is_rated(const struct h1_conn *c)
+{
+    return c->server->limits.min_rate_bytes_per_s && !c->is_lingering &&
+           (c->out || (c->current && h1_input_is_wanted(c)));
+}
+
+static void h1_conn_arm(struct h1_conn *c)
+{
+    enum server_limit limit;
+    uint64_t deadline = h1_conn_deadline(c, &limit);
+    if (h1_conn_is_rated(c) && c->window_ms + H1_RATE_WINDOW_MS < deadline) {
+        deadline = c->window_ms + H1_RATE_WINDOW_MS;
+    }
+    /* A timer that fires early looks again; only one that would fire late is moved. */
+    if (deadline != UINT64_MAX && (!timer_is_set(&c->timer) || c->timer.deadline_ms > deadline)) {
+        loop_timer_set(c->server->loop, &c->timer, deadline);
+    }
+}
+
+static void h1_conn_on_timeout(struct timer *t)
+{
+    struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, timer);
+    ASSERT_MAGIC(c, H1_CONN_MAGIC);
+    struct server *s = c->server;
+    uint64_t now = loop_now_ms(s->loop);
+    enum server_limit limit;
+    bool is_over = h1_conn_deadline(c, &limit) <= now;
+    if (!is_over && h1_conn_is_rated(c) && c->window_ms + H1_RATE_WINDOW_MS <= now) {
+        uint64_t needed = s->limits.min_rate_bytes_per_s * (now - c->window_ms) / 1000;
+        is_over = c->window_bytes < needed;
+        limit = SERVER_LIMIT_RATE;
+        c->window_ms = now;
+        c->window_bytes = 0;
+    }
+    if (!is_over) {
+        h1_conn_arm(c);
+        return;
+    }
+    bool is_idle = limit == SERVER_LIMIT_IDLE_TIME;
+    if (!is_idle) {
+        s->hooks.on_limit(s->hooks.context, limit);
+        if (c->out) {
+            socket_reset_on_close(c->watch.fd);
+        }
+    }
+    if (limit == SERVER_LIMIT_HEADER_TIME && c->pending_bytes) {
+        /* Best effort: the peer that is slow but honest learns why. */
+        const struct str answer = STR("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n"
+                                      "Connection: close\r\n\r\n");
+        struct iovec piece = {(char *)answer.p, answer.n};
+        size_t sent;
+        enum err ignored = socket_send(c->watch.fd, &piece, 1, false, &sent);
+        (void)ignored;
+        s->hooks.on_refused(s->hooks.context, &c->peer, H1_REJECT_NONE, 408);
+    }
+    h1_conn_kill(c, ERR_TIMEOUT);
+}
+
+static void h1_conn_begin_linger(struct h1_conn *c)
+{
+    struct server *s = c->server;
+    socket_shutdown_write(c->watch.fd);
+    c->is_lingering = true;
+    c->activity_ms = loop_now_ms(s->loop) + H1_LINGER_MS;
+    loop_timer_set(s->loop, &c->timer, c->activity_ms);
+}
+
+void h1_conn_settle(struct h1_conn *c)
+{
+    struct server *s = c->server;
+    if (c->is_dead) {
+        return;
+    }
+    enum err e = c->out ? h1_output_flush(c) : ERR_OK;
+    if (c->is_dead) {
+        return;
+    }
+    if (e && e != ERR_AGAIN) {
+        h1_conn_kill(c, e);
+        return;
+    }
+    if (!c->out && !c->current) {
+        bool is_over = c->is_closing || (c->is_input_closed && !c->pending_bytes);
+        if (is_over && !c->is_lingering) {
+            if (!c->needs_linger || c->is_input_closed) {
+                h1_conn_kill(c, ERR_OK);
+                return;
+            }
+            h1_conn_begin_linger(c);
+        }
+    }
+    unsigned events = (c->out ? POLLER_WRITE : 0u) |
+                      (!c->is_input_closed && h1_input_is_wanted(c) ? POLLER_READ : 0u);
+    bool is_waiting = c->out || (c->current && (events & POLLER_READ));
+    if (is_waiting && !c->is_waiting_write) {
+        c->window_ms = loop_now_ms(s->loop);
+        c->window_bytes = 0;
+    }
+    c->is_waiting_write = is_waiting;
+    if (loop_rewatch(s->loop, &c->watch, events) != ERR_OK) {
+        h1_conn_kill(c, ERR_NOMEM);
+        return;
+    }
+    h1_conn_arm(c);
+}
+
+static void h1_conn_on_settle(struct loop_task *t)
+{
+    struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, settle_task);
+    ASSERT_MAGIC(c, H1_CONN_MAGIC);
+    if (c->pending_bytes && !c->is_dead && h1_input_is_wanted(c)) {
+        /* What had to wait for the service can go on. */
+        char *p = c->pending;
+        size_t n = c->pending_bytes;
+        c->pending = NULL;
+        c->pending_bytes = 0;
+        size_t used = h1_input_feed(c, p, n);
+        if (!c->is_dead && h1_input_pin(c) != ERR_OK) {
+            h1_conn_kill(c, ERR_NOMEM);
+        }
+        if (c->is_dead || used == n) {
+            mem_free(p);
+        } else {
+            memmove(p, p + used, n - used);
+            c->pending = p;
+            c->pending_bytes = n - used;
+        }
+    }
+    h1_conn_settle(c);
+}
+
+static enum err h1_conn_keep(struct h1_conn *c, const char *p, size_t n)
+{
+    if (n == 0) {
+        mem_free(c->pending);
+        c->pending = NULL;
+        c->pending_bytes = 0;
+        return ERR_OK;
+    }
+    char *kept = mem_realloc(c->pending, n);
+    if (!kept) {
+        return ERR_NOMEM;
+    }
+    memcpy(kept, p, n);
+    c->pending = kept;
+    c->pending_bytes = n;
+    return ERR_OK;
+}
+
+static void h1_conn_read(struct h1_conn *c)
+{
+    struct server *s = c->server;
+    size_t n = 0;
+    /* What is left over from before stands in front of what comes. The head limit keeps it well
+     * below the size of the buffer. */
+    size_t kept = c->pending_bytes;
+    if (kept) {
+        memcpy(s->input, c->pending, kept);
+    }
+    enum err e = socket_recv(c->watch.fd, s->input + kept, SERVER_INPUT_BYTES - kept, &n);
+    if (e == ERR_AGAIN) {
+        return;
+    }
+    if (e == ERR_EOF) {
+        c->is_input_closed = true;
+        if (c->current && !c->current->is_body_done) {
+            h1_conn_kill(c, ERR_RESET);
+        } else if (!c->current) {
+            /* A head that never became whole. */
+            c->pending_bytes = 0;
+        }
+        return;
+    }
+    if (e) {
+        h1_conn_kill(c, e);
+        return;
+    }
+    s->hooks.on_bytes(s->hooks.context, n, 0);
+    if (c->is_lingering) {
+        return;
+    }
+    h1_conn_progress(c, n);
+    size_t used = h1_input_feed(c, s->input, kept + n);
+    if (c->is_dead) {
+        return;
+    }
+    if (c->out) {
+        e = h1_output_flush(c);
+        if (e && e != ERR_AGAIN) {
+            h1_conn_kill(c, e);
+            return;
+        }
+    }
+    if (c->is_dead) {
+        return;
+    }
+    if ((c->current || c->unsent) && h1_input_pin(c) != ERR_OK) {
+        h1_conn_kill(c, ERR_NOMEM);
+        return;
+    }
+    if ((used < kept + n || kept) && h1_conn_keep(c, s->input + used, kept + n - used) != ERR_OK) {
+        h1_conn_kill(c, ERR_NOMEM);
+    }
+}
+
+static void h1_conn_on_ready(struct loop_watch *w, unsigned events)
+{
+    struct h1_conn *c = CONTAINER_OF(w, struct h1_conn, watch);
+    ASSERT_MAGIC(c, H1_CONN_MAGIC);
+    if ((events & POLLER_READ) && (w->events & POLLER_READ)) {
+        h1_conn_read(c);
+    } else if (events & POLLER_HANGUP) {
+        h1_conn_kill(c, ERR_RESET);
+    }
+    h1_conn_settle(c);
+}

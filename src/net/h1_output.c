@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/h1_conn_int.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "http/date.h"
+#include "http/h1_write.h"
+
+#define FLUSH_PIECES_MAX 64
+#define FLUSH_BUDGET_BYTES (2u * 1024u * 1024u) /* per turn, so that no download starves others */
+#define SEND_FILE_BYTES (1024u * 1024u)
+
+static struct h1_stream *h1_stream_of(const struct exchange *x)
+{
+    return (struct h1_stream *)x;
+}
+
+void h1_stream_end(struct h1_stream *s, enum err cause)
+{
+    struct server *server = s->conn->server;
+    if (s->x.service) {
+        s->x.service->on_end(&s->x, cause);
+    }
+    s->x.magic = 0;
+    buf_done(&s->trailers);
+    arena_done(&s->x.arena);
+    slab_free(&server->stream_slab, s);
+}
+
+static struct h1_piece *h1_output_piece(struct h1_conn *c)
+{
+    struct h1_piece *piece = slab_alloc(&c->server->piece_slab);
+    if (piece) {
+        *c->out_tail = piece;
+        c->out_tail = &piece->next;
+    }
+    return piece;
+}
+
+static enum err h1_output_chunk(struct h1_conn *c, struct chunk *chunk, size_t offset, size_t n)
+{
+    struct h1_piece *piece = h1_output_piece(c);
+    if (!piece) {
+        return ERR_NOMEM;
+    }
+    piece->chunk = chunk_ref(chunk);
+    piece->offset = offset;
+    piece->n = n;
+    c->out_bytes += n;
+    return ERR_OK;
+}
+
+enum err h1_output_raw(struct h1_conn *c, struct str bytes)
+{
+    struct chunk *chunk = chunk_from(bytes);
+    enum err e = chunk ? h1_output_chunk(c, chunk, 0, bytes.n) : ERR_NOMEM;
+    chunk_unref(chunk);
+    return e;
+}
+
+static void h1_output_drop_first(struct h1_conn *c)
+{
+    struct h1_piece *piece = c->out;
+    c->out = piece->next;
+    if (!c->out) {
+        c->out_tail = &c->out;
+    }
+    if (piece->chunk) {
+        c->out_bytes -= piece->n;
+    }
+    chunk_unref(piece->chunk);
+    exchange_file_unref(piece->file);
+    slab_free(&c->server->piece_slab, piece);
+}
+
+void h1_output_clear(struct h1_conn *c)
+{
+    while (c->out) {
+        h1_output_drop_first(c);
+    }
+}
+
+static void h1_output_end_stream(struct h1_conn *c, struct h1_stream *s)
+{
+    if (c->unsent == s) {
+        c->unsent = s->next;
+        if (!c->unsent) {
+            c->unsent_tail = &c->unsent;
+        }
+        h1_stream_end(s, ERR_OK);
+    }
+    /* Otherwise it is `current` and still reads its body: h1_input_check_done ends it. */
+}
+
+/* Takes `sent` bytes off the front of the queue and ends the exchanges that are complete. */
+static void h1_output_take(struct h1_conn *c, size_t sent)
+{
+    while (c->out) {
+        struct h1_piece *piece = c->out;
+        size_t n = sent < piece->n ? sent : (size_t)piece->n;
+        piece->offset += n;
+        piece->n -= n;
+        sent -= n;
+        if (piece->chunk) {
+            c->out_bytes -= n;
+        }
+        if (piece->n) {
+            return;
+        }
+        struct h1_stream *ends = piece->ends;
+        h1_output_drop_first(c);
+        if (ends) {
+            h1_output_end_stream(c, ends);
+        }
+        if (sent == 0 && c->out && c->out->n) {
+            return;
+        }
+    }
+}
+
+static enum err h1_output_send_memory(struct h1_conn *c, size_t *ret_sent)
+{
+    struct iovec pieces[FLUSH_PIECES_MAX];
+    size_t count = 0;
+    struct h1_piece *piece = c->out;
+    for (; piece && piece->chunk && count < FLUSH_PIECES_MAX; piece = piece->next) {
+        pieces[count].iov_base = piece->chunk->data + piece->offset;
+        pieces[count++].iov_len = (size_t)piece->n;
+    }
+    return socket_send(c->watch.fd, pieces, count, piece != NULL, ret_sent);
+}
+
+static enum err h1_output_send_file(struct h1_conn *c, size_t *ret_sent)
+{
+    struct h1_piece *piece = c->out;
+    size_t n = piece->n < SEND_FILE_BYTES ? (size_t)piece->n : SEND_FILE_BYTES;
+    enum err e = socket_send_file(c->watch.fd, piece->file->fd, piece->offset, n, ret_sent);
+    if (e == ERR_EOF) {
+        /* The file was cut while it was being sent: only a reset keeps the client from taking
+         * what it has for the whole. */
+        socket_reset_on_close(c->watch.fd);
+    }
+    return e;
+}
+
+enum err h1_output_flush(struct h1_conn *c)
+{
+    struct server *s = c->server;
+    size_t budget = FLUSH_BUDGET_BYTES;
+    bool was_full = c->out_bytes >= H1_OUT_BYTES_MAX;
+    enum err e = ERR_OK;
+    while (c->out && !c->is_dead) {
+        size_t sent = 0;
+        if (c->out->n) {
+            e = c->out->chunk ? h1_output_send_memory(c, &sent) : h1_output_send_file(c, &sent);
+            if (e) {
+                break;
+            }
+            h1_conn_progress(c, sent);
+            s->hooks.on_bytes(s->hooks.context, 0, sent);
+        }
+        h1_output_take(c, sent);
+        if (sent >= budget) {
+            e = ERR_AGAIN;
+            break;
+        }
+        budget -= sent;
+    }
+    if (e && e != ERR_AGAIN) {
+        return e;
+    }
+    struct h1_stream *current = c->current;
+    if (!c->is_dead && current && current->x.phase == EXCHANGE_RESPONDED &&
+        c->out_bytes < H1_OUT_BYTES_MAX && current->x.service->on_room) {
+        current->x.service->on_room(&current->x);
+    }
+    if (!c->is_dead && was_full && c->out_bytes < H1_OUT_BYTES_MAX && c->pending_bytes) {
+        loop_defer(s->loop, &c->settle_task);
+    }
+    return c->is_dead ? ERR_OK : (c->out ? ERR_AGAIN : ERR_OK);
+}
+
+/* Outside of the connection's own callbacks, output is written at the end of the turn. */
+static void h1_output_schedule(struct h1_conn *c)
+{
+    if (!c->is_feeding) {
+        loop_defer(c->server->loop, &c->settle_task);
+    }
+}
+
+static void h1_read_body(struct exchange *x)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    bool is_first = !s->has_asked_body;
+    s->has_asked_body = true;
+    s->wants_body = true;
+    if (s->is_body_done) {
+        if (is_first && x->service->on_body_end) {
+            x->service->on_body_end(x);
+        }
+        return;
+    }
+    if (is_first && s->request.expect_continue && s->body_seen == 0) {
+        if (h1_output_raw(s->conn, STR("HTTP/1.1 100 Continue\r\n\r\n")) != ERR_OK) {
+            h1_conn_kill(s->conn, ERR_NOMEM);
+            return;
+        }
+    }
+    loop_defer(s->conn->server->loop, &s->conn->settle_task);
+}
+
+/* Whether the connection can be used after this answer, as far as the request body goes: a body
+ * that the service did not ask for must be short enough to be worth reading. */
+static void h1_decide_close(struct h1_stream *s)
+{
+    if (!s->is_body_done && !s->has_asked_body &&
+        (s->request.expect_continue || s->body_left > H1_DRAIN_BYTES_MAX)) {
+        s->must_close = true;
+        s->conn->needs_linger = true;
+    }
+    if (s->conn->is_closing || s->conn->server->is_draining) {
+        s->must_close = true;
+    }
+}
+
+static void h1_write_framing(struct h1_stream *s, struct buf *out, uint16_t status,
+                             uint64_t body_bytes)
+{
+    bool is_11 = s->x.protocol->version == HTTP_VERSION_11;
+    s->is_chunked_out = false;
+    if (http_status_has_content(status)) {
+        if (body_bytes != EXCHANGE_LENGTH_UNKNOWN) {
+            buf_add_str(out, STR("Content-Length: "));
+            buf_add_u64(out, body_bytes);
+            buf_add_str(out, STR("\r\n"));
+        } else if (is_11) {
+            s->is_chunked_out = true;
+            buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
+        } else {
+            s->must_close = true;
+        }
+    }
+    if (s->must_close) {
+        buf_add_str(out, STR("Connection: close\r\n"));
+    } else if (!is_11) {
+        buf_add_str(out, STR("Connection: keep-alive\r\n"));
+    }
+}
+
+static enum err h1_write_head(struct h1_stream *s, const struct response_head *head,
+                              uint64_t body_bytes, struct buf *out)
+{
+    enum err e = h1_write_response(out, head);
+    if (e) {
+        return e;
+    }
+    out->n -= 2; /* the empty line comes behind ours */
+    buf_add_str(out, STR("Server: selenia\r\nDate: "));
+    buf_add(out, server_date(s->conn->server), HTTP_DATE_BYTES);
+    buf_add_str(out, STR("\r\n"));
+    h1_write_framing(s, out, head->status, body_bytes);
+    buf_add_str(out, STR("\r\n"));
+    return out->is_failed ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err h1_respond(struct exchange *x, const struct response_head *head,
+                           uint64_t body_bytes)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    struct buf out;
+    h1_decide_close(s);
+    buf_init(&out, 0);
+    enum err e = h1_write_head(s, head, body_bytes, &out);
+    if (!e) {
+        e = h1_output_raw(s->conn, buf_str(&out));
+    }
+    buf_done(&out);
+    if (!e) {
+        h1_output_schedule(s->conn);
+    }
+    return e;
+}
+
+/* Makes the encoded form: head and body in one piece. */
+static enum err h1_ready_encode(struct h1_stream *s, struct exchange_ready *ready)
+{
+    const struct response_head head = {ready->status, ready->fields};
+    struct buf out;
+    buf_init(&out, 0);
+    enum err e = h1_write_head(s, &head, ready->body_bytes, &out);
+    if (!e) {
+        const char *date = memmem(out.p, out.n, "\r\nDate: ", 8);
+        ready->date_at = (uint32_t)(date - out.p) + 8;
+        ready->head_bytes = (uint32_t)out.n;
+        ready->date_s = s->conn->server->date_s;
+        buf_add(&out, ready->body->data, ready->body->n);
+        ready->encoded = out.is_failed ? NULL : chunk_from(buf_str(&out));
+        e = ready->encoded ? ERR_OK : ERR_NOMEM;
+    }
+    buf_done(&out);
+    return e;
+}
+
+static enum err h1_ready_refresh(struct h1_stream *s, struct exchange_ready *ready)
+{
+    struct server *server = s->conn->server;
+    const char *date = server_date(server);
+    if (ready->date_s == server->date_s) {
+        return ERR_OK;
+    }
+    if (ready->encoded->ref_count > 1) {
+        /* Someone is in the middle of sending the old second. */
+        struct chunk *copy = chunk_from(str_make(ready->encoded->data, ready->encoded->n));
+        if (!copy) {
+            return ERR_NOMEM;
+        }
+        chunk_unref(ready->encoded);
+        ready->encoded = copy;
+    }
+    memcpy(ready->encoded->data + ready->date_at, date, HTTP_DATE_BYTES);
+    ready->date_s = server->date_s;
+    return ERR_OK;
+}
+
+static enum err h1_respond_ready(struct exchange *x, struct exchange_ready *ready)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    h1_decide_close(s);
+    if (s->must_close || x->protocol->version != HTTP_VERSION_11) {
+        const struct response_head head = {ready->status, ready->fields};
+        enum err e = h1_respond(x, &head, ready->body_bytes);
+        if (!e && !x->is_head_only && ready->body->n) {
+            e = h1_output_chunk(s->conn, ready->body, 0, ready->body->n);
+        }
+        return e;
+    }
+    enum err e = ready->encoded ? h1_ready_refresh(s, ready) : h1_ready_encode(s, ready);
+    if (!e) {
+        size_t n = x->is_head_only ? ready->head_bytes : ready->encoded->n;
+        e = h1_output_chunk(s->conn, ready->encoded, 0, n);
+    }
+    if (!e) {
+        h1_output_schedule(s->conn);
+    }
+    return e;
+}
+
+static enum err h1_begin_chunk(struct h1_stream *s, uint64_t n)
+{
+    char head[H1_CHUNK_HEAD_BYTES];
+    return h1_output_raw(s->conn, str_make(head, h1_chunk_head(n, head)));
+}
+
+static enum err h1_send_chunk(struct exchange *x, struct chunk *c, size_t offset, size_t n)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    enum err e = s->is_chunked_out ? h1_begin_chunk(s, n) : ERR_OK;
+    if (!e) {
+        e = h1_output_chunk(s->conn, c, offset, n);
+    }
+    if (!e && s->is_chunked_out) {
+        e = h1_output_raw(s->conn, STR("\r\n"));
+    }
+    h1_output_schedule(s->conn);
+    return e;
+}
+
+static enum err h1_send_file(struct exchange *x, struct exchange_file *f, uint64_t offset,
+                             uint64_t n)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    enum err e = s->is_chunked_out ? h1_begin_chunk(s, n) : ERR_OK;
+    if (e) {
+        return e;
+    }
+    struct h1_piece *piece = h1_output_piece(s->conn);
+    if (!piece) {
+        return ERR_NOMEM;
+    }
+    piece->file = exchange_file_ref(f);
+    piece->offset = offset;
+    piece->n = n;
+    if (s->is_chunked_out) {
+        e = h1_output_raw(s->conn, STR("\r\n"));
+    }
+    h1_output_schedule(s->conn);
+    return e;
+}
+
+static void h1_finish(struct exchange *x)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    struct h1_conn *c = s->conn;
+    if (s->is_chunked_out && !x->is_head_only && h1_output_raw(c, STR("0\r\n\r\n")) != ERR_OK) {
+        h1_conn_kill(c, ERR_NOMEM);
+        return;
+    }
+    if (c->out) {
+        struct h1_piece *last = CONTAINER_OF(c->out_tail, struct h1_piece, next);
+        last->ends = s;
+    }
+    if (!s->is_body_done && s->must_close) {
+        /* The connection ends behind this answer: the rest of the body need not be decoded. */
+        s->is_body_done = true;
+        c->needs_linger = true;
+    }
+    if (!c->is_feeding) {
+        h1_input_check_done(c);
+        loop_defer(c->server->loop, &c->settle_task);
+    }
+}
+
+static void h1_reset(struct exchange *x, enum err cause)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    socket_reset_on_close(s->conn->watch.fd);
+    h1_conn_kill(s->conn, cause);
+}
+
+static size_t h1_room(const struct exchange *x)
+{
+    const struct h1_conn *c = h1_stream_of(x)->conn;
+    return c->out_bytes < H1_OUT_BYTES_MAX ? H1_OUT_BYTES_MAX - c->out_bytes : 0;
+}
+
+#define H1_PROTOCOL(number)                                                                        \
+    {                                                                                              \
+        .version = (number), .read_body = h1_read_body, .respond = h1_respond,                     \
+        .respond_ready = h1_respond_ready, .send_chunk = h1_send_chunk, .send_file = h1_send_file, \
+        .finish = h1_finish, .reset = h1_reset, .room = h1_room                                    \
+    }
+
+const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10);
+const struct exchange_protocol h1_protocol_11 = H1_PROTOCOL(HTTP_VERSION_11);

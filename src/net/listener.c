@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/listener_int.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "net/h1_conn_int.h"
+#include "os/file.h"
+
+#define ACCEPT_BUDGET 64     /* per turn, so that open connections get their share */
+#define ACCEPT_PAUSE_MS 100u /* when descriptors ran out */
+
+static const char overload_answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                                      "Content-Length: 0\r\nRetry-After: 1\r\n"
+                                      "Connection: close\r\n\r\n";
+
+static void listener_refuse(struct server *s, int fd)
+{
+    struct iovec piece = {(char *)overload_answer, sizeof(overload_answer) - 1};
+    size_t sent;
+    /* Best effort: the answer fits an empty socket buffer or the client learns by the close. */
+    enum err ignored = socket_send(fd, &piece, 1, false, &sent);
+    (void)ignored;
+    file_close(fd);
+    s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_CONNECTIONS);
+}
+
+static void listener_on_resume(struct timer *t)
+{
+    struct listener *l = CONTAINER_OF(t, struct listener, pause);
+    if (loop_rewatch(l->server->loop, &l->watch, POLLER_READ) != ERR_OK) {
+        loop_timer_set(l->server->loop, t, loop_now_ms(l->server->loop) + ACCEPT_PAUSE_MS);
+    }
+}
+
+static void listener_on_ready(struct loop_watch *w, unsigned events)
+{
+    (void)events;
+    struct listener *l = CONTAINER_OF(w, struct listener, watch);
+    struct server *s = l->server;
+    for (int i = 0; i < ACCEPT_BUDGET; i++) {
+        struct socket_address peer;
+        int fd;
+        enum err e = socket_accept(w->fd, &peer, &fd);
+        if (e == ERR_RESET) {
+            continue;
+        }
+        if (e == ERR_LIMIT || e == ERR_NOMEM) {
+            s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_DESCRIPTORS);
+            if (loop_rewatch(s->loop, w, 0) == ERR_OK) {
+                loop_timer_set(s->loop, &l->pause, loop_now_ms(s->loop) + ACCEPT_PAUSE_MS);
+            }
+            return;
+        }
+        if (e) {
+            return;
+        }
+        if (s->connection_count >= s->limits.connections_max) {
+            listener_refuse(s, fd);
+        } else if (h1_conn_create(s, fd, &peer) != ERR_OK) {
+            s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_MEMORY);
+            file_close(fd);
+        }
+    }
+}
+
+enum err server_listen(struct server *s, int fd, struct listener **ret_listener)
+{
+    struct listener *l = mem_zalloc(1, sizeof(*l));
+    if (!l) {
+        return ERR_NOMEM;
+    }
+    l->server = s;
+    timer_init(&l->pause, listener_on_resume);
+    enum err e = loop_watch(s->loop, &l->watch, fd, POLLER_READ, listener_on_ready);
+    if (e) {
+        mem_free(l);
+        return e;
+    }
+    list_push_back(&s->listeners, &l->link);
+    *ret_listener = l;
+    return ERR_OK;
+}
+
+void server_unlisten(struct server *s, struct listener *l)
+{
+    loop_unwatch(s->loop, &l->watch);
+    timer_cancel(&l->pause);
+    list_remove(&l->link);
+    mem_free(l);
+}

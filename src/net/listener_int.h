@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "net/server.h"
+
+struct listener {
+    struct list link;
+    struct server *server;
+    struct loop_watch watch;
+    struct timer pause; /* after running out of descriptors */
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/server.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "http/date.h"
+#include "net/h1_conn_int.h"
+#include "net/listener_int.h"
+
+const char *server_limit_name(enum server_limit limit)
+{
+    static const char *const names[] = {
+#define X(id, name) name,
+        SERVER_LIMIT_TABLE(X)
+#undef X
+    };
+    return (unsigned)limit < COUNT_OF(names) ? names[limit] : "unknown";
+}
+
+enum err server_create(struct loop *loop, const struct server_limits *limits,
+                       const struct server_hooks *hooks, struct server **ret_server)
+{
+    struct server *s = mem_zalloc(1, sizeof(*s));
+    if (!s) {
+        return ERR_NOMEM;
+    }
+    s->loop = loop;
+    s->limits = *limits;
+    s->hooks = *hooks;
+    s->date_s = -1;
+    list_init(&s->listeners);
+    list_init(&s->connections);
+    slab_init(&s->conn_slab, sizeof(struct h1_conn), 0);
+    slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
+    slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
+    s->input = mem_alloc(SERVER_INPUT_BYTES);
+    if (!s->input) {
+        server_destroy(s);
+        return ERR_NOMEM;
+    }
+    *ret_server = s;
+    return ERR_OK;
+}
+
+void server_destroy(struct server *s)
+{
+    if (!s) {
+        return;
+    }
+    while (!list_is_empty(&s->listeners)) {
+        server_unlisten(s, CONTAINER_OF(s->listeners.next, struct listener, link));
+    }
+    server_abort(s);
+    slab_done(&s->conn_slab);
+    slab_done(&s->stream_slab);
+    slab_done(&s->piece_slab);
+    mem_free(s->input);
+    mem_free(s);
+}
+
+void server_set_limits(struct server *s, const struct server_limits *limits)
+{
+    s->limits = *limits;
+}
+
+void server_drain(struct server *s, void (*on_drained)(struct server *s))
+{
+    s->is_draining = true;
+    s->on_drained = on_drained;
+    while (!list_is_empty(&s->listeners)) {
+        server_unlisten(s, CONTAINER_OF(s->listeners.next, struct listener, link));
+    }
+    LIST_FOR_EACH_SAFE(at, next, &s->connections)
+    {
+        h1_conn_drain(CONTAINER_OF(at, struct h1_conn, link));
+    }
+    server_check_drained(s);
+}
+
+void server_check_drained(struct server *s)
+{
+    if (s->is_draining && s->connection_count == 0 && s->on_drained) {
+        void (*on_drained)(struct server *) = s->on_drained;
+        s->on_drained = NULL;
+        on_drained(s);
+    }
+}
+
+void server_abort(struct server *s)
+{
+    while (!list_is_empty(&s->connections)) {
+        h1_conn_abort(CONTAINER_OF(s->connections.next, struct h1_conn, link));
+    }
+}
+
+const char *server_date(struct server *s)
+{
+    int64_t now = loop_wall_s(s->loop);
+    if (now != s->date_s) {
+        http_date_format(now, s->date);
+        s->date_s = now;
+    }
+    return s->date;
+}

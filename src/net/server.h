@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server side of one loop: its listeners and connections, the limits they keep, and what is
+ * told to the layer above. One server per loop; nothing here is shared between threads.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slab.h"
+#include "loop/loop.h"
+#include "net/exchange.h"
+
+struct listener;
+
+/* Why a connection or request was refused below the pipeline: the labels of the counters. */
+#define SERVER_LIMIT_TABLE(X)                                                                      \
+    X(CONNECTIONS, "max_connections")                                                              \
+    X(DESCRIPTORS, "open_files")                                                                   \
+    X(HEADER_TIME, "header_timeout")                                                               \
+    X(IDLE_TIME, "idle_timeout")                                                                   \
+    X(READ_TIME, "read_idle_timeout")                                                              \
+    X(WRITE_TIME, "write_idle_timeout")                                                            \
+    X(RATE, "min_rate")                                                                            \
+    X(BODY, "max_body")                                                                            \
+    X(MEMORY, "memory")
+
+enum server_limit {
+#define X(id, name) SERVER_LIMIT_##id,
+    SERVER_LIMIT_TABLE(X)
+#undef X
+        SERVER_LIMIT_COUNT,
+};
+
+struct server_limits {
+    unsigned connections_max; /* of this loop */
+    uint32_t header_bytes_max;
+    uint32_t header_count_max;
+    uint32_t uri_bytes_max;
+    uint64_t body_bytes_max;
+    uint64_t min_rate_bytes_per_s; /* 0 = none */
+    uint64_t header_ms;
+    uint64_t idle_ms;
+    uint64_t read_idle_ms;
+    uint64_t write_idle_ms;
+};
+
+struct server_hooks {
+    /* A request head is there: attach a service (exchange_serve) and answer now or later. */
+    void (*on_exchange)(void *context, struct exchange *x);
+    /* A head that could not become an exchange was answered with `status` (0: closed without). */
+    void (*on_refused)(void *context, const struct exchange_peer *peer, unsigned reason,
+                       unsigned status);
+    void (*on_limit)(void *context, enum server_limit limit);
+    void (*on_connection)(void *context, int change); /* +1 accepted, -1 gone */
+    void (*on_bytes)(void *context, uint64_t in, uint64_t out);
+    void *context;
+};
+
+#define SERVER_INPUT_BYTES 65536
+
+struct server {
+    struct loop *loop;
+    struct server_limits limits;
+    struct server_hooks hooks;
+    struct list listeners;
+    struct list connections; /* all, in no order */
+    unsigned connection_count;
+    bool is_draining;
+    struct slab conn_slab;
+    struct slab stream_slab;
+    struct slab piece_slab;
+    char *input; /* shared by the connections of the loop during one callback */
+    int64_t date_s;
+    char date[32]; /* "Date: ...", without the name: 29 bytes */
+    void (*on_drained)(struct server *s);
+};
+
+/* `hooks` are copied. The loop must outlive the server. */
+enum err server_create(struct loop *loop, const struct server_limits *limits,
+                       const struct server_hooks *hooks, struct server **ret_server) MUST_CHECK;
+
+/* Closes all that is left. */
+void server_destroy(struct server *s);
+
+/* New limits hold for the next request of every connection. */
+void server_set_limits(struct server *s, const struct server_limits *limits);
+
+/* Accepts from `fd` from now on; the descriptor stays the caller's. */
+enum err server_listen(struct server *s, int fd, struct listener **ret_listener) MUST_CHECK;
+
+/* Stops accepting; connections go on. */
+void server_unlisten(struct server *s, struct listener *l);
+
+/* Stops accepting, closes idle connections, and lets the others finish their present exchange;
+ * calls `on_drained` (once, may be at once) when none is left. */
+void server_drain(struct server *s, void (*on_drained)(struct server *s));
+
+/* Breaks off whatever is still there after a drain. */
+void server_abort(struct server *s);
+
+/* The 29 bytes of the Date field for this turn. */
+const char *server_date(struct server *s);
+
+/* The name of a limit for counters. */
+const char *server_limit_name(enum server_limit limit);
