@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one path language of the configuration: `*` stands for exactly one segment that is not
- * empty, `**` (last segment only) for the rest, also for nothing: `/admin/**` matches `/admin`,
- * `/admin/` and everything below, never `/administrator`. Everything else is literal and matches
- * byte for byte. Matching is done on the canonical path (decoded once, no dot segments, no empty
- * segments but a last one), so `/a` and `/a/` are two paths.
+ * The one path language of the configuration: a star is exactly one segment that is not empty, two
+ * stars (as the last segment only) are the rest, also nothing: "admin" followed by two stars
+ * matches /admin, /admin/ and everything below, never /administrator. Everything else is literal
+ * and matches byte for byte. Matching is done on the canonical path (decoded once, no dot
+ * segments, no empty segment but a last one), so /a and /a/ are two paths.
  */
 #pragma once
 
