@@ -73,9 +73,10 @@ struct conf_key {
     int64_t min;              /* numbers; min = max = 0: no bounds */
     int64_t max;
     const struct conf_table *child;
-    unsigned flags;          /* enum conf_flag */
-    conf_check_fn check;     /* text, list items, map values */
-    conf_check_fn check_key; /* map keys */
+    unsigned flags;                 /* enum conf_flag */
+    conf_check_fn check;            /* text, list items, map values */
+    conf_check_fn check_key;        /* map keys */
+    const char *const *later_names; /* CONF_ENUM*: names that a later version serves, or NULL */
 };
 
 struct conf_table {

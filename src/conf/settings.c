@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conf/settings.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "conf/schema_int.h"
+
+enum { ARENA_BLOCK_BYTES = 16 * 1024 };
+
+struct checker {
+    struct diag_list *diags;
+    bool is_wrong;
+};
+
+static int compare_domains(const void *a, const void *b)
+{
+    const struct domain *x = *(const struct domain *const *)a;
+    const struct domain *y = *(const struct domain *const *)b;
+    int order = str_cmp(x->text, y->text);
+    return order != 0 ? order : x < y ? -1 : x > y;
+}
+
+/* One domain belongs to one host, however many files there are. */
+static enum err check_domains(struct checker *c, const struct settings *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->hosts.count; i++) {
+        count += s->hosts.items[i].domains.count;
+    }
+    const struct domain **all = mem_alloc((count + 1) * sizeof(struct domain *));
+    if (all == NULL) {
+        return ERR_NOMEM;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < s->hosts.count; i++) {
+        for (size_t k = 0; k < s->hosts.items[i].domains.count; k++) {
+            all[n++] = &s->hosts.items[i].domains.items[k];
+        }
+    }
+    qsort(all, count, sizeof(struct domain *), compare_domains);
+    for (size_t i = 1; i < count; i++) {
+        if (str_eq(all[i - 1]->text, all[i]->text)) {
+            bool is_later = all[i - 1] < all[i];
+            const struct domain *first = is_later ? all[i - 1] : all[i];
+            const struct domain *second = is_later ? all[i] : all[i - 1];
+            (void)diag_add(c->diags, second->origin,
+                           "the domain " STR_FMT " is defined here and in %s:%u",
+                           STR_ARG(second->text), first->origin.source->name, first->origin.line);
+            c->is_wrong = true;
+        }
+    }
+    mem_free(all);
+    return ERR_OK;
+}
+
+static void check_error_pages(struct checker *c, const struct route_keys *keys)
+{
+    for (size_t i = 0; i < keys->error_pages.count; i++) {
+        const struct status_file *page = &keys->error_pages.items[i];
+        if (page->file.p[0] != '/' && keys->root.p == NULL) {
+            struct diag *d = diag_add(c->diags, page->origin,
+                                      "error_pages: a relative file is looked for below root, and "
+                                      "there is no root here");
+            diag_set_expected(c->diags, d, "a path that begins with /, or a root");
+            c->is_wrong = true;
+        }
+    }
+}
+
+static void check_rewrites(struct checker *c, const struct route_keys *keys)
+{
+    for (size_t i = 0; i < keys->rewrites.count; i++) {
+        const struct rewrite_settings *r = &keys->rewrites.items[i];
+        unsigned answers = 0;
+        bool needs_target = true;
+        for (uint32_t k = 0; k < r->flags.count; k++) {
+            answers += r->flags.items[k] != REWRITE_LAST;
+            needs_target &=
+                r->flags.items[k] == REWRITE_LAST || r->flags.items[k] == REWRITE_REDIRECT;
+        }
+        if (answers > 1) {
+            (void)diag_add(c->diags, conf_origin_of(r, "flags"),
+                           "flags: a rewrite is one of R, F and G, not several");
+            c->is_wrong = true;
+        } else if (needs_target && r->to.p == NULL) {
+            (void)diag_add(c->diags, conf_origin_of(r, "from"),
+                           "a rewrite needs the key \"to\", unless its flags say F or G");
+            c->is_wrong = true;
+        }
+    }
+}
+
+static bool has_handler(const struct route_keys *keys)
+{
+    return keys->root.p != NULL || keys->redirect.is_on || keys->respond.is_on;
+}
+
+static void check_keys(struct checker *c, const struct route_keys *keys)
+{
+    check_error_pages(c, keys);
+    check_rewrites(c, keys);
+    if (keys->fallback.p != NULL && keys->root.p == NULL) {
+        (void)diag_add(c->diags, conf_origin_of(keys, "fallback"),
+                       "fallback: there is no root whose file it could be");
+        c->is_wrong = true;
+    }
+}
+
+static void check_hosts(struct checker *c, const struct settings *s)
+{
+    for (size_t i = 0; i < s->hosts.count; i++) {
+        const struct host_settings *host = &s->hosts.items[i];
+        check_keys(c, &host->keys);
+        if (!has_handler(&host->keys) && host->routes.count == 0) {
+            struct diag *d =
+                diag_add(c->diags, conf_origin_of(host, "domains"), "this host answers nothing");
+            diag_set_expected(c->diags, d, "one of root, redirect, respond or routes");
+            c->is_wrong = true;
+        }
+        for (size_t k = 0; k < host->routes.count; k++) {
+            const struct route_settings *route = &host->routes.items[k];
+            check_keys(c, &route->keys);
+            if (!has_handler(&route->keys) && route->keys.rewrites.count == 0) {
+                struct diag *d =
+                    diag_add(c->diags, conf_origin_of(route, "path"), "this route answers nothing");
+                diag_set_expected(c->diags, d,
+                                  "one of root, redirect or respond, here or on the "
+                                  "host");
+                c->is_wrong = true;
+            }
+        }
+    }
+}
+
+static void check_server(struct checker *c, const struct server_settings *server)
+{
+    for (size_t i = 0; i < server->listen.count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            const struct listen_address *a = &server->listen.items[i];
+            if (str_eq(a->text, server->listen.items[k].text) &&
+                (a->kind != LISTEN_INET || a->port != 0)) {
+                (void)diag_add(c->diags, conf_origin_of(server, "listen"),
+                               "listen: " STR_FMT " stands there twice", STR_ARG(a->text));
+                c->is_wrong = true;
+            }
+        }
+    }
+    if (server->admin.kind == LISTEN_INET && server->admin.family == 0) {
+        struct diag *d = diag_add(c->diags, conf_origin_of(server, "admin"),
+                                  "admin: a port alone would be open to everyone");
+        diag_set_expected(c->diags, d, "unix:/path, an address such as 127.0.0.1:%u, or off",
+                          server->admin.port);
+        c->is_wrong = true;
+    }
+}
+
+/* Hosts take the format of their access log from the top: hands `log.format` down to each. */
+static enum err hand_down_format(struct arena *arena, const struct node **root)
+{
+    const struct node_entry *log = node_find(*root, STR("log"));
+    const struct node_entry *hosts = node_find(*root, STR("hosts"));
+    const struct node_entry *format = log != NULL ? node_find(log->value, STR("format")) : NULL;
+    const struct conf_key *hosts_key = conf_table_find(&conf_table_root, STR("hosts"), NULL);
+    if (format == NULL || hosts == NULL || hosts->value->kind != NODE_LIST) {
+        return ERR_OK;
+    }
+    struct node *outer = node_map_create(arena, format->key_origin, 1);
+    struct node *inner = node_map_create(arena, format->key_origin, 1);
+    struct node *list = node_map_create(arena, hosts->value->origin, hosts->value->count);
+    struct node *copy = node_map_create(arena, (*root)->origin, (*root)->count);
+    if (outer == NULL || inner == NULL || list == NULL || copy == NULL) {
+        return ERR_NOMEM;
+    }
+    inner->entries[0] = *format;
+    outer->entries[0] =
+        (struct node_entry){.key = log->key, .key_origin = format->key_origin, .value = inner};
+    list->kind = NODE_LIST;
+    for (size_t i = 0; i < list->count; i++) {
+        enum err e = conf_node_merge(arena, hosts_key->child, outer, hosts->value->entries[i].value,
+                                     &list->entries[i].value);
+        if (e != ERR_OK) {
+            return e;
+        }
+    }
+    for (size_t i = 0; i < copy->count; i++) {
+        copy->entries[i] = (*root)->entries[i];
+        if (&(*root)->entries[i] == hosts) {
+            copy->entries[i].value = list;
+        }
+    }
+    *root = copy;
+    return ERR_OK;
+}
+
+/* Takes over the arena: on failure it is ended. */
+static enum err settings_from(struct arena *arena, const struct node *root,
+                              struct settings **ret_settings, struct diag_list *reterr_diags)
+{
+    struct settings *s = arena_zalloc(arena, sizeof(*s));
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    enum err e = hand_down_format(arena, &root);
+    if (e == ERR_OK) {
+        e = conf_object_load(arena, &conf_table_root, root, s, reterr_diags);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    struct checker c = {.diags = reterr_diags};
+    check_server(&c, &s->server);
+    check_hosts(&c, s);
+    e = check_domains(&c, s);
+    if (e != ERR_OK || reterr_diags->is_out_of_memory) {
+        return ERR_NOMEM;
+    }
+    if (c.is_wrong) {
+        return ERR_CONFIG;
+    }
+    s->arena = *arena;
+    *ret_settings = s;
+    return ERR_OK;
+}
+
+static enum err finish(struct arena *arena, enum err e, const struct node *root,
+                       struct settings **ret_settings, struct diag_list *reterr_diags)
+{
+    if (e == ERR_OK) {
+        e = settings_from(arena, root, ret_settings, reterr_diags);
+    }
+    if (e == ERR_CONFIG && reterr_diags->is_out_of_memory) {
+        e = ERR_NOMEM;
+    }
+    if (e != ERR_OK) {
+        arena_done(arena);
+    }
+    return e;
+}
+
+enum err settings_load(const char *const *paths, size_t count, const struct conf_io *io,
+                       struct settings **ret_settings, struct diag_list *reterr_diags)
+{
+    struct arena arena;
+    const struct node *root = NULL;
+    arena_init(&arena, ARENA_BLOCK_BYTES, 0);
+    enum err e = node_load_files(&arena, io != NULL ? io : &conf_io_system, paths, count,
+                                 reterr_diags, &root);
+    return finish(&arena, e, root, ret_settings, reterr_diags);
+}
+
+enum err settings_load_text(const char *name, struct str text, const struct conf_io *io,
+                            struct settings **ret_settings, struct diag_list *reterr_diags)
+{
+    struct arena arena;
+    const struct node *root = NULL;
+    arena_init(&arena, ARENA_BLOCK_BYTES, 0);
+    enum err e =
+        node_load_text(&arena, io != NULL ? io : &conf_io_system, name, text, reterr_diags, &root);
+    return finish(&arena, e, root, ret_settings, reterr_diags);
+}
+
+enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
+                               struct diag_list *reterr_diags)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    buf_printf(&text,
+               "server:\n"
+               "  listen: \"http://%u\"\n"
+               "  user: \"\"\n"
+               "  admin: off\n"
+               "hosts:\n"
+               "  - domains: default\n"
+               "    listing: html\n"
+               "    root: ",
+               port);
+    value_print_scalar(str_of(dir), &text);
+    buf_add_char(&text, '\n');
+    enum err e = text.is_failed ? ERR_NOMEM
+                                : settings_load_text("serve", buf_str(&text), NULL, ret_settings,
+                                                     reterr_diags);
+    buf_done(&text);
+    return e;
+}
+
+void settings_destroy(struct settings *s)
+{
+    if (s != NULL) {
+        struct arena arena = s->arena; /* holds `s` itself */
+        arena_done(&arena);
+    }
+}

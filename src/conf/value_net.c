@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses and names. */
+#include <arpa/inet.h>
+
+#include "conf/value.h"
+
+enum {
+    UNIX_PATH_BYTES_MAX = 107, /* sun_path with its NUL */
+    NAME_BYTES_MAX = 253,
+    LABEL_BYTES_MAX = 63,
+};
+
+static bool parse_ip(struct str text, uint8_t *ret_family, uint8_t ret_bytes[16])
+{
+    char z[INET6_ADDRSTRLEN + 1];
+    uint8_t bytes[16] = {0};
+    if (text.n == 0 || text.n >= sizeof(z)) {
+        return false;
+    }
+    memcpy(z, text.p, text.n);
+    z[text.n] = '\0';
+    if (inet_pton(AF_INET, z, bytes) == 1) {
+        *ret_family = 4;
+    } else if (inet_pton(AF_INET6, z, bytes) == 1) {
+        *ret_family = 6;
+    } else {
+        return false;
+    }
+    memcpy(ret_bytes, bytes, sizeof(bytes));
+    return true;
+}
+
+static void print_ip(uint8_t family, const uint8_t *bytes, char out[INET6_ADDRSTRLEN])
+{
+    out[0] = '\0';
+    (void)inet_ntop(family == 4 ? AF_INET : AF_INET6, bytes, out, INET6_ADDRSTRLEN);
+}
+
+static bool parse_port(struct str text, uint16_t *ret_port)
+{
+    uint64_t port = 0;
+    if (text.n == 0 || (text.n > 1 && text.p[0] == '0') || str_to_u64(text, &port) != ERR_OK ||
+        port > 65535) {
+        return false;
+    }
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+/* `addr:port`, `[v6]:port` or a port alone. */
+static const char *parse_inet(struct str text, struct listen_address *a, size_t *ret_at)
+{
+    static const char *bad_port = "a port is a number from 0 to 65535";
+    if (text.n > 0 && text.p[0] == ':') {
+        return "a port alone stands without a colon: write 80, not :80";
+    }
+    if (text.n > 0 && text.p[0] == '[') {
+        ptrdiff_t end = str_index(text, ']');
+        if (end < 0 || !parse_ip(str_sub(text, 1, (size_t)end - 1), &a->family, a->bytes) ||
+            a->family != 6) {
+            *ret_at += 1;
+            return "this is not an IPv6 address in brackets";
+        }
+        *ret_at += (size_t)end + 1;
+        if ((size_t)end + 1 == text.n || text.p[end + 1] != ':') {
+            return "a port must follow the address, such as [::1]:8080";
+        }
+        return parse_port(str_sub(text, (size_t)end + 2, text.n), &a->port) ? NULL : bad_port;
+    }
+    ptrdiff_t colon = str_index(text, ':');
+    if (colon < 0) {
+        a->family = 0;
+        if (parse_port(text, &a->port)) {
+            return NULL;
+        }
+        return parse_ip(text, &a->family, a->bytes)
+                   ? "a port must follow the address, such as 127.0.0.1:8080"
+                   : bad_port;
+    }
+    struct str host = str_sub(text, 0, (size_t)colon);
+    struct str port = str_sub(text, (size_t)colon + 1, text.n);
+    if (str_index(port, ':') >= 0) {
+        return "an IPv6 address stands in brackets: write [::1]:8080";
+    }
+    if (str_eq(host, STR("localhost"))) {
+        return "an address is numeric here: write 127.0.0.1 for localhost";
+    }
+    if (str_eq(host, STR("*"))) {
+        return "a port alone means every address: leave *: out";
+    }
+    if (!parse_ip(host, &a->family, a->bytes)) {
+        return "an address is numeric here, such as 127.0.0.1 or [::1]";
+    }
+    *ret_at += (size_t)colon + 1;
+    return parse_port(port, &a->port) ? NULL : bad_port;
+}
+
+static struct str print_listen(struct arena *arena, const struct listen_address *a)
+{
+    const char *scheme = a->port == 443 || a->port == 8443 ? "http://" : "";
+    char ip[INET6_ADDRSTRLEN];
+    if (a->family == 0) {
+        return arena_printf(arena, "%s%u", scheme, a->port);
+    }
+    print_ip(a->family, a->bytes, ip);
+    return arena_printf(arena, a->family == 4 ? "%s%s:%u" : "%s[%s]:%u", scheme, ip, a->port);
+}
+
+const char *value_parse_listen(struct arena *arena, struct str text, struct listen_address *ret,
+                               size_t *ret_at)
+{
+    struct listen_address a = {.kind = LISTEN_INET, .fd = -1};
+    *ret_at = 0;
+    if (str_starts_with(text, STR("https://"))) {
+        return "TLS is not served by this version yet: write http:// or the port alone";
+    }
+    bool is_explicit = str_starts_with(text, STR("http://"));
+    struct str rest = is_explicit ? str_sub(text, 7, text.n) : text;
+    *ret_at = text.n - rest.n;
+    if (str_starts_with(rest, STR("unix:"))) {
+        struct str path = str_sub(rest, 5, rest.n);
+        *ret_at += 5;
+        if (path.n == 0 || path.p[0] != '/') {
+            return "the path of a Unix socket begins with /, such as unix:/run/sws.sock";
+        }
+        if (path.n > UNIX_PATH_BYTES_MAX) {
+            return "the path of a Unix socket is at most 107 bytes long";
+        }
+        a.kind = LISTEN_UNIX;
+        a.path = arena_str(arena, path);
+        a.text = arena_printf(arena, "unix:" STR_FMT, STR_ARG(path));
+        if (a.path.p == NULL) {
+            return value_no_memory;
+        }
+    } else if (str_starts_with(rest, STR("fd:"))) {
+        uint64_t fd = 0;
+        *ret_at += 3;
+        if (str_to_u64(str_sub(rest, 3, rest.n), &fd) != ERR_OK || fd > 65535) {
+            return "fd: takes the number of an open file descriptor, such as fd:3";
+        }
+        a.kind = LISTEN_FD;
+        a.fd = (int)fd;
+        a.text = arena_printf(arena, "fd:%d", a.fd);
+    } else {
+        const char *fault = parse_inet(rest, &a, ret_at);
+        if (fault != NULL) {
+            return fault;
+        }
+        if (!is_explicit && (a.port == 443 || a.port == 8443)) {
+            *ret_at = 0;
+            return "443 and 8443 mean HTTPS, and TLS is not served by this version yet; a plain "
+                   "listener there is written http://443";
+        }
+        a.text = print_listen(arena, &a);
+    }
+    if (a.text.p == NULL) {
+        return value_no_memory;
+    }
+    *ret = a;
+    return NULL;
+}
+
+const char *value_parse_cidr(struct arena *arena, struct str text, struct cidr *ret, size_t *ret_at)
+{
+    struct cidr c = {.family = 0};
+    *ret_at = 0;
+    ptrdiff_t slash = str_index(text, '/');
+    struct str ip = slash < 0 ? text : str_sub(text, 0, (size_t)slash);
+    if (!parse_ip(ip, &c.family, c.bytes)) {
+        return "this is not an IP address or network, such as 10.0.0.0/8 or 2001:db8::/32";
+    }
+    unsigned bits = c.family == 4 ? 32 : 128;
+    c.prefix = (uint8_t)bits;
+    if (slash >= 0) {
+        uint64_t prefix = 0;
+        struct str length = str_sub(text, (size_t)slash + 1, text.n);
+        *ret_at = (size_t)slash + 1;
+        if ((length.n > 1 && length.p[0] == '0') || str_to_u64(length, &prefix) != ERR_OK ||
+            prefix > bits) {
+            return "the length behind / is 0 to 32 for IPv4 and 0 to 128 for IPv6";
+        }
+        c.prefix = (uint8_t)prefix;
+    }
+    for (unsigned i = c.prefix; i < bits; i++) {
+        if ((c.bytes[i / 8] >> (7 - i % 8) & 1) != 0) {
+            *ret_at = 0;
+            return "the address has bits behind its network length; write the network itself, such "
+                   "as 10.0.0.0/8";
+        }
+    }
+    char z[INET6_ADDRSTRLEN];
+    print_ip(c.family, c.bytes, z);
+    c.text = arena_printf(arena, c.prefix == bits ? "%s" : "%s/%u", z, c.prefix);
+    if (c.text.p == NULL) {
+        return value_no_memory;
+    }
+    *ret = c;
+    return NULL;
+}
+
+static const char *check_name(struct str name, size_t *ret_at)
+{
+    size_t start = *ret_at;
+    size_t label_bytes = 0;
+    if (name.n == 0 || name.n > NAME_BYTES_MAX) {
+        return "a domain is 1 to 253 characters long";
+    }
+    for (size_t i = 0; i <= name.n; i++) {
+        *ret_at = start + i;
+        char c = i < name.n ? name.p[i] : '.';
+        if (c == '.') {
+            if (label_bytes == 0 || label_bytes > LABEL_BYTES_MAX) {
+                return "each part of a domain is 1 to 63 characters long";
+            }
+            label_bytes = 0;
+        } else if (c == ':') {
+            return "a port does not belong to a domain: it stands in server.listen";
+        } else if (c == '/') {
+            return "a domain has no scheme and no path";
+        } else if (c == '*') {
+            return "* stands only for the whole first or last part, such as \"*.example.com\" or "
+                   "\"api.*\"";
+        } else if ((unsigned char)c >= 0x80) {
+            return "an international domain is written in its xn-- form";
+        } else if (!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_') {
+            return "a domain holds letters, digits, - and _";
+        } else {
+            label_bytes++;
+        }
+    }
+    return NULL;
+}
+
+const char *value_parse_domain(struct arena *arena, struct str text, struct domain *ret,
+                               size_t *ret_at)
+{
+    struct domain d = {.kind = DOMAIN_EXACT};
+    struct str name = text;
+    char ip[INET6_ADDRSTRLEN];
+    *ret_at = 0;
+    if (str_eq(text, STR("default"))) {
+        d.kind = DOMAIN_DEFAULT;
+        d.name = STR("");
+        d.text = STR("default");
+        *ret = d;
+        return NULL;
+    }
+    if (text.n > 2 && text.p[0] == '[' && text.p[text.n - 1] == ']') {
+        uint8_t family = 0;
+        uint8_t bytes[16];
+        if (!parse_ip(str_sub(text, 1, text.n - 2), &family, bytes) || family != 6) {
+            return "this is not an IPv6 address in brackets";
+        }
+        print_ip(6, bytes, ip);
+        d.name = arena_printf(arena, "[%s]", ip);
+        d.text = d.name;
+        if (d.name.p == NULL) {
+            return value_no_memory;
+        }
+        *ret = d;
+        return NULL;
+    }
+    if (str_starts_with(text, STR("*."))) {
+        d.kind = DOMAIN_BELOW;
+        name = str_sub(text, 2, text.n);
+    } else if (str_starts_with(text, STR("."))) {
+        d.kind = DOMAIN_APEX;
+        name = str_sub(text, 1, text.n);
+    } else if (text.n > 2 && str_ends_with(text, STR(".*"))) {
+        d.kind = DOMAIN_PREFIX;
+        name = str_sub(text, 0, text.n - 2);
+    }
+    *ret_at = d.kind == DOMAIN_PREFIX ? 0 : text.n - name.n;
+    if (name.n > 1 && name.p[name.n - 1] == '.') {
+        name.n--; /* the root of the DNS, spelled out */
+    }
+    const char *fault = check_name(name, ret_at);
+    if (fault != NULL) {
+        return fault;
+    }
+    char lower[NAME_BYTES_MAX + 1];
+    for (size_t i = 0; i < name.n; i++) {
+        lower[i] = ascii_lower(name.p[i]);
+    }
+    const char *before = d.kind == DOMAIN_BELOW ? "*." : d.kind == DOMAIN_APEX ? "." : "";
+    d.name = arena_str(arena, str_make(lower, name.n));
+    if (d.name.p == NULL) {
+        return value_no_memory;
+    }
+    d.text = arena_printf(arena, "%s%s%s", before, d.name.p, d.kind == DOMAIN_PREFIX ? ".*" : "");
+    if (d.text.p == NULL) {
+        return value_no_memory;
+    }
+    if (d.kind == DOMAIN_EXACT && str_eq(d.name, STR("default"))) {
+        return "the word default is written in lower case";
+    }
+    *ret = d;
+    return NULL;
+}
