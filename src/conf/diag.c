@@ -167,6 +167,24 @@ void diag_set_nearest(struct diag_list *list, struct diag *d, struct str nearest
     }
 }
 
+void diag_list_sort(struct diag_list *list)
+{
+    for (size_t i = 1; i < list->count; i++) {
+        struct diag d = list->items[i];
+        size_t k = i;
+        /* Goes back only among its own file, so files stay in the order they were read. */
+        for (size_t at = i; at > 0; at--) {
+            const struct diag *other = &list->items[at - 1];
+            if (str_eq(other->file, d.file) &&
+                (other->line > d.line || (other->line == d.line && other->column > d.column))) {
+                k = at - 1;
+            }
+        }
+        memmove(&list->items[k + 1], &list->items[k], (i - k) * sizeof(d));
+        list->items[k] = d;
+    }
+}
+
 void diag_print(const struct diag *d, struct buf *out)
 {
     buf_add_str(out, d->file);

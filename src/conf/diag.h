@@ -68,6 +68,9 @@ void diag_set_expected(struct diag_list *list, struct diag *d, const char *forma
 /* Sets the nearest valid name; copied. */
 void diag_set_nearest(struct diag_list *list, struct diag *d, struct str nearest);
 
+/* Puts the diagnostics of each file in the order of its lines. */
+void diag_list_sort(struct diag_list *list);
+
 /* Appends `file:line:col: sentence`, the line with a caret under it, what was expected and
  * `did you mean "x"?`, each on its own line. */
 void diag_print(const struct diag *d, struct buf *out);

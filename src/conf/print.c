@@ -12,7 +12,8 @@ struct printer {
     bool is_item_start; /* the next line begins an item of a list */
 };
 
-static void print_object(struct printer *p, const void *object, const void *outer, int indent);
+static void print_object(struct printer *p, const void *object, const void *outer,
+                         bool skips_inherited, int indent);
 
 static void line_start(struct printer *p, int indent)
 {
@@ -174,18 +175,40 @@ static void print_string_map(struct printer *p, const struct str_map *map, int i
     }
 }
 
-static void print_status_map(struct printer *p, const struct status_file_list *list, int indent)
+static bool has_status(const struct status_file_list *list, const struct status_file *item)
 {
     for (size_t i = 0; i < list->count; i++) {
-        const struct status_file *item = &list->items[i];
-        line_start(p, indent);
-        if (item->low == item->high) {
-            buf_printf(p->out, "%u: ", item->low);
-        } else {
-            buf_printf(p->out, "%uxx: ", item->low / 100U);
+        if (list->items[i].low == item->low && list->items[i].high == item->high) {
+            return true;
         }
-        print_text(item->file, p->out);
-        line_end(p, item->origin);
+    }
+    return false;
+}
+
+static void print_status_item(struct printer *p, const struct status_file *item, struct str file,
+                              int indent)
+{
+    line_start(p, indent);
+    if (item->low == item->high) {
+        buf_printf(p->out, "%u: ", item->low);
+    } else {
+        buf_printf(p->out, "%uxx: ", item->low / 100U);
+    }
+    print_text(file, p->out);
+    line_end(p, item->origin);
+}
+
+/* `outer`: what would be inherited, or NULL; what is missing of it was unset. */
+static void print_status_map(struct printer *p, const struct status_file_list *list,
+                             const struct status_file_list *outer, int indent)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        print_status_item(p, &list->items[i], list->items[i].file, indent);
+    }
+    for (size_t i = 0; outer != NULL && i < outer->count; i++) {
+        if (!has_status(list, &outer->items[i])) {
+            print_status_item(p, &outer->items[i], str_make(NULL, 0), indent);
+        }
     }
 }
 
@@ -195,19 +218,22 @@ static void print_object_list(struct printer *p, const struct conf_key *key,
 {
     for (size_t i = 0; i < array->count; i++) {
         p->is_item_start = true;
-        print_object(p, (const char *)array->items + i * key->child->struct_bytes, outer,
+        print_object(p, (const char *)array->items + i * key->child->struct_bytes, outer, true,
                      indent + 4);
     }
 }
 
-/* The word that stands for the whole value where it has no lines of its own, or NULL. */
-static const char *whole_value(const struct conf_key *key, const void *field)
+/* The word that stands for the whole value where it has no lines of its own, or NULL. An empty map
+ * would let through what is inherited, null does not. */
+static const char *whole_value(const struct conf_key *key, const void *field, const void *outer)
 {
+    const struct conf_array *array = field;
     if (key->type == CONF_STRING_MAP || key->type == CONF_STATUS_MAP) {
-        return ((const struct conf_array *)field)->count == 0 ? "{}" : NULL;
+        bool is_unset = outer != NULL && ((const struct conf_array *)outer)->count > 0;
+        return array->count > 0 ? NULL : is_unset ? "null" : "{}";
     }
     if (key->type == CONF_OBJECT_LIST) {
-        return ((const struct conf_array *)field)->count == 0 ? "[]" : NULL;
+        return array->count == 0 ? "[]" : NULL;
     }
     if (key->child->has_switch && !*(const bool *)conf_field(field, key->child->on_offset)) {
         return key->child->is_on_default ? "off" : "null";
@@ -215,40 +241,49 @@ static const char *whole_value(const struct conf_key *key, const void *field)
     return NULL;
 }
 
-/* `parent`: the object that holds the key, for lists whose items inherit. */
-static void print_key(struct printer *p, const struct conf_key *key, const void *parent,
-                      const void *field, struct conf_origin at, int indent)
+/* What the items of a list inherit from its object, or NULL. */
+static const void *embedded(const void *object)
 {
+    const struct conf_table *table = ((const struct conf_object *)object)->table;
+    for (size_t i = 0; i < table->key_count; i++) {
+        if (table->keys[i].type == CONF_EMBED) {
+            return conf_field(object, table->keys[i].offset);
+        }
+    }
+    return NULL;
+}
+
+/* Key `i` of an object; `outer`: the object of the same table that it inherits from, or NULL. */
+static void print_key(struct printer *p, const struct conf_object *object,
+                      const struct conf_object *outer, size_t i, int indent)
+{
+    const struct conf_key *key = &object->table->keys[i];
+    const void *field = conf_field(object, key->offset);
+    const void *outer_field = outer != NULL ? conf_field(outer, key->offset) : NULL;
     line_start(p, indent);
     buf_printf(p->out, "%s:", key->name);
     if (key->type < CONF_STRING_MAP) {
         buf_add_char(p->out, ' ');
         print_inline(key, field, p->out);
-        line_end(p, at);
+        line_end(p, object->origins[i]);
         return;
     }
-    const char *whole = whole_value(key, field);
+    const char *whole = whole_value(key, field, outer_field);
     if (whole != NULL) {
         buf_printf(p->out, " %s", whole);
-        line_end(p, at);
+        line_end(p, object->origins[i]);
         return;
     }
     buf_add_char(p->out, '\n');
     if (key->type == CONF_STRING_MAP) {
         print_string_map(p, field, indent + 2);
     } else if (key->type == CONF_STATUS_MAP) {
-        print_status_map(p, field, indent + 2);
+        print_status_map(p, field, outer_field, indent + 2);
     } else if (key->type == CONF_OBJECT) {
-        print_object(p, field, NULL, indent + 2);
+        print_object(p, field, outer_field, false, indent + 2);
     } else {
-        const void *outer = NULL;
-        const struct conf_table *table = ((const struct conf_object *)parent)->table;
-        for (size_t i = 0; (key->flags & CONF_INHERITS) != 0 && i < table->key_count; i++) {
-            if (table->keys[i].type == CONF_EMBED) {
-                outer = conf_field(parent, table->keys[i].offset);
-            }
-        }
-        print_object_list(p, key, field, outer, indent);
+        bool inherits = (key->flags & CONF_INHERITS) != 0;
+        print_object_list(p, key, field, inherits ? embedded(object) : NULL, indent);
     }
 }
 
@@ -257,13 +292,11 @@ static void print_key(struct printer *p, const struct conf_key *key, const void 
 static bool is_inherited(struct printer *p, const struct conf_object *inner,
                          const struct conf_object *outer, size_t i)
 {
-    const struct conf_key *key = &inner->table->keys[i];
     struct buf texts[2];
     for (int k = 0; k < 2; k++) {
-        const struct conf_object *o = k == 0 ? inner : outer;
         buf_init(&texts[k], 0);
         struct printer trial = {.out = &texts[k], .has_origins = true};
-        print_key(&trial, key, o, conf_field(o, key->offset), o->origins[i], 0);
+        print_key(&trial, k == 0 ? inner : outer, NULL, i, 0);
         p->out->is_failed |= texts[k].is_failed;
     }
     bool is_same = str_eq(buf_str(&texts[0]), buf_str(&texts[1]));
@@ -272,17 +305,19 @@ static bool is_inherited(struct printer *p, const struct conf_object *inner,
     return is_same;
 }
 
-static void print_object(struct printer *p, const void *object, const void *outer, int indent)
+static void print_object(struct printer *p, const void *object, const void *outer,
+                         bool skips_inherited, int indent)
 {
     const struct conf_object *o = object;
+    const struct conf_object *from = outer;
     for (size_t i = 0; i < o->table->key_count && !p->out->is_failed; i++) {
         const struct conf_key *key = &o->table->keys[i];
-        const void *field = conf_field(object, key->offset);
         if (key->type == CONF_EMBED) {
-            print_object(p, field, outer, indent);
-        } else if (outer == NULL || o->table != ((const struct conf_object *)outer)->table ||
-                   !is_inherited(p, o, outer, i)) {
-            print_key(p, key, object, field, o->origins[i], indent);
+            print_object(p, conf_field(object, key->offset), outer, skips_inherited, indent);
+        } else if (from == NULL || from->table != o->table) {
+            print_key(p, o, NULL, i, indent);
+        } else if (!skips_inherited || !is_inherited(p, o, from, i)) {
+            print_key(p, o, from, i, indent);
         }
     }
 }
@@ -290,7 +325,7 @@ static void print_object(struct printer *p, const void *object, const void *oute
 void conf_object_print(const void *object, int indent, bool has_origins, struct buf *out)
 {
     struct printer p = {.out = out, .has_origins = has_origins};
-    print_object(&p, object, NULL, indent);
+    print_object(&p, object, NULL, false, indent);
 }
 
 void conf_print_effective(const struct settings *s, bool has_origins, struct buf *out)

@@ -13,12 +13,18 @@ struct checker {
     bool is_wrong;
 };
 
+/* A domain and its place in the order of loading. */
+struct placed_domain {
+    const struct domain *domain;
+    size_t place;
+};
+
 static int compare_domains(const void *a, const void *b)
 {
-    const struct domain *x = *(const struct domain *const *)a;
-    const struct domain *y = *(const struct domain *const *)b;
-    int order = str_cmp(x->text, y->text);
-    return order != 0 ? order : x < y ? -1 : x > y;
+    const struct placed_domain *x = a;
+    const struct placed_domain *y = b;
+    int order = str_cmp(x->domain->text, y->domain->text);
+    return order != 0 ? order : x->place < y->place ? -1 : x->place > y->place;
 }
 
 /* One domain belongs to one host, however many files there are. */
@@ -28,22 +34,22 @@ static enum err check_domains(struct checker *c, const struct settings *s)
     for (size_t i = 0; i < s->hosts.count; i++) {
         count += s->hosts.items[i].domains.count;
     }
-    const struct domain **all = mem_alloc((count + 1) * sizeof(struct domain *));
+    struct placed_domain *all = mem_alloc((count + 1) * sizeof(*all));
     if (all == NULL) {
         return ERR_NOMEM;
     }
     size_t n = 0;
     for (size_t i = 0; i < s->hosts.count; i++) {
         for (size_t k = 0; k < s->hosts.items[i].domains.count; k++) {
-            all[n++] = &s->hosts.items[i].domains.items[k];
+            all[n] = (struct placed_domain){&s->hosts.items[i].domains.items[k], n};
+            n++;
         }
     }
-    qsort(all, count, sizeof(struct domain *), compare_domains);
+    qsort(all, count, sizeof(*all), compare_domains);
     for (size_t i = 1; i < count; i++) {
-        if (str_eq(all[i - 1]->text, all[i]->text)) {
-            bool is_later = all[i - 1] < all[i];
-            const struct domain *first = is_later ? all[i - 1] : all[i];
-            const struct domain *second = is_later ? all[i] : all[i - 1];
+        const struct domain *first = all[i - 1].domain;
+        const struct domain *second = all[i].domain;
+        if (str_eq(first->text, second->text)) {
             (void)diag_add(c->diags, second->origin,
                            "the domain " STR_FMT " is defined here and in %s:%u",
                            STR_ARG(second->text), first->origin.source->name, first->origin.line);
@@ -234,6 +240,7 @@ static enum err finish(struct arena *arena, enum err e, const struct node *root,
     }
     if (e != ERR_OK) {
         arena_done(arena);
+        diag_list_sort(reterr_diags);
     }
     return e;
 }

@@ -213,9 +213,9 @@ static const char *check_name(struct str name, size_t *ret_at)
                 return "each part of a domain is 1 to 63 characters long";
             }
             label_bytes = 0;
-        } else if (c == ':') {
+        } else if (c == ':' && (i + 1 == name.n || name.p[i + 1] != '/')) {
             return "a port does not belong to a domain: it stands in server.listen";
-        } else if (c == '/') {
+        } else if (c == '/' || c == ':') {
             return "a domain has no scheme and no path";
         } else if (c == '*') {
             return "* stands only for the whole first or last part, such as \"*.example.com\" or "

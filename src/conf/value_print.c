@@ -9,11 +9,11 @@ struct unit {
     int64_t factor;
 };
 
-/* The largest unit that divides the value; of two with the same digits the first. */
+/* The largest unit that divides the value; `units` ends with one of factor 1. */
 static void print_with_unit(int64_t value, const struct unit *units, size_t count, struct buf *out)
 {
     size_t best = count - 1;
-    for (size_t i = 0; i < count && value != 0; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (value % units[i].factor == 0 && units[i].factor > units[best].factor) {
             best = i;
         }
@@ -24,8 +24,12 @@ static void print_with_unit(int64_t value, const struct unit *units, size_t coun
 void value_print_duration(int64_t ms, struct buf *out)
 {
     static const struct unit units[] = {
-        {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"ms", 1}, {"s", 1000},
+        {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
     };
+    if (ms == 0) {
+        buf_add_str(out, STR("0s"));
+        return;
+    }
     print_with_unit(ms, units, COUNT_OF(units), out);
 }
 
@@ -36,6 +40,10 @@ void value_print_size(int64_t bytes, struct buf *out)
         {"GB", 1000000000},        {"MiB", 1 << 20},      {"MB", 1000000},
         {"KiB", 1 << 10},          {"KB", 1000},          {"B", 1},
     };
+    if (bytes == 0) {
+        buf_add_str(out, STR("0B"));
+        return;
+    }
     print_with_unit(bytes, units, COUNT_OF(units), out);
 }
 

@@ -329,6 +329,28 @@ static bool has_bare_brace(struct str line)
     return false;
 }
 
+/* True where a key and its colon stand on the line before `column` (from 1). */
+static bool has_colon_before(struct str line, uint32_t column)
+{
+    for (size_t i = 0; i + 1 < line.n && i + 1 < column; i++) {
+        if (line.p[i] == ':' && line.p[i + 1] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first character of a line that is no space. */
+static struct conf_origin origin_of_text(const struct reader *r, uint32_t line_number)
+{
+    struct str line = conf_source_line(r->source, line_number);
+    uint32_t column = 1;
+    while (column < line.n && line.p[column - 1] == ' ') {
+        column++;
+    }
+    return (struct conf_origin){r->source, line_number, column};
+}
+
 /* libyaml's own sentence speaks of tokens; the usual traps get one that says what to write. */
 static void explain(struct reader *r, const yaml_parser_t *parser)
 {
@@ -368,10 +390,14 @@ static void explain(struct reader *r, const yaml_parser_t *parser)
         (void)diag_add(r->diags, at, "a text that begins with %c needs quotes", first);
     } else if (has_bare_brace(line)) {
         (void)diag_add(r->diags, at, "a text that begins with { needs quotes");
+    } else if (strstr(problem, "mapping values") != NULL && !has_colon_before(line, at.column)) {
+        (void)diag_add(r->diags, origin_of_text(r, at.line),
+                       "this line does not fit the lines before it: check how far it is indented");
+    } else if (strstr(problem, "mapping values") != NULL) {
+        (void)diag_add(r->diags, at, "a text with \": \" in it needs quotes");
     } else if (first == ':') {
         (void)diag_add(r->diags, at,
-                       "a colon cannot stand here: ports are plain numbers ([80, 8080]), and a "
-                       "text with \": \" in it needs quotes");
+                       "a colon cannot stand here: ports are plain numbers, such as [80, 8080]");
     } else if (strstr(problem, "block end") != NULL || strstr(problem, "expected key") != NULL) {
         (void)diag_add(r->diags, at,
                        "this line does not fit the lines before it: check how far it is indented");
