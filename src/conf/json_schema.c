@@ -34,9 +34,8 @@ static void print_enum(const struct conf_key *key, struct buf *out)
     buf_add_str(out, STR("]}"));
 }
 
-static void print_list_of(const struct conf_key *key, const char *item, struct buf *out)
+static void print_list_of(const char *item, struct buf *out)
 {
-    (void)key;
     buf_printf(out, "%s,{\"type\":\"array\",\"items\":%s}", item, item);
 }
 
@@ -92,12 +91,12 @@ static void print_type(const struct conf_key *key, struct buf *out)
         buf_add_str(out, str_of(text_or_number));
         return;
     case CONF_LISTEN_LIST:
-        print_list_of(key, text_or_number, out);
+        print_list_of(text_or_number, out);
         return;
     case CONF_STRING_LIST:
     case CONF_CIDR_LIST:
     case CONF_DOMAIN_LIST:
-        print_list_of(key, text, out);
+        print_list_of(text, out);
         return;
     case CONF_ENUM_LIST:
         print_enum(key, out);
@@ -179,7 +178,8 @@ static void print_table(const struct conf_table *table, struct buf *out)
     print_properties(table, &is_first, out);
     buf_add_str(out, STR("},\"required\":["));
     bool is_first_required = true;
-    for (size_t i = 0; i < table->key_count; i++) {
+    /* What a route writes of a redirect may be completed by its host. */
+    for (size_t i = 0; !table->has_switch && i < table->key_count; i++) {
         if ((table->keys[i].flags & CONF_REQUIRED) != 0) {
             buf_printf(out, "%s\"%s\"", is_first_required ? "" : ",", table->keys[i].name);
             is_first_required = false;
