@@ -124,7 +124,9 @@ static enum err join_path(struct joiner *j, const char *path, const struct conf_
     if (e == ERR_OK) {
         e = conf_source_create(j->arena, path, buf_str(&text), &source);
     } else if (e != ERR_NOMEM) {
-        const char *why = e == ERR_LIMIT ? "it is longer than 4 MB" : err_text(e);
+        const char *why = e == ERR_LIMIT         ? "it is longer than 4 MB"
+                          : e == ERR_UNSUPPORTED ? "it is a directory"
+                                                 : err_text(e);
         if (from != NULL) {
             (void)diag_add(j->diags, at, "%s cannot be read: %s", path, why);
         } else {
