@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The admin socket: the state of the edge as JSON, the metrics, and what an operator may ask for.
+ * It is an HTTP server like any other, on the control thread. */
+#include <unistd.h>
+
+#include "app/edge_int.h"
+#include "log/escape.h"
+#include "os/clock.h"
+#include "os/process.h"
+
+static void admin_on_body(struct exchange *x, const char *bytes, size_t n)
+{
+    (void)x;
+    (void)bytes;
+    (void)n;
+}
+
+static void admin_on_end(struct exchange *x, enum err cause)
+{
+    (void)x;
+    (void)cause;
+}
+
+static const struct exchange_service admin_service = {.on_body = admin_on_body,
+                                                      .on_end = admin_on_end};
+
+static void admin_answer(struct exchange *x, uint16_t status, struct str type, struct str body)
+{
+    struct http_field array[4];
+    struct response_head head = {.status = status};
+    http_fields_init(&head.fields, array, 4);
+    enum err e = http_fields_add_id(&head.fields, HTTP_FIELD_CONTENT_TYPE, type);
+    if (!e) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_CACHE_CONTROL, STR("no-store"));
+    }
+    if (e) {
+        exchange_reset(x, e);
+        return;
+    }
+    e = exchange_answer(x, &head, body);
+    (void)e; /* an answer that failed has reset the exchange */
+}
+
+static void admin_answer_buf(struct exchange *x, struct str type, struct buf *body)
+{
+    if (body->is_failed) {
+        admin_answer(x, 503, STR("text/plain; charset=utf-8"), STR("out of memory\n"));
+    } else {
+        admin_answer(x, 200, type, buf_str(body));
+    }
+    buf_done(body);
+}
+
+static void admin_say(struct exchange *x, uint16_t status, const char *text)
+{
+    struct buf body;
+    buf_init(&body, 0);
+    buf_add_str(&body, status < 400 ? STR("{\"ok\":true,\"message\":\"")
+                                    : STR("{\"ok\":false,\"message\":\""));
+    escape_json(&body, str_of(text));
+    buf_add_str(&body, STR("\"}\n"));
+    admin_answer(x, body.is_failed ? 503 : status, STR("application/json"), buf_str(&body));
+    buf_done(&body);
+}
+
+static void admin_listens(const struct edge *e, struct buf *out)
+{
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        struct socket_address a;
+        char text[SOCKET_ADDRESS_TEXT_BYTES];
+        if (socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
+            buf_add_str(out, i ? STR(",\"") : STR("\""));
+            escape_json(out, str_make(text, socket_address_text(&a, text)));
+            buf_add_char(out, '"');
+        }
+    }
+}
+
+static void admin_status(struct edge *e, struct exchange *x)
+{
+    struct buf out;
+    buf_init(&out, 0);
+    buf_printf(&out,
+               "{\"version\":\"%s\",\"pid\":%d,\"uptime_s\":%llu,\"workers\":%u,"
+               "\"poller\":\"%s\",\"state\":\"%s\",\"connections\":%lld,\"accepted\":%lld,"
+               "\"received_bytes\":%lld,\"sent_bytes\":%lld,\"memory_bytes\":%llu,"
+               "\"hosts\":%zu,\"log_level\":\"%s\",\"listen\":[",
+               SWS_VERSION, (int)getpid(),
+               (unsigned long long)((clock_monotonic_ns() - e->start_ns) / NS_PER_S),
+               e->worker_count, loop_poller_name(e->workers[0].loop),
+               e->is_draining              ? "draining"
+               : atomic_load(&e->is_ready) ? "serving"
+                                           : "starting",
+               (long long)metrics_get(e->metrics, METRICS_CONN_ACTIVE),
+               (long long)metrics_get(e->metrics, METRICS_CONN_ACCEPTED),
+               (long long)metrics_get(e->metrics, METRICS_BYTES_IN),
+               (long long)metrics_get(e->metrics, METRICS_BYTES_OUT),
+               (unsigned long long)process_memory_bytes(), e->site->host_count,
+               log_level_name(log_get_level(e->log)));
+    admin_listens(e, &out);
+    buf_printf(&out, "],\"reload\":{\"count\":%llu,\"state\":\"%s\",\"error\":\"",
+               (unsigned long long)e->reload_count,
+               e->reload_state == 2   ? "failed"
+               : e->reload_state == 1 ? "ok"
+                                      : "none");
+    escape_json(&out, str_of(e->reload_state == 2 ? e->reload_error : ""));
+    buf_add_str(&out, STR("\"}}\n"));
+    admin_answer_buf(x, STR("application/json"), &out);
+}
+
+static void admin_level(struct edge *e, struct exchange *x)
+{
+    struct str query = x->request->query;
+    enum log_level level;
+    if (!str_starts_with(query, STR("level=")) ||
+        log_level_parse(str_sub(query, 6, query.n), &level) != ERR_OK) {
+        admin_say(x, 400, "level must be debug, info, notice, warn, error or off");
+        return;
+    }
+    log_set_level(e->log, level);
+    admin_say(x, 200, "the log level is changed");
+}
+
+static void admin_get(struct edge *e, struct exchange *x)
+{
+    struct str path = x->request->path;
+    struct buf out;
+    buf_init(&out, 0);
+    if (str_eq(path, STR("/status"))) {
+        admin_status(e, x);
+    } else if (str_eq(path, STR("/metrics"))) {
+        metrics_write_prometheus(e->metrics, &out);
+        admin_answer_buf(x, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
+    } else if (str_eq(path, STR("/metrics.json"))) {
+        metrics_write_json(e->metrics, &out);
+        admin_answer_buf(x, STR("application/json"), &out);
+    } else if (str_eq(path, STR("/config"))) {
+        conf_print_effective(e->site->settings, true, &out);
+        admin_answer_buf(x, STR("application/yaml"), &out);
+    } else if (str_eq(path, STR("/livez"))) {
+        admin_answer(x, 200, STR("text/plain; charset=utf-8"), STR("ok\n"));
+    } else if (str_eq(path, STR("/readyz"))) {
+        bool is_ready = atomic_load(&e->is_ready);
+        admin_answer(x, is_ready ? 200 : 503, STR("text/plain; charset=utf-8"),
+                     is_ready ? STR("ok\n") : STR("not ready\n"));
+    } else {
+        admin_say(x, 404, "there is /status, /metrics, /metrics.json, /config, /livez, /readyz");
+    }
+}
+
+static void admin_post(struct edge *e, struct exchange *x)
+{
+    struct str path = x->request->path;
+    if (str_eq(path, STR("/reload"))) {
+        bool is_done = edge_reload(e);
+        admin_say(x, is_done ? 200 : 422, is_done ? "reloaded" : e->reload_error);
+    } else if (str_eq(path, STR("/stop"))) {
+        edge_ask(e, CONTROL_ASK_STOP);
+        admin_say(x, 202, "stopping");
+    } else if (str_eq(path, STR("/upgrade"))) {
+        edge_ask(e, CONTROL_ASK_UPGRADE);
+        admin_say(x, 202, "upgrading");
+    } else if (str_eq(path, STR("/log/reopen"))) {
+        enum err err = log_reopen(e->log);
+        if (e->writer) {
+            writer_reopen(e->writer);
+        }
+        admin_say(x, err ? 500 : 200, err ? err_text(err) : "log files are opened again");
+    } else if (str_eq(path, STR("/log/level"))) {
+        admin_level(e, x);
+    } else {
+        admin_say(x, 404, "there is /reload, /stop, /upgrade, /log/reopen, /log/level?level=");
+    }
+}
+
+static void admin_on_exchange(void *context, struct exchange *x)
+{
+    struct edge *e = context;
+    exchange_serve(x, &admin_service, NULL);
+    /* A page in a browser can reach a local address but not without these fields. */
+    if (http_fields_get(&x->request->fields, HTTP_FIELD_ORIGIN) ||
+        http_fields_get(&x->request->fields, HTTP_FIELD_SEC_FETCH_SITE)) {
+        admin_say(x, 403, "browsers are not served here");
+    } else if (x->request->method == HTTP_GET || x->request->method == HTTP_HEAD) {
+        admin_get(e, x);
+    } else if (x->request->method == HTTP_POST) {
+        admin_post(e, x);
+    } else {
+        admin_say(x, 405, "GET or POST");
+    }
+}
+
+static void admin_on_metrics_exchange(void *context, struct exchange *x)
+{
+    struct edge *e = context;
+    exchange_serve(x, &admin_service, NULL);
+    bool is_read = x->request->method == HTTP_GET || x->request->method == HTTP_HEAD;
+    if (is_read && str_eq(x->request->path, e->site->settings->metrics.path)) {
+        struct buf out;
+        buf_init(&out, 0);
+        metrics_write_prometheus(e->metrics, &out);
+        admin_answer_buf(x, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
+    } else {
+        admin_say(x, 404, "only the metrics are here");
+    }
+}
+
+/* The admin's own connections are not counted among those of the sites. */
+static void admin_on_refused(void *context, const struct exchange_peer *peer, unsigned reason,
+                             unsigned status)
+{
+    (void)context;
+    (void)peer;
+    (void)reason;
+    (void)status;
+}
+
+static void admin_on_limit(void *context, enum server_limit limit)
+{
+    (void)context;
+    (void)limit;
+}
+
+static void admin_on_connection(void *context, int change)
+{
+    (void)context;
+    (void)change;
+}
+
+static void admin_on_bytes(void *context, uint64_t in, uint64_t out)
+{
+    (void)context;
+    (void)in;
+    (void)out;
+}
+
+struct server_hooks admin_hooks(struct edge *e)
+{
+    return (struct server_hooks){
+        .on_exchange = admin_on_exchange,
+        .on_refused = admin_on_refused,
+        .on_limit = admin_on_limit,
+        .on_connection = admin_on_connection,
+        .on_bytes = admin_on_bytes,
+        .context = e,
+    };
+}
+
+struct server_hooks admin_metrics_hooks(struct edge *e)
+{
+    struct server_hooks hooks = admin_hooks(e);
+    hooks.on_exchange = admin_on_metrics_exchange;
+    return hooks;
+}

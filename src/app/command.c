@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app/command.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/edge_role.h"
+#include "app/supervisor.h"
+#include "base/assert.h"
+#include "base/str.h"
+#include "conf/settings.h"
+#include "edge/pipeline.h"
+#include "os/socket.h"
+
+#define CONFIG_DEFAULT "sws.yaml"
+#define CONFIG_SYSTEM "/etc/selenia/sws.yaml"
+#define SERVE_PORT 8080
+
+static const char help_text[] =
+    "sws - Selenia, a web server that keeps shared state\n"
+    "\n"
+    "USAGE\n"
+    "  sws COMMAND [OPTIONS]\n"
+    "\n"
+    "COMMANDS\n"
+    "  serve DIR        serve the files below DIR, no configuration needed\n"
+    "  start            serve what the configuration says, in the foreground\n"
+    "  stop             finish what is under way, then end\n"
+    "  reload           read the configuration again; no connection is closed, and a\n"
+    "                   configuration that is wrong changes nothing\n"
+    "  upgrade          start the program on disk beside this one, hand over, drain\n"
+    "  status           show what runs\n"
+    "  check            load the configuration and print it in full, each value with\n"
+    "                   the file and line it comes from\n"
+    "  explain URL      show what would happen to a request, phase by phase\n"
+    "  schema           print the JSON Schema of the configuration, for editors\n"
+    "  reference        print the reference of the configuration as Markdown\n"
+    "  completion       print completion rules for bash\n"
+    "  version          print the version\n"
+    "  help             print this\n"
+    "\n"
+    "OPTIONS\n"
+    "  -c, --config FILE   the configuration; otherwise ./sws.yaml, then\n"
+    "                      /etc/selenia/sws.yaml\n"
+    "  -p, --port N        port of `serve` (8080)\n"
+    "  -X, --method M      method of `explain` (GET)\n"
+    "      --quiet         `check`: print nothing when all is well\n"
+    "      --json          `status`: print the answer of the admin socket\n"
+    "\n"
+    "SIGNALS\n"
+    "  TERM, INT  stop (twice: at once)     HUP   reload\n"
+    "  USR1       upgrade                   USR2  open the log files again\n"
+    "\n"
+    "EXIT CODES\n"
+    "  0   done              2   the configuration is wrong\n"
+    "  1   it failed         64  the command line is wrong\n"
+    "\n"
+    "EXAMPLE\n"
+    "  sws serve ./public --port 8080\n";
+
+struct command_line {
+    const char *program; /* absolute path */
+    const char *command;
+    const char *operand;
+    const char *config;
+    const char *method;
+    const char *resume;
+    uint16_t port;
+    bool is_quiet;
+    bool is_json;
+};
+
+static int command_usage(const char *format, const char *what, const char *nearest)
+{
+    fprintf(stderr, "sws: ");
+    fprintf(stderr, format, what);
+    if (nearest) {
+        fprintf(stderr, " Did you mean \"%s\"?", nearest);
+    }
+    fprintf(stderr, "\nTry: sws help\n");
+    return EXIT_CODE_USAGE;
+}
+
+/* ---- loading ---- */
+
+static const char *command_config(const struct command_line *line)
+{
+    if (line->config) {
+        return line->config;
+    }
+    return access(CONFIG_DEFAULT, F_OK) != 0 && access(CONFIG_SYSTEM, F_OK) == 0 ? CONFIG_SYSTEM
+                                                                                 : CONFIG_DEFAULT;
+}
+
+static void command_print(struct buf *out, FILE *to)
+{
+    fwrite(out->p ? out->p : "", 1, out->n, to);
+    fflush(to);
+    buf_done(out);
+}
+
+static int command_load(const struct command_line *line, struct settings **ret)
+{
+    struct diag_list diags;
+    const char *path = command_config(line);
+    diag_list_init(&diags);
+    enum err e = settings_load(&path, 1, NULL, ret, &diags);
+    if (e) {
+        struct buf text;
+        buf_init(&text, 0);
+        diag_list_print(&diags, &text);
+        command_print(&text, stderr);
+    }
+    diag_list_done(&diags);
+    return e ? EXIT_CODE_CONFIG : EXIT_CODE_OK;
+}
+
+static int command_load_site(const struct command_line *line, struct site **ret)
+{
+    struct settings *settings;
+    struct diag_list diags;
+    int code = command_load(line, &settings);
+    if (code) {
+        return code;
+    }
+    diag_list_init(&diags);
+    enum err e = site_create(settings, ret, &diags);
+    if (e) {
+        struct buf text;
+        buf_init(&text, 0);
+        diag_list_print(&diags, &text);
+        command_print(&text, stderr);
+        settings_destroy(settings);
+    }
+    diag_list_done(&diags);
+    return e ? EXIT_CODE_CONFIG : EXIT_CODE_OK;
+}
+
+/* ---- serving ---- */
+
+static int command_supervise(const struct command_line *line)
+{
+    char port[8];
+    const char *argv[10] = {line->program, "edge"};
+    unsigned n = 2;
+    if (line->operand) {
+        snprintf(port, sizeof(port), "%u", line->port);
+        argv[n++] = "--serve";
+        argv[n++] = line->operand;
+        argv[n++] = "--port";
+        argv[n++] = port;
+    } else {
+        argv[n++] = "--config";
+        argv[n++] = command_config(line);
+    }
+    argv[n] = NULL;
+    const struct supervisor_options options = {
+        .program = line->program, .argv = argv, .resume = line->resume};
+    return supervisor_run(&options);
+}
+
+static int command_start(const struct command_line *line)
+{
+    if (line->operand) {
+        return command_usage("start takes no \"%s\".", line->operand, NULL);
+    }
+    return command_supervise(line);
+}
+
+static int command_serve(const struct command_line *line)
+{
+    if (!line->operand) {
+        return command_usage("%s needs a directory, for example: sws serve ./public", "serve",
+                             NULL);
+    }
+    return command_supervise(line);
+}
+
+static int command_edge(const struct command_line *line)
+{
+    const struct edge_options options = {
+        .config = line->config, .directory = line->operand, .port = line->port};
+    return edge_run(&options);
+}
+
+/* ---- talking to a running server ---- */
+
+static int command_ask(const struct command_line *line, const char *method, const char *path,
+                       struct buf *ret_body)
+{
+    struct settings *settings;
+    struct socket_address address;
+    int fd;
+    int code = command_load(line, &settings);
+    if (code) {
+        return code;
+    }
+    const struct listen_address admin = settings->server.admin;
+    if (admin.kind != LISTEN_UNIX || socket_address_unix(admin.path, &address) != ERR_OK) {
+        fprintf(stderr, "sws: this configuration has no admin socket (server.admin).\n");
+        settings_destroy(settings);
+        return EXIT_CODE_FAILED;
+    }
+    enum err e = socket_connect(&address, &fd);
+    if (e) {
+        fprintf(stderr, "sws: no server answers on %s: %s.\n", admin.path.p, err_text(e));
+        settings_destroy(settings);
+        return EXIT_CODE_FAILED;
+    }
+    settings_destroy(settings);
+    struct buf b;
+    buf_init(&b, 0);
+    buf_printf(&b, "%s %s HTTP/1.0\r\nHost: admin\r\nContent-Length: 0\r\n\r\n", method, path);
+    bool is_sent = write(fd, b.p, b.n) == (ssize_t)b.n;
+    buf_clear(&b);
+    ssize_t got = is_sent ? 1 : -1;
+    while (got > 0 && buf_reserve(&b, 4096)) {
+        got = read(fd, b.p + b.n, 4096);
+        b.n += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    const char *body = b.n ? memmem(b.p, b.n, "\r\n\r\n", 4) : NULL;
+    if (!body || b.n < 12) {
+        fprintf(stderr, "sws: the server broke off.\n");
+        buf_done(&b);
+        return EXIT_CODE_FAILED;
+    }
+    bool is_good = b.p[9] == '2';
+    buf_add(ret_body, body + 4, b.n - (size_t)(body + 4 - b.p));
+    buf_done(&b);
+    return is_good ? EXIT_CODE_OK : EXIT_CODE_FAILED;
+}
+
+/* The value of a member of a flat JSON object that our own server wrote; unescaped for people. */
+static void command_member(const struct buf *json, const char *name, struct buf *out)
+{
+    char key[64];
+    int key_bytes = snprintf(key, sizeof(key), "\"%s\":", name);
+    const char *at = json->n ? memmem(json->p, json->n, key, (size_t)key_bytes) : NULL;
+    if (!at) {
+        return;
+    }
+    const char *end = json->p + json->n;
+    at += key_bytes;
+    bool is_text = *at == '"';
+    at += is_text;
+    while (at < end && *at != '"' && (is_text || (*at != ',' && *at != '}'))) {
+        if (*at == '\\' && at + 1 < end) {
+            at++;
+            buf_add_char(out, *at == 'n' ? '\n' : *at);
+        } else {
+            buf_add_char(out, *at);
+        }
+        at++;
+    }
+}
+
+static int command_tell(const struct command_line *line, const char *path)
+{
+    struct buf body, text;
+    buf_init(&body, 0);
+    buf_init(&text, 0);
+    int code = command_ask(line, "POST", path, &body);
+    if (body.n) {
+        command_member(&body, "message", &text);
+        buf_add_char(&text, '\n');
+        command_print(&text, code ? stderr : stdout);
+    }
+    buf_done(&body);
+    return code;
+}
+
+static int command_stop(const struct command_line *line)
+{
+    return command_tell(line, "/stop");
+}
+
+static int command_reload(const struct command_line *line)
+{
+    return command_tell(line, "/reload");
+}
+
+static int command_upgrade(const struct command_line *line)
+{
+    return command_tell(line, "/upgrade");
+}
+
+static int command_status(const struct command_line *line)
+{
+    static const char *const members[][2] = {
+        {"State", "state"},           {"Version", "version"},
+        {"Process", "pid"},           {"Up, seconds", "uptime_s"},
+        {"Workers", "workers"},       {"Event loop", "poller"},
+        {"Hosts", "hosts"},           {"Connections", "connections"},
+        {"Accepted", "accepted"},     {"Received bytes", "received_bytes"},
+        {"Sent bytes", "sent_bytes"}, {"Memory bytes", "memory_bytes"},
+        {"Log level", "log_level"},
+    };
+    struct buf body, text;
+    buf_init(&body, 0);
+    buf_init(&text, 0);
+    int code = command_ask(line, "GET", "/status", &body);
+    if (code) {
+        buf_done(&body);
+        return code;
+    }
+    if (line->is_json) {
+        command_print(&body, stdout);
+        return code;
+    }
+    for (unsigned i = 0; i < COUNT_OF(members); i++) {
+        buf_printf(&text, "%-16s", members[i][0]);
+        command_member(&body, members[i][1], &text);
+        buf_add_char(&text, '\n');
+    }
+    const char *list = memmem(body.p, body.n, "\"listen\":[", 10);
+    const char *end = list ? memchr(list, ']', body.n - (size_t)(list - body.p)) : NULL;
+    if (end) {
+        buf_printf(&text, "%-16s%.*s\n", "Listening", (int)(end - list - 10), list + 10);
+    }
+    command_print(&text, stdout);
+    buf_done(&body);
+    return code;
+}
+
+/* ---- looking at a configuration ---- */
+
+static int command_check(const struct command_line *line)
+{
+    struct site *site;
+    int code = command_load_site(line, &site);
+    if (code) {
+        return code;
+    }
+    if (!line->is_quiet) {
+        struct buf out;
+        buf_init(&out, 0);
+        conf_print_effective(site->settings, true, &out);
+        command_print(&out, stdout);
+    }
+    site_unref(site);
+    return EXIT_CODE_OK;
+}
+
+static int command_explain(const struct command_line *line)
+{
+    struct site *site;
+    if (!line->operand) {
+        return command_usage("%s needs a URL, for example: sws explain http://localhost/a",
+                             "explain", NULL);
+    }
+    struct str url = str_of(line->operand);
+    ptrdiff_t scheme = 0;
+    const char *mark = strstr(line->operand, "://");
+    if (mark) {
+        scheme = mark + 3 - line->operand;
+    }
+    struct str rest = str_sub(url, (size_t)scheme, url.n);
+    ptrdiff_t slash = str_index(rest, '/');
+    struct str host = slash < 0 ? rest : str_sub(rest, 0, (size_t)slash);
+    struct str target = slash < 0 ? STR("/") : str_sub(rest, (size_t)slash, rest.n);
+    int code = command_load_site(line, &site);
+    if (code) {
+        return code;
+    }
+    struct buf out;
+    buf_init(&out, 0);
+    pipeline_explain(site, str_of(line->method), host, target, &out);
+    command_print(&out, stdout);
+    site_unref(site);
+    return EXIT_CODE_OK;
+}
+
+static int command_generate(void (*generate)(struct buf *out))
+{
+    struct buf out;
+    buf_init(&out, 0);
+    generate(&out);
+    bool is_failed = out.is_failed;
+    command_print(&out, stdout);
+    return is_failed ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
+static int command_schema(const struct command_line *line)
+{
+    (void)line;
+    return command_generate(conf_json_schema);
+}
+
+static int command_reference(const struct command_line *line)
+{
+    (void)line;
+    return command_generate(conf_reference_markdown);
+}
+
+static int command_completion(const struct command_line *line)
+{
+    (void)line;
+    return command_generate(conf_completion_bash);
+}
+
+static int command_version(const struct command_line *line)
+{
+    (void)line;
+    printf("sws %s (Selenia)\n", SWS_VERSION);
+    return EXIT_CODE_OK;
+}
+
+static int command_help(const struct command_line *line)
+{
+    (void)line;
+    fputs(help_text, stdout);
+    return EXIT_CODE_OK;
+}
+
+/* ---- reading the command line ---- */
+
+static const struct {
+    const char *name;
+    int (*run)(const struct command_line *line);
+} commands[] = {
+    {"serve", command_serve},
+    {"start", command_start},
+    {"stop", command_stop},
+    {"reload", command_reload},
+    {"upgrade", command_upgrade},
+    {"status", command_status},
+    {"check", command_check},
+    {"explain", command_explain},
+    {"schema", command_schema},
+    {"reference", command_reference},
+    {"completion", command_completion},
+    {"version", command_version},
+    {"help", command_help},
+    {"edge", command_edge},
+};
+
+static const char *command_nearest(const char *name)
+{
+    const char *best = NULL;
+    unsigned best_distance = 3;
+    for (unsigned i = 0; i < COUNT_OF(commands); i++) {
+        unsigned d = str_distance(str_of(name), str_of(commands[i].name));
+        if (d < best_distance) {
+            best_distance = d;
+            best = commands[i].name;
+        }
+    }
+    return best;
+}
+
+static int command_options(int argc, char **argv, int first, struct command_line *line)
+{
+    for (int i = first; i < argc; i++) {
+        const char *arg = argv[i];
+        const char **into = NULL;
+        const char *port = NULL;
+        if (!strcmp(arg, "-c") || !strcmp(arg, "--config")) {
+            into = &line->config;
+        } else if (!strcmp(arg, "--serve")) {
+            into = &line->operand;
+        } else if (!strcmp(arg, "-X") || !strcmp(arg, "--method")) {
+            into = &line->method;
+        } else if (!strcmp(arg, "-p") || !strcmp(arg, "--port")) {
+            into = &port;
+        } else if (!strcmp(arg, "--quiet")) {
+            line->is_quiet = true;
+        } else if (!strcmp(arg, "--json")) {
+            line->is_json = true;
+        } else if (!strcmp(arg, "-h") || !strcmp(arg, "--help")) {
+            line->command = "help";
+        } else if (arg[0] == '-') {
+            return command_usage("there is no option %s.", arg, NULL);
+        } else if (line->operand) {
+            return command_usage("\"%s\" is one argument too many.", arg, NULL);
+        } else {
+            line->operand = arg;
+        }
+        if (into) {
+            if (i + 1 == argc) {
+                return command_usage("%s needs a value.", arg, NULL);
+            }
+            *into = argv[++i];
+        }
+        uint64_t number;
+        if (port && (str_to_u64(str_of(port), &number) != ERR_OK || number > UINT16_MAX)) {
+            return command_usage("\"%s\" is no port (0 to 65535).", port, NULL);
+        }
+        if (port) {
+            line->port = (uint16_t)number;
+        }
+    }
+    return EXIT_CODE_OK;
+}
+
+int command_run(int argc, char **argv)
+{
+    static char program[PATH_MAX];
+    struct command_line line = {.port = SERVE_PORT, .method = "GET"};
+    int first = 2;
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    line.program = n > 0 ? program : argv[0];
+    /* After an upgrade the link names the file that was replaced. */
+    static const char deleted[] = " (deleted)";
+    size_t tail = sizeof(deleted) - 1;
+    if (n > (ssize_t)tail && !strcmp(program + n - (ssize_t)tail, deleted)) {
+        program[n - (ssize_t)tail] = '\0';
+    }
+    line.command = argc > 1 ? argv[1] : "help";
+    if (!strcmp(line.command, "resume") && argc > 2) {
+        line.resume = argv[2];
+        first = 3;
+    } else if (!strcmp(line.command, "--version") || !strcmp(line.command, "-V")) {
+        line.command = "version";
+    } else if (!strcmp(line.command, "--help") || !strcmp(line.command, "-h")) {
+        line.command = "help";
+    }
+    int code = command_options(argc, argv, first, &line);
+    if (code) {
+        return code;
+    }
+    if (line.resume) {
+        return command_supervise(&line);
+    }
+    for (unsigned i = 0; i < COUNT_OF(commands); i++) {
+        if (!strcmp(commands[i].name, line.command)) {
+            return commands[i].run(&line);
+        }
+    }
+    return command_usage("there is no command \"%s\".", line.command,
+                         command_nearest(line.command));
+}

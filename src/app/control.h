@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the supervisor and a role say to each other, one fixed-size message at a time over a
+ * message socket. The supervisor understands nothing but this.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "os/socket.h"
+
+enum control_kind {
+    /* role to supervisor */
+    CONTROL_BIND = 1, /* asks for `count` listening sockets on `address` */
+    CONTROL_READY,    /* configured and able to serve; waits for CONTROL_GO */
+    CONTROL_RELEASE,  /* `address` is not listened on any more */
+    CONTROL_ASK_STOP,
+    CONTROL_ASK_UPGRADE,
+    /* supervisor to role */
+    CONTROL_BOUND, /* one per socket, with the descriptor; or `error` */
+    CONTROL_GO,    /* start accepting */
+    CONTROL_RELOAD,
+    CONTROL_REOPEN, /* open log files again */
+    CONTROL_DRAIN,  /* stop accepting, finish, exit */
+};
+
+struct control_message {
+    uint32_t kind;
+    uint32_t count;
+    int32_t error; /* enum err */
+    int32_t fd;    /* CONTROL_BIND: an inherited descriptor to use instead of binding, or -1 */
+    struct socket_address address;
+};
+
+/* Sends `m`, with `fd` where >= 0. */
+enum err control_send(int channel, const struct control_message *m, int fd) MUST_CHECK;
+
+/* Receives one message; ERR_EOF when the other side is gone, ERR_SYNTAX for a foreign size. */
+enum err control_recv(int channel, bool may_wait, struct control_message *ret_m,
+                      int *ret_fd) MUST_CHECK;

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app/control.h"
+#include "app/edge_role.h"
+#include "conf/settings.h"
+#include "edge/pipeline.h"
+#include "loop/loop.h"
+#include "net/server.h"
+
+#define EDGE_WORKERS_MAX 256
+#define EDGE_LISTENS_MAX 128
+
+struct edge;
+
+/* One address of the configuration and its sockets: one per worker for TCP with SO_REUSEPORT, one
+ * that all share otherwise. */
+struct edge_listen {
+    struct socket_address asked;
+    uint32_t fd_count;
+    int fds[EDGE_WORKERS_MAX];
+    bool is_wanted; /* by the configuration that is being applied */
+};
+
+/* What a reload gives to every worker at once. The last worker to apply it frees it. */
+struct edge_change {
+    struct edge *edge;
+    struct site *site;
+    struct server_limits limits;
+    struct writer *writer; /* NULL = no access log */
+    struct writer *old_writer;
+    atomic_uint left;
+    uint32_t listen_count;
+    struct edge_listen *listens; /* a copy of the set to listen on */
+};
+
+struct worker_listener {
+    struct listener *listener;
+    int fd;
+    bool is_wanted;
+};
+
+struct worker {
+    struct edge *edge;
+    unsigned index;
+    pthread_t thread;
+    struct loop *loop;
+    struct server *server;
+    struct pipeline pipeline;
+    struct timer tick;
+    struct worker_listener listeners[EDGE_LISTENS_MAX];
+    uint32_t listener_count;
+};
+
+struct edge {
+    const struct edge_options *options;
+    struct loop *loop; /* of the control thread */
+    struct loop_watch channel;
+    struct log *log;
+    struct metrics *metrics;
+    struct writer *writer;
+    struct site *site;
+    struct server *admin;
+    struct listener *admin_listener;
+    struct server *metrics_server; /* where `metrics.listen` asks for one */
+    struct worker *workers;
+    unsigned worker_count;
+    struct edge_listen listens[EDGE_LISTENS_MAX];
+    uint32_t listen_count;
+    struct control_message deferred[16]; /* came while waiting for CONTROL_BOUND */
+    unsigned deferred_count;
+    struct timer tick;
+    struct timer drain_end;
+    uint64_t start_ns;
+    uint64_t reload_count;
+    int64_t reload_state; /* of METRICS_RELOAD_STATE */
+    char reload_error[2048];
+    unsigned drained_count;
+    bool is_draining;
+    bool is_changing; /* a change is under way in the workers */
+    atomic_bool is_ready;
+    int exit_code;
+};
+
+/* edge_worker.c */
+enum err worker_init(struct worker *w, struct edge *edge, unsigned index) MUST_CHECK;
+void worker_done(struct worker *w);
+void *worker_main(void *worker);
+void worker_on_change(void *worker, uint64_t change); /* loop message: struct edge_change * */
+void worker_on_drain(void *worker, uint64_t unused);
+void worker_on_stop(void *worker, uint64_t unused);
+
+/* Derived from settings, for one of `worker_count`. */
+struct server_limits edge_limits(const struct settings *s, unsigned worker_count);
+
+/* edge_role.c */
+void edge_on_applied(void *edge, uint64_t change); /* loop message of the last worker */
+void edge_on_drained(void *edge, uint64_t worker_index);
+
+/* Reads the configuration again and applies it. False: nothing changed, `reload_error` says why. */
+bool edge_reload(struct edge *e);
+
+/* Asks the supervisor. */
+void edge_ask(struct edge *e, enum control_kind kind);
+
+/* admin.c */
+struct server_hooks admin_hooks(struct edge *e);
+struct server_hooks admin_metrics_hooks(struct edge *e);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app/edge_int.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/process.h"
+
+#define TICK_MS 1000u
+
+struct server_limits edge_limits(const struct settings *s, unsigned worker_count)
+{
+    const struct server_settings *v = &s->server;
+    uint64_t connections = (uint64_t)v->worker.max_connections / worker_count;
+    return (struct server_limits){
+        .connections_max = connections ? (unsigned)connections : 1,
+        .header_bytes_max = (uint32_t)v->max.header_bytes,
+        .header_count_max = (uint32_t)v->max.header_count,
+        .uri_bytes_max = (uint32_t)v->max.uri_bytes,
+        .body_bytes_max = (uint64_t)v->max.body_bytes,
+        .min_rate_bytes_per_s = (uint64_t)v->max.min_rate_bytes_per_s,
+        .header_ms = (uint64_t)v->timeouts.header_ms,
+        .idle_ms = (uint64_t)v->timeouts.idle_ms,
+        .read_idle_ms = (uint64_t)v->timeouts.read_idle_ms,
+        .write_idle_ms = (uint64_t)v->timeouts.write_idle_ms,
+    };
+}
+
+static enum poller_kind worker_poller(enum poller_choice choice)
+{
+    switch (choice) {
+    case POLLER_AUTO:
+        return POLLER_KIND_AUTO;
+    case POLLER_EPOLL:
+        return POLLER_KIND_EPOLL;
+    case POLLER_IO_URING:
+        return POLLER_KIND_URING;
+    }
+    return POLLER_KIND_AUTO;
+}
+
+static void worker_on_tick(struct timer *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, tick);
+    struct loop_stats stats = loop_read_stats(w->loop);
+    metrics_set(w->pipeline.metrics, METRICS_LOOP_LAG, (int64_t)stats.lag_max_ns);
+    if (w->pipeline.access) {
+        writer_tick(w->pipeline.access, loop_now_ns(w->loop));
+    }
+    loop_timer_set(w->loop, t, loop_now_ms(w->loop) + TICK_MS);
+}
+
+enum err worker_init(struct worker *w, struct edge *edge, unsigned index)
+{
+    const struct settings *settings = edge->site->settings;
+    w->edge = edge;
+    w->index = index;
+    timer_init(&w->tick, worker_on_tick);
+    enum err e = loop_create(worker_poller(settings->server.poller), &w->loop);
+    if (e == ERR_UNSUPPORTED) {
+        LOG(edge->log, LOG_LEVEL_WARN, "this kernel refuses io_uring, epoll serves instead",
+            log_u64("worker", index));
+        e = loop_create(POLLER_KIND_EPOLL, &w->loop);
+    }
+    if (!e) {
+        e = pipeline_init(&w->pipeline, w->loop, edge->site);
+    }
+    if (e) {
+        return e;
+    }
+    w->pipeline.metrics = metrics_block(edge->metrics, index);
+    w->pipeline.log = edge->log;
+    w->pipeline.is_ready = &edge->is_ready;
+    const struct server_limits limits = edge_limits(settings, edge->worker_count);
+    const struct server_hooks hooks = pipeline_hooks(&w->pipeline);
+    e = server_create(w->loop, &limits, &hooks, &w->server);
+    w->pipeline.server = w->server;
+    loop_timer_set(w->loop, &w->tick, loop_now_ms(w->loop) + TICK_MS);
+    return e;
+}
+
+void worker_done(struct worker *w)
+{
+    if (w->loop) {
+        timer_cancel(&w->tick);
+        server_destroy(w->server);
+        pipeline_done(&w->pipeline);
+        loop_destroy(w->loop);
+        w->loop = NULL;
+    }
+}
+
+void *worker_main(void *worker)
+{
+    struct worker *w = worker;
+    process_pin_thread((int)w->index);
+    loop_run(w->loop);
+    return NULL;
+}
+
+static int worker_fd(const struct worker *w, const struct edge_listen *l)
+{
+    return l->fds[l->fd_count == 1 ? 0 : w->index];
+}
+
+static void worker_listen(struct worker *w, int fd)
+{
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        if (w->listeners[i].fd == fd) {
+            w->listeners[i].is_wanted = true;
+            return;
+        }
+    }
+    struct worker_listener *l = &w->listeners[w->listener_count];
+    ASSERT(w->listener_count < EDGE_LISTENS_MAX);
+    enum err e = server_listen(w->server, fd, &l->listener);
+    if (e) {
+        LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker cannot listen", log_u64("worker", w->index),
+            log_err(e));
+        return;
+    }
+    l->fd = fd;
+    l->is_wanted = true;
+    w->listener_count++;
+}
+
+void worker_on_change(void *worker, uint64_t value)
+{
+    struct worker *w = worker;
+    struct edge_change *change = (struct edge_change *)(uintptr_t)value;
+    if (w->pipeline.use->site != change->site &&
+        pipeline_set_site(&w->pipeline, change->site) != ERR_OK) {
+        LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker keeps the old configuration: no memory",
+            log_u64("worker", w->index));
+    }
+    server_set_limits(w->server, &change->limits);
+    w->pipeline.access = change->writer ? writer_producer(change->writer, w->index) : NULL;
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        w->listeners[i].is_wanted = false;
+    }
+    for (uint32_t i = 0; i < change->listen_count && !w->server->is_draining; i++) {
+        worker_listen(w, worker_fd(w, &change->listens[i]));
+    }
+    for (uint32_t i = 0; i < w->listener_count;) {
+        if (w->listeners[i].is_wanted) {
+            i++;
+        } else {
+            server_unlisten(w->server, w->listeners[i].listener);
+            w->listeners[i] = w->listeners[--w->listener_count];
+        }
+    }
+    if (atomic_fetch_sub(&change->left, 1) == 1) {
+        enum err e = loop_post(w->edge->loop, edge_on_applied, w->edge, value);
+        ASSERT(!e); /* one change at a time: the mailbox has room */
+    }
+}
+
+static void worker_drained(struct server *s)
+{
+    struct pipeline *p = s->hooks.context;
+    struct worker *w = CONTAINER_OF(p, struct worker, pipeline);
+    enum err e = loop_post(w->edge->loop, edge_on_drained, w->edge, w->index);
+    ASSERT(!e);
+}
+
+void worker_on_drain(void *worker, uint64_t unused)
+{
+    struct worker *w = worker;
+    (void)unused;
+    w->listener_count = 0;
+    server_drain(w->server, worker_drained);
+}
+
+void worker_on_stop(void *worker, uint64_t unused)
+{
+    struct worker *w = worker;
+    (void)unused;
+    loop_stop(w->loop);
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app/supervisor_int.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/process.h"
+
+#define RESTART_MS_MIN 100u
+#define RESTART_MS_MAX 10000u
+#define UPGRADE_NS (30ull * NS_PER_S)
+
+void supervisor_say(const char *level, const char *format, ...)
+{
+    char text[512];
+    char when[32];
+    struct tm tm;
+    time_t now = time(NULL);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    gmtime_r(&now, &tm);
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    fprintf(stderr, "%s %s supervisor: %s\n", when, level, text);
+}
+
+static int supervisor_free_slot(const struct supervisor *s)
+{
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        if (s->edges[i].pid == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int supervisor_spawn(struct supervisor *s)
+{
+    int ends[2];
+    pid_t pid;
+    int slot = supervisor_free_slot(s);
+    if (slot < 0) {
+        supervisor_say("error", "too many old processes still drain; try again later");
+        return -1;
+    }
+    if (process_channel(ends) != ERR_OK) {
+        supervisor_say("error", "cannot make a channel: %s", strerror(errno));
+        return -1;
+    }
+    enum err e = process_spawn(s->options->program, (char *const *)(uintptr_t)s->options->argv,
+                               ends[1], &pid);
+    close(ends[1]);
+    if (e) {
+        close(ends[0]);
+        supervisor_say("error", "cannot start %s: %s", s->options->program, err_text(e));
+        return -1;
+    }
+    s->edges[slot] = (struct supervisor_edge){.pid = pid, .channel = ends[0]};
+    return slot;
+}
+
+static void supervisor_tell(struct supervisor *s, int slot, enum control_kind kind)
+{
+    const struct control_message m = {.kind = kind, .fd = -1};
+    if (slot >= 0 && s->edges[slot].pid && control_send(s->edges[slot].channel, &m, -1) != ERR_OK) {
+        /* It is gone; SIGCHLD says so too. */
+        supervisor_say("warn", "process %d does not listen", (int)s->edges[slot].pid);
+    }
+}
+
+/* ---- sockets ---- */
+
+static bool supervisor_same_address(const struct socket_address *a, const struct socket_address *b)
+{
+    return a->n == b->n && memcmp(&a->raw, &b->raw, a->n) == 0;
+}
+
+static struct supervisor_socket *supervisor_find(struct supervisor *s,
+                                                 const struct socket_address *a, uint32_t index)
+{
+    for (uint32_t i = 0; i < s->socket_count; i++) {
+        if (s->sockets[i].index == index && supervisor_same_address(&s->sockets[i].asked, a)) {
+            return &s->sockets[i];
+        }
+    }
+    return NULL;
+}
+
+/* The folder of a local socket is made where it is missing (/run/selenia). */
+static void supervisor_make_folder(const struct socket_address *a)
+{
+    const struct sockaddr_un *u = (const struct sockaddr_un *)&a->raw;
+    char path[sizeof(u->sun_path) + 1] = {0};
+    if (a->raw.ss_family != AF_UNIX || u->sun_path[0] == '\0') {
+        return;
+    }
+    memcpy(path, u->sun_path, sizeof(u->sun_path));
+    char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        *slash = '\0';
+        mkdir(path, 0755);
+    }
+}
+
+/* Several sockets on port 0 must share the port that the first one got. */
+static struct socket_address supervisor_address(struct supervisor *s,
+                                                const struct socket_address *a, uint32_t index)
+{
+    struct socket_address got;
+    const struct supervisor_socket *first = index ? supervisor_find(s, a, 0) : NULL;
+    if (first && socket_address_port(a) == 0 && socket_local(first->fd, &got) == ERR_OK) {
+        return got;
+    }
+    return *a;
+}
+
+static enum err supervisor_bind(struct supervisor *s, const struct control_message *m,
+                                uint32_t index, int *ret_fd)
+{
+    struct supervisor_socket *known = supervisor_find(s, &m->address, index);
+    if (known) {
+        *ret_fd = known->fd;
+        return ERR_OK;
+    }
+    if (s->socket_count == SUPERVISOR_SOCKETS_MAX) {
+        return ERR_LIMIT;
+    }
+    int fd = m->fd;
+    enum err e = ERR_OK;
+    if (fd < 0) {
+        struct socket_address a = supervisor_address(s, &m->address, index);
+        supervisor_make_folder(&a);
+        e = socket_listen(&a, true, &fd);
+    }
+    if (!e) {
+        s->sockets[s->socket_count++] = (struct supervisor_socket){m->address, index, fd};
+        *ret_fd = fd;
+    }
+    return e;
+}
+
+static void supervisor_on_bind(struct supervisor *s, int slot, const struct control_message *m)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        int fd = -1;
+        struct control_message reply = {.kind = CONTROL_BOUND, .count = i, .fd = -1};
+        reply.error = supervisor_bind(s, m, i, &fd);
+        if (control_send(s->edges[slot].channel, &reply, fd) != ERR_OK || reply.error) {
+            return;
+        }
+    }
+}
+
+static void supervisor_on_release(struct supervisor *s, const struct control_message *m)
+{
+    for (uint32_t i = 0; i < s->socket_count;) {
+        if (supervisor_same_address(&s->sockets[i].asked, &m->address)) {
+            const struct sockaddr_un *u = (const struct sockaddr_un *)&m->address.raw;
+            if (m->address.raw.ss_family == AF_UNIX && u->sun_path[0]) {
+                unlink(u->sun_path);
+            }
+            close(s->sockets[i].fd);
+            s->sockets[i] = s->sockets[--s->socket_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+static void supervisor_close_sockets(struct supervisor *s)
+{
+    while (s->socket_count) {
+        const struct control_message m = {.address = s->sockets[0].asked};
+        supervisor_on_release(s, &m);
+    }
+}
+
+/* ---- start, stop, upgrade ---- */
+
+static void supervisor_stop(struct supervisor *s)
+{
+    if (s->is_stopping) {
+        supervisor_say("warn", "stopping at once");
+    }
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        if (s->edges[i].pid && s->is_stopping) {
+            kill(s->edges[i].pid, SIGKILL);
+        } else if (s->edges[i].pid && s->edges[i].is_ready) {
+            supervisor_tell(s, i, CONTROL_DRAIN);
+        } else if (s->edges[i].pid) {
+            kill(s->edges[i].pid, SIGTERM);
+        }
+    }
+    s->is_stopping = true;
+    s->restart_at_ns = 0;
+}
+
+static void supervisor_upgrade(struct supervisor *s)
+{
+    if (s->next >= 0 || s->is_stopping || s->current < 0) {
+        supervisor_say("warn", "an upgrade is not possible now");
+        return;
+    }
+    s->next = supervisor_spawn(s);
+    if (s->next >= 0) {
+        s->upgrade_end_ns = clock_monotonic_ns() + UPGRADE_NS;
+        supervisor_say("info", "upgrade: process %d starts beside %d", (int)s->edges[s->next].pid,
+                       (int)s->edges[s->current].pid);
+    }
+}
+
+static void supervisor_abandon_upgrade(struct supervisor *s, const char *why)
+{
+    supervisor_say("error", "upgrade given up, the old process goes on: the new one %s", why);
+    if (s->edges[s->next].pid) {
+        kill(s->edges[s->next].pid, SIGKILL);
+        s->edges[s->next].is_draining = true;
+    }
+    s->next = -1;
+}
+
+static void supervisor_on_ready(struct supervisor *s, int slot)
+{
+    s->edges[slot].is_ready = true;
+    s->has_served = true;
+    supervisor_tell(s, slot, CONTROL_GO);
+    if (slot != s->next) {
+        return;
+    }
+    int old = s->current;
+    s->current = slot;
+    s->next = -1;
+    s->edges[old].is_draining = true;
+    supervisor_tell(s, old, CONTROL_DRAIN);
+    supervisor_say("info", "upgrade: process %d serves, %d drains", (int)s->edges[slot].pid,
+                   (int)s->edges[old].pid);
+    upgrade_replace_program(s);
+}
+
+static void supervisor_schedule_restart(struct supervisor *s)
+{
+    uint64_t delay_ms = (uint64_t)RESTART_MS_MIN << (s->failures < 7 ? s->failures : 7);
+    if (delay_ms > RESTART_MS_MAX) {
+        delay_ms = RESTART_MS_MAX;
+    }
+    s->failures++;
+    s->restart_at_ns = clock_monotonic_ns() + delay_ms * NS_PER_MS;
+    supervisor_say("warn", "the edge starts again in %llu ms", (unsigned long long)delay_ms);
+}
+
+static void supervisor_on_exit(struct supervisor *s, int slot, int code, const char *how)
+{
+    struct supervisor_edge *edge = &s->edges[slot];
+    pid_t pid = edge->pid;
+    bool was_draining = edge->is_draining;
+    close(edge->channel);
+    *edge = (struct supervisor_edge){0};
+    if (slot == s->next) {
+        supervisor_abandon_upgrade(s, how);
+        return;
+    }
+    if (slot != s->current) {
+        supervisor_say("info", "old process %d %s", (int)pid, how);
+        return;
+    }
+    s->current = -1;
+    if (s->is_stopping) {
+        s->exit_code = code;
+    } else if (!s->has_served) {
+        /* It never served: it has said why, and trying again would not help. */
+        s->exit_code = code ? code : 1;
+        s->is_stopping = true;
+    } else if (!was_draining) {
+        supervisor_say("error", "the edge (process %d) %s", (int)pid, how);
+        supervisor_schedule_restart(s);
+    }
+}
+
+static void supervisor_reap(struct supervisor *s)
+{
+    pid_t pid;
+    int code;
+    char how[96];
+    while (process_reap(&pid, &code, how, sizeof(how))) {
+        for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+            if (s->edges[i].pid == pid) {
+                supervisor_on_exit(s, i, code, how);
+            }
+        }
+    }
+}
+
+static void supervisor_on_signal(struct supervisor *s, int signal)
+{
+    switch (signal) {
+    case SIGCHLD:
+        supervisor_reap(s);
+        break;
+    case SIGHUP:
+        supervisor_tell(s, s->current, CONTROL_RELOAD);
+        break;
+    case SIGUSR1:
+        supervisor_upgrade(s);
+        break;
+    case SIGUSR2:
+        supervisor_tell(s, s->current, CONTROL_REOPEN);
+        break;
+    default:
+        supervisor_stop(s);
+        break;
+    }
+}
+
+static void supervisor_on_message(struct supervisor *s, int slot)
+{
+    struct control_message m;
+    int fd = -1;
+    enum err e = control_recv(s->edges[slot].channel, false, &m, &fd);
+    if (e == ERR_AGAIN) {
+        return;
+    }
+    if (e) {
+        /* The process ends; its exit says more. Closed here, poll would report it for ever. */
+        shutdown(s->edges[slot].channel, SHUT_RDWR);
+        return;
+    }
+    file_close(fd);
+    if (m.kind == CONTROL_BIND) {
+        supervisor_on_bind(s, slot, &m);
+    } else if (m.kind == CONTROL_READY) {
+        supervisor_on_ready(s, slot);
+    } else if (m.kind == CONTROL_RELEASE && slot == s->current) {
+        supervisor_on_release(s, &m);
+    } else if (m.kind == CONTROL_ASK_STOP) {
+        supervisor_stop(s);
+    } else if (m.kind == CONTROL_ASK_UPGRADE) {
+        supervisor_upgrade(s);
+    }
+}
+
+/* ---- the loop ---- */
+
+static int supervisor_wait_ms(const struct supervisor *s)
+{
+    uint64_t until = s->restart_at_ns;
+    if (s->next >= 0 && (until == 0 || s->upgrade_end_ns < until)) {
+        until = s->upgrade_end_ns;
+    }
+    if (until == 0) {
+        return -1;
+    }
+    uint64_t now = clock_monotonic_ns();
+    return until <= now ? 0 : (int)((until - now) / NS_PER_MS) + 1;
+}
+
+static void supervisor_on_time(struct supervisor *s)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (s->next >= 0 && now >= s->upgrade_end_ns) {
+        supervisor_abandon_upgrade(s, "was not ready within 30 s");
+    }
+    if (s->restart_at_ns && now >= s->restart_at_ns) {
+        s->restart_at_ns = 0;
+        s->current = supervisor_spawn(s);
+        if (s->current < 0) {
+            supervisor_schedule_restart(s);
+        }
+    }
+}
+
+static void supervisor_turn(struct supervisor *s)
+{
+    struct pollfd fds[1 + SUPERVISOR_EDGES_MAX] = {{.fd = s->signals, .events = POLLIN}};
+    int slots[1 + SUPERVISOR_EDGES_MAX];
+    nfds_t n = 1;
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        if (s->edges[i].pid) {
+            slots[n] = i;
+            fds[n++] = (struct pollfd){.fd = s->edges[i].channel, .events = POLLIN};
+        }
+    }
+    poll(fds, n, supervisor_wait_ms(s));
+    for (nfds_t i = 1; i < n; i++) {
+        if ((fds[i].revents & POLLIN) && s->edges[slots[i]].pid) {
+            supervisor_on_message(s, slots[i]);
+        } else if (fds[i].revents & (POLLHUP | POLLERR)) {
+            /* Wait for SIGCHLD instead of turning round and round. */
+            poll(fds, 1, 100);
+        }
+    }
+    for (int signal = process_signal_next(s->signals); signal;
+         signal = process_signal_next(s->signals)) {
+        supervisor_on_signal(s, signal);
+    }
+    supervisor_on_time(s);
+}
+
+static bool supervisor_is_alive(const struct supervisor *s)
+{
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        if (s->edges[i].pid) {
+            return true;
+        }
+    }
+    return s->restart_at_ns != 0;
+}
+
+int supervisor_run(const struct supervisor_options *options)
+{
+    static const int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, 0};
+    static struct supervisor s;
+    s = (struct supervisor){.options = options, .current = -1, .next = -1};
+    signal(SIGPIPE, SIG_IGN);
+    if (process_signals(signals, &s.signals) != ERR_OK) {
+        supervisor_say("error", "cannot watch signals: %s", strerror(errno));
+        return 1;
+    }
+    if (options->resume) {
+        if (upgrade_resume(&s) != ERR_OK) {
+            supervisor_say("error", "the state of the old program cannot be read");
+            return 1;
+        }
+    } else {
+        s.current = supervisor_spawn(&s);
+        if (s.current < 0) {
+            return 1;
+        }
+    }
+    supervisor_reap(&s);
+    while (supervisor_is_alive(&s)) {
+        supervisor_turn(&s);
+    }
+    supervisor_close_sockets(&s);
+    return s.exit_code;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/match.h"
+
+#include <arpa/inet.h>
+
+static bool match_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+    unsigned bytes = bits / 8;
+    if (memcmp(a, b, bytes) != 0) {
+        return false;
+    }
+    unsigned rest = bits % 8;
+    return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
+}
+
+bool match_address(const struct cidr_list *blocks, struct str address)
+{
+    char text[64];
+    uint8_t bytes[16];
+    if (blocks->count == 0 || address.n >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, address.p, address.n);
+    text[address.n] = '\0';
+    uint8_t family = 4;
+    if (inet_pton(AF_INET, text, bytes) != 1) {
+        family = 6;
+        if (inet_pton(AF_INET6, text, bytes) != 1) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < blocks->count; i++) {
+        const struct cidr *c = &blocks->items[i];
+        if (c->family == family && match_bits(c->bytes, bytes, c->prefix)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct str match_client(const struct cidr_list *trusted, struct str peer,
+                        const struct http_fields *fields)
+{
+    struct str client = peer;
+    if (trusted->count == 0 || !match_address(trusted, peer)) {
+        return client;
+    }
+    struct str list = http_fields_value(fields, HTTP_FIELD_X_FORWARDED_FOR);
+    while (list.n) {
+        size_t start = list.n;
+        while (start > 0 && list.p[start - 1] != ',') {
+            start--;
+        }
+        struct str hop = str_trim(str_sub(list, start, list.n));
+        struct in6_addr ignored;
+        char text[64];
+        if (hop.n == 0 || hop.n >= sizeof(text)) {
+            break;
+        }
+        memcpy(text, hop.p, hop.n);
+        text[hop.n] = '\0';
+        if (inet_pton(AF_INET, text, &ignored) != 1 && inet_pton(AF_INET6, text, &ignored) != 1) {
+            break; /* what is no address was not written by a proxy we trust */
+        }
+        client = hop;
+        if (!match_address(trusted, hop)) {
+            break;
+        }
+        list = str_sub(list, 0, start ? start - 1 : 0);
+    }
+    return client;
+}
+
+static bool match_value(const struct str_pair *want, bool is_there, struct str value)
+{
+    if (want->is_null) {
+        return !is_there;
+    }
+    return is_there && (str_eq(want->value, STR("*")) || str_eq(want->value, value));
+}
+
+static bool match_headers(const struct str_map *want, const struct http_fields *fields)
+{
+    for (size_t i = 0; i < want->count; i++) {
+        const struct http_field *f = http_fields_find(fields, want->items[i].key);
+        if (!match_value(&want->items[i], f != NULL, f ? f->value : STR(""))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool match_find_parameter(struct str query, struct str name, struct str *ret_value)
+{
+    struct str part;
+    while (str_split(&query, '&', &part)) {
+        ptrdiff_t equal = str_index(part, '=');
+        struct str key = equal < 0 ? part : str_sub(part, 0, (size_t)equal);
+        if (str_eq(key, name)) {
+            *ret_value = equal < 0 ? STR("") : str_sub(part, (size_t)equal + 1, part.n);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool match_query(const struct str_map *want, struct str query)
+{
+    for (size_t i = 0; i < want->count; i++) {
+        struct str value = STR("");
+        bool is_there = match_find_parameter(query, want->items[i].key, &value);
+        if (!match_value(&want->items[i], is_there, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool match_method(const struct str_list *methods, struct str method)
+{
+    for (size_t i = 0; i < methods->count; i++) {
+        if (str_eq(methods->items[i], method)) {
+            return true;
+        }
+    }
+    return methods->count == 0;
+}
+
+bool match_route(const struct site_route *route, const struct request *r)
+{
+    const struct route_settings *rule = route->rule;
+    const struct request_head *head = r->x->request;
+    return match_method(&rule->methods, head->method_text) &&
+           (rule->match.ip.count == 0 || match_address(&rule->match.ip, r->client)) &&
+           match_headers(&rule->match.header, &head->fields) &&
+           match_query(&rule->match.query, r->query) &&
+           (!route->regex || regex_matches(route->regex, r->path));
+}

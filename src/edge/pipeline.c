@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/pipeline.h"
+
+#include "base/assert.h"
+#include "edge/access_log.h"
+#include "edge/file_cache.h"
+#include "edge/files.h"
+#include "edge/match.h"
+#include "edge/request.h"
+#include "http/h1_parse.h"
+#include "http/target.h"
+#include "os/random.h"
+
+#define FILE_ENTRIES_MAX 2048
+#define FILE_BYTES_MAX (32u * 1024u * 1024u) /* per loop */
+
+const char *const *pipeline_limit_names(void)
+{
+    static const char *const names[] = {
+#define X(id, name) name,
+        SERVER_LIMIT_TABLE(X)
+#undef X
+    };
+    return names;
+}
+
+const char *const *pipeline_reason_names(void)
+{
+    static const char *const names[] = {
+#define X(id, name, status, err) name,
+        H1_REJECT_TABLE(X)
+#undef X
+    };
+    return names;
+}
+
+static struct site_use *pipeline_new_use(struct pipeline *p, struct site *site)
+{
+    struct site_use *use = slab_alloc(&p->uses);
+    if (use) {
+        use->site = site_ref(site);
+        use->use_count = 1;
+        use->home = &p->uses;
+    }
+    return use;
+}
+
+static void site_use_end(struct site_use *use)
+{
+    if (use && --use->use_count == 0) {
+        site_unref(use->site);
+        slab_free(use->home, use);
+    }
+}
+
+enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site)
+{
+    p->loop = loop;
+    slab_init(&p->uses, sizeof(struct site_use), 0);
+    buf_init(&p->line, 0);
+    random_bytes(p->id_state, sizeof(p->id_state));
+    p->use = pipeline_new_use(p, site);
+    enum err e = p->use ? ERR_OK : ERR_NOMEM;
+    if (!e) {
+        e = file_cache_create(FILE_ENTRIES_MAX, FILE_BYTES_MAX, &p->files);
+    }
+    if (!e) {
+        e = rewrite_scratch_create(&p->rewrite);
+    }
+    if (e) {
+        pipeline_done(p);
+    }
+    return e;
+}
+
+void pipeline_done(struct pipeline *p)
+{
+    file_cache_destroy(p->files);
+    rewrite_scratch_destroy(p->rewrite);
+    site_use_end(p->use);
+    p->files = NULL;
+    p->rewrite = NULL;
+    p->use = NULL;
+    slab_done(&p->uses);
+    buf_done(&p->line);
+}
+
+enum err pipeline_set_site(struct pipeline *p, struct site *site)
+{
+    struct site_use *use = pipeline_new_use(p, site);
+    if (!use) {
+        return ERR_NOMEM;
+    }
+    file_cache_clear(p->files);
+    site_use_end(p->use);
+    p->use = use;
+    return ERR_OK;
+}
+
+/* ---- the end of an exchange: counters and log, then what it held ---- */
+
+static enum metrics_method pipeline_method(enum http_method m)
+{
+    return metrics_method_of(http_method_text(m));
+}
+
+static void pipeline_on_body(struct exchange *x, const char *bytes, size_t n)
+{
+    /* No handler of today asks for the body. */
+    (void)x;
+    (void)bytes;
+    (void)n;
+}
+
+static void pipeline_on_room(struct exchange *x)
+{
+    struct request *r = x->state;
+    if (r->on_room) {
+        r->on_room(r);
+    }
+}
+
+static void pipeline_on_end(struct exchange *x, enum err cause)
+{
+    struct request *r = x->state;
+    struct pipeline *p = r->pipeline;
+    if (r->on_end) {
+        r->on_end(r);
+    }
+    metrics_request(p->metrics, pipeline_method(x->request->method), x->status,
+                    loop_now_ns(p->loop) - x->start_ns);
+    r->client = match_client(&r->use->site->settings->server.trusted_proxies, x->peer->host,
+                             &x->request->fields);
+    access_log_request(p, r, cause);
+    site_use_end(r->use);
+}
+
+static const struct exchange_service pipeline_service = {
+    .on_body = pipeline_on_body,
+    .on_room = pipeline_on_room,
+    .on_end = pipeline_on_end,
+};
+
+/* ---- the phases ---- */
+
+static bool pipeline_normalise(struct request *r)
+{
+    const struct request_head *head = r->x->request;
+    struct http_path path;
+    r->query = head->query;
+    if (head->method == HTTP_TRACE || head->method == HTTP_CONNECT) {
+        request_fail(r, 405, "method refused");
+        return false;
+    }
+    if (str_eq(head->path, STR("*"))) {
+        request_answer(r, 204, (struct str){NULL, 0}, STR(""), (struct str){NULL, 0});
+        return false;
+    }
+    bool is_plain = memchr(head->path.p, '%', head->path.n) == NULL;
+    char *out = NULL;
+    if (!is_plain || memmem(head->path.p, head->path.n, "/.", 2) ||
+        memmem(head->path.p, head->path.n, "//", 2)) {
+        out = arena_alloc(&r->x->arena, head->path.n + 1);
+        if (!out) {
+            request_fail(r, 503, "out of memory");
+            return false;
+        }
+    }
+    if (http_path_canonical(head->path, out, &path) != ERR_OK) {
+        request_fail(r, 400, "path refused");
+        return false;
+    }
+    r->path = path.path;
+    r->has_encoded_slash = path.has_encoded_slash;
+    return true;
+}
+
+/* Health answers come before hosts and redirects, and only for the machine itself. */
+static bool pipeline_health(struct request *r)
+{
+    const struct health_settings *health = &r->use->site->settings->health;
+    bool is_live = str_eq(r->path, health->live);
+    bool is_ready = str_eq(r->path, health->ready);
+    struct str peer = r->x->peer->host;
+    bool is_local =
+        str_starts_with(peer, STR("127.")) || str_eq(peer, STR("::1")) || str_eq(peer, STR("unix"));
+    if ((!is_live && !is_ready) || !is_local) {
+        return true;
+    }
+    bool is_good = is_live || (r->pipeline->is_ready && atomic_load(r->pipeline->is_ready) &&
+                               !r->pipeline->server->is_draining);
+    request_answer(r, is_good ? 200 : 503, STR("text/plain; charset=utf-8"),
+                   is_good ? STR("ok\n") : STR("draining\n"), (struct str){NULL, 0});
+    return false;
+}
+
+static bool pipeline_field(void *user, struct str name, struct str *ret_value)
+{
+    const struct request *r = user;
+    const struct http_field *f = http_fields_find(&r->x->request->fields, name);
+    if (f) {
+        *ret_value = f->value;
+    }
+    return f != NULL;
+}
+
+static bool pipeline_has_file(void *user, enum rewrite_file_kind kind, struct str path)
+{
+    struct request *r = user;
+    struct file_entry *e;
+    struct str name = str_sub(path, 1, path.n);
+    if (r->route->root < 0 || file_cache_get(r->pipeline->files, r->route, name,
+                                             loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+        return false;
+    }
+    switch (kind) {
+    case REWRITE_FILE:
+        return e->kind == FILE_REGULAR;
+    case REWRITE_DIR:
+        return e->kind == FILE_DIRECTORY;
+    case REWRITE_EXISTS:
+        return e->kind == FILE_REGULAR || e->kind == FILE_DIRECTORY;
+    }
+    return false;
+}
+
+/* False: the rules answered the request. */
+static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
+{
+    const struct rewrite_request request = {
+        .method = r->x->request->method_text,
+        .host = r->x->request->authority,
+        .path = r->path,
+        .query = r->query,
+        .user = r,
+        .field = pipeline_field,
+        .has_file = pipeline_has_file,
+    };
+    struct rewrite_result result;
+    if (rewrite_run(set, r->pipeline->rewrite, &request, &result) != ERR_OK) {
+        request_fail(r, 503, "out of memory");
+        return false;
+    }
+    switch (result.outcome) {
+    case REWRITE_UNCHANGED:
+        return true;
+    case REWRITE_CHANGED:
+        r->path = arena_str(&r->x->arena, result.path);
+        r->query = arena_str(&r->x->arena, result.query);
+        if (!r->path.p || !r->query.p) {
+            request_fail(r, 503, "out of memory");
+            return false;
+        }
+        return true;
+    case REWRITE_REDIRECT:
+        request_answer(r, result.status, (struct str){NULL, 0}, STR(""), result.location);
+        return false;
+    case REWRITE_REFUSED:
+        request_fail(r, result.status, result.reason ? result.reason : "refused by a rewrite");
+        return false;
+    }
+    return false;
+}
+
+static void pipeline_pick_route(struct request *r, const struct site_host *host)
+{
+    struct router_cursor cursor;
+    uint32_t rule;
+    router_start(host->router, r->path, &cursor);
+    while (router_next(&cursor, &rule)) {
+        if (match_route(&host->routes[rule], r)) {
+            r->route = &host->routes[rule];
+            return;
+        }
+    }
+    r->route = &host->routes[host->route_count];
+}
+
+static bool pipeline_route(struct request *r)
+{
+    const struct site_host *host = site_find_host(r->use->site, r->x->request->authority);
+    if (!host) {
+        request_fail(r, 421, "no such host");
+        return false;
+    }
+    r->route = &host->routes[host->route_count];
+    const struct site_route *whole = r->route;
+    if (whole->rewrites && !pipeline_rewrite(r, whole->rewrites)) {
+        return false;
+    }
+    if (host->route_count) {
+        pipeline_pick_route(r, host);
+    }
+    /* A route that brings rules of its own applies them too. */
+    bool has_own = r->route != whole && r->route->rewrites &&
+                   r->route->keys->rewrites.items != whole->keys->rewrites.items;
+    return !has_own || pipeline_rewrite(r, r->route->rewrites);
+}
+
+static void pipeline_redirect(struct request *r, const struct redirect_settings *redirect)
+{
+    struct buf location;
+    struct str to = redirect->to;
+    buf_init(&location, 0);
+    if (redirect->keep_path && to.n && to.p[to.n - 1] == '/') {
+        to.n--;
+    }
+    buf_add_str(&location, to);
+    if (redirect->keep_path) {
+        http_path_encode(r->path, &location);
+        if (r->query.n) {
+            buf_add_char(&location, '?');
+            buf_add_str(&location, r->query);
+        }
+    }
+    if (location.is_failed) {
+        request_fail(r, 503, "out of memory");
+    } else {
+        request_answer(r, (uint16_t)redirect->status, (struct str){NULL, 0}, STR(""),
+                       buf_str(&location));
+    }
+    buf_done(&location);
+}
+
+static void pipeline_handle(struct request *r)
+{
+    const struct route_keys *keys = r->route->keys;
+    if (keys->redirect.is_on) {
+        pipeline_redirect(r, &keys->redirect);
+    } else if (keys->respond.is_on) {
+        request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
+                       (struct str){NULL, 0});
+    } else if (r->route->root >= 0) {
+        files_handle(r);
+    } else {
+        request_fail(r, 404, "the route has no handler");
+    }
+}
+
+static void pipeline_on_exchange(void *context, struct exchange *x)
+{
+    struct pipeline *p = context;
+    struct request *r = arena_zalloc(&x->arena, sizeof(*r));
+    if (!r) {
+        exchange_reset(x, ERR_NOMEM);
+        return;
+    }
+    r->x = x;
+    r->pipeline = p;
+    r->use = p->use;
+    r->use->use_count++;
+    r->client = match_client(&r->use->site->settings->server.trusted_proxies, x->peer->host,
+                             &x->request->fields);
+    exchange_serve(x, &pipeline_service, r);
+    if (pipeline_normalise(r) && pipeline_health(r) && pipeline_route(r)) {
+        pipeline_handle(r);
+    }
+}
+
+/* ---- what the server reports ---- */
+
+static void pipeline_on_refused(void *context, const struct exchange_peer *peer, unsigned reason,
+                                unsigned status)
+{
+    struct pipeline *p = context;
+    metrics_add_at(p->metrics, METRICS_BAD_REQUESTS, reason, 1);
+    metrics_request(p->metrics, METRICS_METHOD_OTHER, status, 0);
+    access_log_refused(p, peer, pipeline_reason_names()[reason], (uint16_t)status);
+}
+
+static void pipeline_on_limit(void *context, enum server_limit limit)
+{
+    struct pipeline *p = context;
+    metrics_add_at(p->metrics, METRICS_LIMIT_HITS, limit, 1);
+}
+
+static void pipeline_on_connection(void *context, int change)
+{
+    struct pipeline *p = context;
+    metrics_add(p->metrics, METRICS_CONN_ACTIVE, change);
+    if (change > 0) {
+        metrics_add(p->metrics, METRICS_CONN_ACCEPTED, 1);
+    }
+}
+
+static void pipeline_on_bytes(void *context, uint64_t in, uint64_t out)
+{
+    struct pipeline *p = context;
+    if (in) {
+        metrics_add(p->metrics, METRICS_BYTES_IN, (int64_t)in);
+    }
+    if (out) {
+        metrics_add(p->metrics, METRICS_BYTES_OUT, (int64_t)out);
+    }
+}
+
+struct server_hooks pipeline_hooks(struct pipeline *p)
+{
+    return (struct server_hooks){
+        .on_exchange = pipeline_on_exchange,
+        .on_refused = pipeline_on_refused,
+        .on_limit = pipeline_on_limit,
+        .on_connection = pipeline_on_connection,
+        .on_bytes = pipeline_on_bytes,
+        .context = p,
+    };
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a request head to a handler, in the one order that `sws explain` prints: normalise,
+ * envelope, host, rewrite and route, handler; and from its end to counters and the log.
+ */
+#pragma once
+
+#include "base/slab.h"
+#include "edge/site.h"
+#include "log/log.h"
+#include "log/metrics.h"
+#include "log/writer.h"
+#include "net/server.h"
+
+struct file_cache;
+
+/* What one loop needs to serve; only its thread touches it. */
+struct pipeline {
+    struct loop *loop;
+    struct server *server;
+    struct site_use *use; /* the site in force */
+    struct file_cache *files;
+    struct rewrite_scratch *rewrite;
+    struct metrics_block *metrics;
+    struct writer_producer *access; /* NULL = no access log */
+    struct log *log;
+    struct slab uses;
+    struct buf line; /* scratch for one log line */
+    uint64_t id_state[2];
+    const atomic_bool *is_ready; /* for /readyz */
+};
+
+/* A site as one loop sees it: the exchanges that use it are counted without atomics. */
+struct site_use {
+    struct site *site;
+    unsigned use_count;
+    struct slab *home;
+};
+
+enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site) MUST_CHECK;
+void pipeline_done(struct pipeline *p);
+
+/* Requests that come from now on see `site`; those under way go on with the old one. */
+enum err pipeline_set_site(struct pipeline *p, struct site *site) MUST_CHECK;
+
+/* The hooks for the server of this loop. */
+struct server_hooks pipeline_hooks(struct pipeline *p);
+
+/* The labels of the counters of refusals: limits, and reasons of heads that were refused. */
+const char *const *pipeline_limit_names(void);
+const char *const *pipeline_reason_names(void);
+
+/* What happens to a request, phase by phase, as lines of text. */
+void pipeline_explain(const struct site *site, struct str method, struct str host,
+                      struct str target, struct buf *out);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/request.h"
+
+#include "edge/files.h"
+#include "edge/page.h"
+#include "http/negotiate.h"
+#include "http/target.h"
+
+enum err request_add_route_fields(const struct request *r, struct http_fields *fields)
+{
+    const struct site_route *route = r->route;
+    if (!route) {
+        return ERR_OK;
+    }
+    for (unsigned i = 0; i < route->removed_count; i++) {
+        http_fields_remove(fields, route->removed[i]);
+    }
+    for (unsigned i = 0; i < route->field_count; i++) {
+        const struct http_field *f = &route->fields[i];
+        /* What the user names takes the place of what we would say. */
+        http_fields_remove(fields, f->name);
+        enum err e = http_fields_add(fields, f->name, f->value);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_OK;
+}
+
+void request_answer(struct request *r, uint16_t status, struct str type, struct str body,
+                    struct str location)
+{
+    struct http_field array[REQUEST_FIELDS_MAX];
+    struct response_head head = {.status = status};
+    enum err e = ERR_OK;
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
+    if (location.n) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_LOCATION, location);
+    }
+    if (!e && type.n && http_status_has_content(status)) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_CONTENT_TYPE, type);
+    }
+    if (!e && (status == 405 || status == 204)) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_ALLOW, STR("GET, HEAD, OPTIONS"));
+    }
+    if (!e) {
+        e = request_add_route_fields(r, &head.fields);
+    }
+    if (e) {
+        exchange_reset(r->x, e);
+        return;
+    }
+    e = exchange_answer(r->x, &head, http_status_has_content(status) ? body : STR(""));
+    (void)e; /* an answer that failed has reset the exchange */
+}
+
+static bool request_fail_with_page(struct request *r, uint16_t status)
+{
+    if (!r->route || r->is_error_page) {
+        return false;
+    }
+    const struct status_file_list *pages = &r->route->keys->error_pages;
+    const struct status_file *best = NULL;
+    for (size_t i = 0; i < pages->count; i++) {
+        const struct status_file *page = &pages->items[i];
+        bool is_match = page->low <= status && status <= page->high;
+        if (is_match && (!best || page->high - page->low < best->high - best->low)) {
+            best = page;
+        }
+    }
+    if (!best) {
+        return false;
+    }
+    r->is_error_page = true;
+    struct str name = best->file;
+    if (name.n && name.p[0] == '/') {
+        name = str_sub(name, 1, name.n);
+    }
+    return files_answer_page(r, name, status) == ERR_OK;
+}
+
+void request_fail(struct request *r, uint16_t status, const char *reason)
+{
+    static const struct str offered[] = {{"text/html", 9}, {"application/json", 16}};
+    if (!r->error) {
+        r->error = reason;
+    }
+    if (r->x->phase != EXCHANGE_OPEN) {
+        exchange_reset(r->x, ERR_INTERNAL);
+        return;
+    }
+    if (request_fail_with_page(r, status)) {
+        return;
+    }
+    struct buf body;
+    struct str phrase = http_status_reason(status);
+    struct str accept = http_fields_value(&r->x->request->fields, HTTP_FIELD_ACCEPT);
+    struct str type = STR("text/plain; charset=utf-8");
+    buf_init(&body, 0);
+    if (accept.p && memmem(accept.p, accept.n, "text/html", 9)) {
+        type = STR("text/html; charset=utf-8");
+        page_error(status, phrase, (struct str){NULL, 0}, &body);
+    } else if (accept.p && http_accept_media_type(&r->x->request->fields, offered, 2) == 1) {
+        type = STR("application/problem+json");
+        buf_printf(&body, "{\"status\":%u,\"title\":\"" STR_FMT "\"}\n", status, STR_ARG(phrase));
+    } else {
+        buf_printf(&body, "%u " STR_FMT "\n", status, STR_ARG(phrase));
+    }
+    request_answer(r, status, type, buf_str(&body), (struct str){NULL, 0});
+    buf_done(&body);
+}
+
+void request_redirect_path(struct request *r, uint16_t status, struct str path)
+{
+    struct buf location;
+    buf_init(&location, 0);
+    http_path_encode(path, &location);
+    if (r->query.n) {
+        buf_add_char(&location, '?');
+        buf_add_str(&location, r->query);
+    }
+    if (location.is_failed) {
+        request_fail(r, 503, "out of memory");
+    } else {
+        request_answer(r, status, (struct str){NULL, 0}, STR(""), buf_str(&location));
+    }
+    buf_done(&location);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A request inside the pipeline: what the phases found out, for handlers and the log. */
+#pragma once
+
+#include "edge/pipeline.h"
+#include "edge/site.h"
+#include "net/exchange.h"
+
+/* In the arena of the exchange. */
+struct request {
+    struct exchange *x;
+    struct pipeline *pipeline;
+    struct site_use *use;
+    const struct site_route *route; /* NULL before routing */
+    struct str path;                /* canonical; in the arena or a view of the head */
+    struct str query;
+    struct str client; /* address of the client, behind trusted proxies */
+    bool has_encoded_slash;
+    bool is_error_page; /* an error page is being served: no second one */
+    uint16_t error_status;
+    const char *error; /* for the log; static */
+    void (*on_room)(struct request *r);
+    void (*on_end)(struct request *r);
+    void *handler; /* state of the handler */
+};
+
+/* Collects response fields on the stack; the array is the caller's. */
+#define REQUEST_FIELDS_MAX 64
+
+/* Adds the fields of the route (security preset and the user's) to a response head. */
+enum err request_add_route_fields(const struct request *r, struct http_fields *fields) MUST_CHECK;
+
+/* Answers with an error: the route's error page where it has one, else a built-in page in HTML or
+ * text as the client prefers. `reason` is for the log. */
+void request_fail(struct request *r, uint16_t status, const char *reason);
+
+/* Answers with `status`, a body and a type; `location` may be empty. */
+void request_answer(struct request *r, uint16_t status, struct str type, struct str body,
+                    struct str location);
+
+/* A redirect to the canonical `path` with the query of the request. */
+void request_redirect_path(struct request *r, uint16_t status, struct str path);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings made ready to serve: host table, routers, compiled expressions, opened roots and
+ * the response fields of each route. Immutable, shared by all loops, counted: a loop holds one
+ * reference for as long as an exchange of it uses the site.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "conf/settings.h"
+#include "edge/regex.h"
+#include "edge/rewrite.h"
+#include "edge/router.h"
+#include "edge/vhost.h"
+#include "http/field.h"
+#include "http/media_type.h"
+#include "log/access.h"
+
+struct site;
+struct site_host;
+
+struct site_route {
+    const struct site *site;
+    const struct site_host *host;
+    const struct route_keys *keys;
+    const struct route_settings *rule; /* NULL: what the host does where no route matches */
+    uint32_t id;                       /* unique in the site */
+    int root;                          /* descriptor, -1 = no files */
+    struct regex *regex;
+    struct rewrite_set *rewrites; /* NULL = none */
+    struct http_field *fields;    /* for every response: security preset, then the user's */
+    unsigned field_count;
+    const struct str *removed; /* response fields to leave out */
+    unsigned removed_count;
+    enum access_format log_format;
+    struct str name; /* for logs and `sws explain` */
+};
+
+struct site_host {
+    const struct host_settings *settings;
+    const struct router *router;
+    struct site_route *routes; /* in the order of the settings; one more: the host itself */
+    size_t route_count;
+    struct str name;
+};
+
+struct site {
+    atomic_uint ref_count;
+    struct settings *settings;
+    struct arena arena;
+    const struct vhost_table *hosts;
+    struct site_host *host_list;
+    const uint32_t *rule_host; /* host of each rule of the table */
+    size_t host_count;
+    struct media_types types;
+    uint64_t generation;
+};
+
+/* Makes `settings` ready; takes them over on success. ERR_CONFIG fills `diags`. */
+enum err site_create(struct settings *settings, struct site **ret_site,
+                     struct diag_list *reterr_diags) MUST_CHECK;
+struct site *site_ref(struct site *s);
+void site_unref(struct site *s);
+
+/* The host that answers for `authority` (as sent), or NULL. */
+const struct site_host *site_find_host(const struct site *s, struct str authority);
