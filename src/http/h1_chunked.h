@@ -26,6 +26,7 @@ enum h1_chunked_state {
     H1_CHUNKED_DATA_CR,
     H1_CHUNKED_DATA_LF,
     H1_CHUNKED_TRAILER,
+    H1_CHUNKED_END_LF,
     H1_CHUNKED_DONE,
     H1_CHUNKED_FAILED
 };

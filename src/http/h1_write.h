@@ -16,7 +16,7 @@
 enum err h1_write_response(struct buf *out, const struct response_head *head) MUST_CHECK;
 
 /* As above for an interim response: status 100 to 199, `fields` NULL for none (100) or, for 103,
- * usually Link. */
+ * usually Link; 101 ends HTTP on the connection. */
 enum err h1_write_interim(struct buf *out, uint16_t status,
                           const struct http_fields *fields) MUST_CHECK;
 
