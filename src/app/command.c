@@ -398,8 +398,27 @@ static int command_reference(const struct command_line *line)
 
 static int command_completion(const struct command_line *line)
 {
+    static const struct conf_command known[] = {
+        {"serve", "--port", CONF_ARGUMENT_DIRECTORY},
+        {"start", "--config", CONF_ARGUMENT_NONE},
+        {"stop", "--config", CONF_ARGUMENT_NONE},
+        {"reload", "--config", CONF_ARGUMENT_NONE},
+        {"upgrade", "--config", CONF_ARGUMENT_NONE},
+        {"status", "--config --json", CONF_ARGUMENT_NONE},
+        {"check", "--config --quiet", CONF_ARGUMENT_NONE},
+        {"explain", "--config --method", CONF_ARGUMENT_NONE},
+        {"schema", "", CONF_ARGUMENT_NONE},
+        {"reference", "", CONF_ARGUMENT_NONE},
+        {"completion", "", CONF_ARGUMENT_NONE},
+        {"version", "", CONF_ARGUMENT_NONE},
+        {"help", "", CONF_ARGUMENT_NONE},
+    };
+    struct buf out;
     (void)line;
-    return command_generate(conf_completion_bash);
+    buf_init(&out, 0);
+    conf_completion_bash("sws", known, COUNT_OF(known), &out);
+    command_print(&out, stdout);
+    return EXIT_CODE_OK;
 }
 
 static int command_version(const struct command_line *line)

@@ -81,9 +81,9 @@ static void check_rewrites(struct checker *c, const struct route_keys *keys)
         unsigned answers = 0;
         bool needs_target = true;
         for (uint32_t k = 0; k < r->flags.count; k++) {
-            answers += r->flags.items[k] != REWRITE_LAST;
+            answers += r->flags.items[k] != REWRITE_FLAG_LAST;
             needs_target &=
-                r->flags.items[k] == REWRITE_LAST || r->flags.items[k] == REWRITE_REDIRECT;
+                r->flags.items[k] == REWRITE_FLAG_LAST || r->flags.items[k] == REWRITE_FLAG_REDIRECT;
         }
         if (answers > 1) {
             (void)diag_add(c->diags, conf_origin_of(r, "flags"),

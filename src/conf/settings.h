@@ -24,13 +24,8 @@ enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
 enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
 enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
-enum log_level_choice {
-    LOG_LEVEL_DEBUG,
-    LOG_LEVEL_INFO,
-    LOG_LEVEL_WARN,
-    LOG_LEVEL_ERROR,
-};
-enum rewrite_flag { REWRITE_LAST, REWRITE_REDIRECT, REWRITE_FORBIDDEN, REWRITE_GONE };
+enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARN, CONF_LOG_ERROR };
+enum rewrite_flag { REWRITE_FLAG_LAST, REWRITE_FLAG_REDIRECT, REWRITE_FLAG_FORBIDDEN, REWRITE_FLAG_GONE };
 
 struct worker_settings {
     struct conf_object object;
@@ -99,9 +94,9 @@ struct rewrite_settings {
     struct conf_object object;
     struct str from; /* regex of the path */
     struct str to;
-    struct match_settings condition; /* key `if` */
+    struct str condition;    /* key `if`; pointer NULL = always */
     struct enum_list flags;          /* enum rewrite_flag */
-    int64_t status;                  /* of REWRITE_REDIRECT */
+    int64_t status;                  /* of REWRITE_FLAG_REDIRECT */
 };
 
 struct rewrite_list {
@@ -191,7 +186,7 @@ struct rotate_settings {
 
 struct log_settings {
     struct conf_object object;
-    enum log_level_choice level;
+    enum conf_log_level level;
     struct output output;
     struct output access;
     enum log_format format;

@@ -73,7 +73,7 @@ static int compress_window_log(uint64_t body_bytes, int low, int high)
     return log;
 }
 
-static enum err compress_open_gzip(struct compress *c, const struct compress_settings *settings)
+static enum err compress_open_gzip(struct compress *c, const struct compress_options *settings)
 {
     c->gzip.zalloc = compress_zalloc;
     c->gzip.zfree = compress_free;
@@ -84,7 +84,7 @@ static enum err compress_open_gzip(struct compress *c, const struct compress_set
     return status == Z_OK ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err compress_open_brotli(struct compress *c, const struct compress_settings *settings)
+static enum err compress_open_brotli(struct compress *c, const struct compress_options *settings)
 {
     c->brotli = BrotliEncoderCreateInstance(compress_alloc, compress_free, NULL);
     if (!c->brotli) {
@@ -99,7 +99,7 @@ static enum err compress_open_brotli(struct compress *c, const struct compress_s
     return is_set ? ERR_OK : ERR_INTERNAL;
 }
 
-static enum err compress_open_zstd(struct compress *c, const struct compress_settings *settings)
+static enum err compress_open_zstd(struct compress *c, const struct compress_options *settings)
 {
     c->zstd = ZSTD_createCCtx_advanced((ZSTD_customMem){compress_alloc, compress_free, NULL});
     if (!c->zstd) {
@@ -112,7 +112,7 @@ static enum err compress_open_zstd(struct compress *c, const struct compress_set
     return is_set ? ERR_OK : ERR_INTERNAL;
 }
 
-enum err compress_create(const struct compress_settings *settings, struct compress **ret_compress)
+enum err compress_create(const struct compress_options *settings, struct compress **ret_compress)
 {
     struct compress *c = mem_zalloc(1, sizeof(*c));
     if (!c) {

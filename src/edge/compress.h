@@ -26,7 +26,7 @@ enum compress_step {
     COMPRESS_END,   /* take the input and finish the stream */
 };
 
-struct compress_settings {
+struct compress_options {
     enum compress_coding coding;
     int level;           /* clamped to what the coding has */
     uint64_t body_bytes; /* if known, else 0; small bodies get small windows */
@@ -35,7 +35,7 @@ struct compress_settings {
 struct compress;
 
 /* ERR_NOMEM. */
-enum err compress_create(const struct compress_settings *settings,
+enum err compress_create(const struct compress_options *settings,
                          struct compress **ret_compress) MUST_CHECK;
 void compress_destroy(struct compress *compress);
 

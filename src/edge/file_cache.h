@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/list.h"
 #include "edge/compress.h"
 #include "edge/site.h"
 #include "http/etag.h"

@@ -36,6 +36,29 @@ static enum err site_build_regex(struct site_builder *b, struct site_route *r)
     return e;
 }
 
+static struct str site_rewrite_flags(struct site_builder *b, const struct rewrite_settings *s)
+{
+    struct str text = STR("");
+    for (uint32_t i = 0; i < s->flags.count && text.p; i++) {
+        switch ((enum rewrite_flag)s->flags.items[i]) {
+        case REWRITE_FLAG_LAST:
+            text = arena_printf(&b->site->arena, STR_FMT " L", STR_ARG(text));
+            break;
+        case REWRITE_FLAG_REDIRECT:
+            text = arena_printf(&b->site->arena, STR_FMT " R=%lld", STR_ARG(text),
+                                (long long)s->status);
+            break;
+        case REWRITE_FLAG_FORBIDDEN:
+            text = arena_printf(&b->site->arena, STR_FMT " F", STR_ARG(text));
+            break;
+        case REWRITE_FLAG_GONE:
+            text = arena_printf(&b->site->arena, STR_FMT " G", STR_ARG(text));
+            break;
+        }
+    }
+    return text;
+}
+
 static enum err site_build_rewrites(struct site_builder *b, struct site_route *r)
 {
     const struct rewrite_list *list = &r->keys->rewrites;
@@ -48,7 +71,7 @@ static enum err site_build_rewrites(struct site_builder *b, struct site_route *r
     }
     for (size_t i = 0; i < list->count; i++) {
         const struct rewrite_settings *s = &list->items[i];
-        rules[i] = (struct rewrite_rule){s->from, s->to, s->condition, s->flags};
+        rules[i] = (struct rewrite_rule){s->from, s->to, s->condition, site_rewrite_flags(b, s)};
     }
     struct rewrite_fault fault;
     enum err e = rewrite_create(rules, list->count, &r->rewrites, &fault);

@@ -80,7 +80,7 @@ struct metrics;
 struct metrics_block; /* of one loop */
 
 /* The names are static strings; their index is what metrics_add_at is given. */
-struct metrics_settings {
+struct metrics_options {
     unsigned loop_count; /* at least 1 */
     const char *const *limit_names;
     size_t limit_count;
@@ -89,7 +89,7 @@ struct metrics_settings {
 };
 
 /* ERR_NOMEM. */
-enum err metrics_create(const struct metrics_settings *settings,
+enum err metrics_create(const struct metrics_options *settings,
                         struct metrics **ret_metrics) MUST_CHECK;
 void metrics_destroy(struct metrics *metrics);
 

@@ -12,6 +12,18 @@
 
 #include "base/assert.h"
 
+enum err sandbox_drop_capabilities(void)
+{
+    cap_t none = cap_init();
+    if (!none) {
+        return ERR_NOMEM;
+    }
+    int failed = cap_set_proc(none);
+    int cause = errno;
+    cap_free(none);
+    return failed ? err_from_errno(cause) : ERR_OK;
+}
+
 enum err sandbox_become_user(const char *name)
 {
     if (geteuid() != 0) {
@@ -26,15 +38,9 @@ enum err sandbox_become_user(const char *name)
         return err_from_errno(errno);
     }
     /* setuid(2) from root clears the sets; this also holds for a user that is root itself. */
-    cap_t none = cap_init();
-    if (!none) {
-        return ERR_NOMEM;
-    }
-    int failed = cap_set_proc(none);
-    int cause = errno;
-    cap_free(none);
-    if (failed) {
-        return err_from_errno(cause);
+    enum err e = sandbox_drop_capabilities();
+    if (e) {
+        return e;
     }
     /* Changing identity clears the flag that ties a child to its supervisor's life. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);

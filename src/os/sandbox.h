@@ -7,6 +7,9 @@
  * ERR_NOT_FOUND: there is no such user. */
 enum err sandbox_become_user(const char *name) MUST_CHECK;
 
+/* Gives up root's capabilities for good and keeps the user. */
+enum err sandbox_drop_capabilities(void) MUST_CHECK;
+
 /* From here on no new privileges, and system calls that a server has no use for (starting
  * programs, loading modules, tracing, mounting, ...) fail with EPERM. ERR_UNSUPPORTED: the kernel
  * has no seccomp. */
