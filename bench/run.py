@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures sws beside the floor program, nginx and h2o, in one run, in turn.
+
+The server is pinned to one core and the client (wrk) to the other. What counts is the CPU time of
+the server per request, from /proc; requests per second and p99 are shown beside it. Each figure is
+the median of alternating rounds, so that a machine whose speed drifts treats all alike."""
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+PIPELINE = """
+init = function(args)
+  local r = {}
+  for i = 1, 16 do r[i] = wrk.format("GET", "/1k.html") end
+  req = table.concat(r)
+end
+request = function() return req end
+"""
+CLOSE = 'wrk.headers["Connection"] = "close"\n'
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children(pid):
+    """The process and all below it."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            for child in task.read_text().split():
+                found += children(int(child))
+        except OSError:
+            pass
+    return found
+
+
+def cpu_seconds(pid):
+    total = 0.0
+    for p in children(pid):
+        try:
+            # Nanoseconds on the CPU of every thread: finer than the ticks of stat.
+            for task in Path(f"/proc/{p}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+        except OSError:
+            pass
+    return total
+
+
+def memory_bytes(pid):
+    """Private memory of the process and its children."""
+    total = 0
+    for p in children(pid):
+        try:
+            text = Path(f"/proc/{p}/smaps_rollup").read_text()
+            total += sum(int(n) for n in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", text)) * 1024
+        except OSError:
+            pass
+    return total
+
+
+class Server:
+    def __init__(self, name, port, argv, cwd):
+        self.name, self.port = name, port
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(["taskset", "-c", "0"] + argv, cwd=cwd,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True)
+        self.first_byte_ms = None
+        while self.first_byte_ms is None:
+            if self.process.poll() is not None or time.monotonic() - self.started > 10:
+                raise SystemExit(f"{name} did not start: {' '.join(argv)}")
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+                    s.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    if s.recv(1):
+                        self.first_byte_ms = (time.monotonic() - self.started) * 1000
+            except OSError:
+                time.sleep(0.001)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def configurations(args, work):
+    """name -> function that gives (port, argv)."""
+    site = work / "site"
+
+    def sws():
+        port = free_port()
+        config = work / f"sws-{port}.yaml"
+        config.write_text(f"server:\n  listen: [\"127.0.0.1:{port}\"]\n  admin: off\n"
+                          f"  poller: {args.poller}\n"
+                          "  worker: {processes: 1}\nlog: {access: off, level: warn}\n"
+                          f"hosts:\n  - domains: default\n    root: {site}\n    security: off\n"
+                          "    compress: off\n    precompressed: []\n")
+        return port, [str(Path(args.sws).resolve()), "start", "-c", str(config)]
+
+    def nginx():
+        port = free_port()
+        config = work / f"nginx-{port}.conf"
+        config.write_text(f"""daemon off; worker_processes 1; pid {work}/nginx-{port}.pid; error_log stderr crit;
+events {{ worker_connections 20000; }}
+http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;
+  open_file_cache max=1000 inactive=60s; include /etc/nginx/mime.types;
+  client_body_temp_path {work}/nb; proxy_temp_path {work}/np; fastcgi_temp_path {work}/nf;
+  uwsgi_temp_path {work}/nu; scgi_temp_path {work}/ns;
+  server {{ listen 127.0.0.1:{port} backlog=4096; root {site}; }} }}
+""")
+        return port, ["nginx", "-c", str(config), "-p", str(work)]
+
+    def h2o():
+        port = free_port()
+        config = work / f"h2o-{port}.yaml"
+        config.write_text(f"""num-threads: 1
+max-connections: 20000
+listen: {{host: 127.0.0.1, port: {port}}}
+hosts:
+  default:
+    paths:
+      /: {{file.dir: {site}}}
+""")
+        return port, ["h2o", "-c", str(config)]
+
+    def floor(body):
+        def make():
+            port = free_port()
+            return port, [str(Path(args.floor).resolve()), str(port), str(body)]
+        return make
+
+    servers = {"sws": sws}
+    if shutil.which("nginx"):
+        servers["nginx"] = nginx
+    if shutil.which("h2o"):
+        servers["h2o"] = h2o
+    return servers, floor
+
+
+def wrk(port, path, seconds, connections, script=None, work=None):
+    argv = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    if script:
+        file = work / "script.lua"
+        file.write_text(script)
+        argv += ["-s", str(file)]
+    out = subprocess.run(argv + [f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True,
+                         check=True).stdout
+    requests = int(re.search(r"(\d+) requests in", out).group(1))
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+    p99 = float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    if bad:
+        raise SystemExit(f"{bad.group(1)} answers were errors on {path}")
+    return requests, rate, p99
+
+
+def idle_memory(server, count):
+    """Bytes of server memory for each of `count` connections that were used once and wait."""
+    before = memory_bytes(server.process.pid)
+    sockets = []
+    for _ in range(count):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        s.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        got = b""
+        while b"</html>" not in got and b"xxx" not in got[-8:]:
+            got += s.recv(4096)
+        sockets.append(s)
+    after = memory_bytes(server.process.pid)
+    for s in sockets:
+        s.close()
+    return (after - before) / count
+
+
+def run_case(servers, case, args, work):
+    name, path, connections, script, body = case
+    table = {}
+    running = {}
+    for label, make in servers.items():
+        port, argv = make()
+        running[label] = Server(label, port, argv, work)
+        table[label] = {"cpu_us": [], "rps": [], "p99_ms": []}
+    try:
+        for s in running.values():
+            wrk(s.port, path, 1, connections, script, work)
+        for _ in range(args.rounds):
+            for label, s in running.items():
+                before = cpu_seconds(s.process.pid)
+                requests, rate, p99 = wrk(s.port, path, args.seconds, connections, script, work)
+                used = cpu_seconds(s.process.pid) - before
+                table[label]["cpu_us"].append(used / requests * 1e6)
+                table[label]["rps"].append(rate)
+                table[label]["p99_ms"].append(p99)
+    finally:
+        for s in running.values():
+            s.stop()
+    return {label: {k: statistics.median(v) for k, v in row.items()} for label, row in table.items()}
+
+
+def show(name, rows):
+    print(f"\n{name}")
+    print(f"  {'':8}{'CPU us/req':>12}{'req/s':>12}{'p99 ms':>10}{'CPU / floor':>13}{'CPU / sws':>11}")
+    floor = rows.get("floor", {}).get("cpu_us")
+    ours = rows["sws"]["cpu_us"]
+    for label, r in rows.items():
+        ratio = f"{r['cpu_us'] / floor:.2f}" if floor else "-"
+        print(f"  {label:8}{r['cpu_us']:12.2f}{r['rps']:12.0f}{r['p99_ms']:10.2f}{ratio:>13}"
+              f"{r['cpu_us'] / ours:11.2f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sws", required=True)
+    parser.add_argument("--floor", required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--poller", default="auto")
+    parser.add_argument("--only", help="a part of the name of the cases to run")
+    parser.add_argument("--idle", type=int, default=10000)
+    args = parser.parse_args()
+    cases = [
+        ("1 KiB keep-alive", "/1k.html", 32, None, 1024),
+        ("100 KiB keep-alive", "/100k.html", 32, None, 102400),
+        ("10 MiB keep-alive", "/10m.bin", 4, None, 10485760),
+        ("1 KiB, a connection per request", "/1k.html", 32, CLOSE, None),
+        ("1 KiB, 16 pipelined", "/1k.html", 32, PIPELINE, 1024),
+    ]
+    results = {"machine": platform.processor() or platform.machine(),
+               "kernel": platform.release(), "cpus": os.cpu_count(),
+               "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "seconds": args.seconds,
+               "cases": {}}
+    with tempfile.TemporaryDirectory(prefix="sws-bench-") as temp:
+        work = Path(temp)
+        os.chmod(work, 0o755)
+        (work / "site").mkdir()
+        for file, size in (("1k.html", 1024), ("100k.html", 102400), ("10m.bin", 10485760)):
+            (work / "site" / file).write_bytes(b"x" * (size - 8) + b"</html>\n")
+        servers, floor = configurations(args, work)
+        print("CPU: user and system time of the server, one core; client on the other core.")
+        for case in cases:
+            if args.only and args.only not in case[0]:
+                continue
+            lineup = dict(servers)
+            if case[4]:
+                lineup = {"floor": floor(case[4]), **servers}
+            rows = run_case(lineup, case, args, work)
+            results["cases"][case[0]] = rows
+            show(case[0], rows)
+        if not args.only or args.only in "idle start":
+            print(f"\n{args.idle} idle connections; start to first byte (median of 5)")
+            for label, make in servers.items():
+                starts = []
+                for _ in range(5):
+                    port, argv = make()
+                    s = Server(label, port, argv, work)
+                    starts.append(s.first_byte_ms)
+                    s.stop()
+                port, argv = make()
+                s = Server(label, port, argv, work)
+                idle = idle_memory(s, args.idle)
+                s.stop()
+                row = {"idle_bytes": idle, "start_ms": statistics.median(starts)}
+                results["cases"].setdefault("idle and start", {})[label] = row
+                print(f"  {label:8}{idle:10.0f} bytes a connection{row['start_ms']:10.1f} ms",
+                      flush=True)
+    if not args.only:
+        out = Path(__file__).parent / "results" / f"{results['date']}.json"
+        out.write_text(json.dumps(results, indent=1) + "\n")
+        print(f"\nStored in {out}")
+    return 0
+
+
+sys.exit(main())
