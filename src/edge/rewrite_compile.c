@@ -41,9 +41,9 @@ static enum err rewrite_compile_regex(const struct rewrite_compiler *c, const ch
 {
     int code;
     PCRE2_SIZE offset = 0;
-    /* Bytes, not characters: a canonical path need not be UTF-8. No \C, and `$` is the end, not
+    /* Bytes, not characters: a canonical path need not be UTF-8. No \C; `$` is the end, not
      * the place before a final newline. */
-    options |= PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY;
+    options |= PCRE2_NEVER_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY | PCRE2_DOTALL;
     pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)(text.p ? text.p : ""), text.n, options, &code,
                                          &offset, c->set->compile);
     if (!compiled) {

@@ -22,7 +22,7 @@ const uint64_t metrics_buckets_ns[METRICS_BUCKET_COUNT] = {
 };
 
 static uint32_t metrics_cells_of(enum metrics_labels labels,
-                                 const struct metrics_settings *settings)
+                                 const struct metrics_options *settings)
 {
     switch (labels) {
     case METRICS_PLAIN:
@@ -39,7 +39,7 @@ static uint32_t metrics_cells_of(enum metrics_labels labels,
     return 0;
 }
 
-enum err metrics_create(const struct metrics_settings *settings, struct metrics **ret_metrics)
+enum err metrics_create(const struct metrics_options *settings, struct metrics **ret_metrics)
 {
     ASSERT(settings->loop_count > 0);
     struct metrics *m = mem_zalloc(1, sizeof(*m));
