@@ -19,8 +19,10 @@ void slab_init(struct slab *s, size_t object_bytes, size_t live_max)
     size_t align = alignof(max_align_t);
     object_bytes = (object_bytes + align - 1) & ~(align - 1);
     size_t per_page = (SLAB_PAGE_BYTES - sizeof(struct slab_page)) / object_bytes;
-    *s = (struct slab){
-        .object_bytes = object_bytes, .per_page = per_page ? per_page : 1, .live_max = live_max};
+    *s = (struct slab){.object_bytes = object_bytes,
+                       .zeroed_bytes = object_bytes,
+                       .per_page = per_page ? per_page : 1,
+                       .live_max = live_max};
 }
 
 void slab_done(struct slab *s)
@@ -56,7 +58,7 @@ static void *slab_take(struct slab *s)
     }
     void *object = s->free_objects;
     memcpy(&s->free_objects, object, sizeof(void *));
-    memset(object, 0, s->object_bytes);
+    memset(object, 0, s->zeroed_bytes);
     return object;
 }
 #endif

@@ -13,6 +13,7 @@ struct slab {
     struct slab_page *pages;
     void *free_objects;
     size_t object_bytes;
+    size_t zeroed_bytes; /* at the front of each object that is handed out */
     size_t per_page;
     size_t live_count;
     size_t live_max; /* 0 = no limit */
@@ -24,7 +25,8 @@ void slab_init(struct slab *s, size_t object_bytes, size_t live_max);
 /* Frees all pages; every object must have been given back. */
 void slab_done(struct slab *s);
 
-/* A zeroed object, or NULL: out of memory or `live_max` reached. */
+/* An object, zeroed up to `zeroed_bytes` (all of it unless the owner lowered that), or NULL: out of
+ * memory or `live_max` reached. */
 void *slab_alloc(struct slab *s) __attribute__((warn_unused_result));
 
 /* Gives an object back; NULL is a no-op. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/server.h"
 
+#include <stddef.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "http/date.h"
@@ -32,6 +34,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     list_init(&s->connections);
     slab_init(&s->conn_slab, sizeof(struct h1_conn), 0);
     slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
+    s->stream_slab.zeroed_bytes = offsetof(struct h1_stream, fields);
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
     s->input = mem_alloc(SERVER_INPUT_BYTES);
     if (!s->input) {
