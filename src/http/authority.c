@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/authority.h"
 
-#define IPV6_BYTES_MAX 47 /* with brackets and an embedded IPv4 address */
+#include "http/h1_scan_int.h"
 
-static bool is_host_char(char c)
-{
-    return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
-}
+#define IPV6_BYTES_MAX 47 /* with brackets and an embedded IPv4 address */
 
 /* At `s`: an IPv4 address in dotted decimal, nothing else. */
 static bool is_ipv4(struct str s)
@@ -81,16 +78,17 @@ enum err http_authority_parse(struct str s, struct str *ret_host, uint16_t *ret_
 {
     size_t at = 0;
     uint16_t port = 0;
-    if (s.n > 0 && s.p[0] == '[') {
+    if (s.n == 0) {
+        return ERR_SYNTAX;
+    }
+    if (s.p[0] == '[') {
         ptrdiff_t close = str_index(s, ']');
         if (close < 0 || close >= IPV6_BYTES_MAX || !is_ipv6(str_sub(s, 1, (size_t)close - 1))) {
             return ERR_SYNTAX;
         }
         at = (size_t)close + 1;
     } else {
-        while (at < s.n && is_host_char(s.p[at])) {
-            at++;
-        }
+        at = (size_t)(h1_scan(s.p, s.p + s.n, &h1_class_host) - s.p);
         if (at == 0 || s.p[0] == '.') {
             return ERR_SYNTAX;
         }

@@ -185,7 +185,7 @@ static enum err parse_version(struct cursor *c, struct request_head *head,
         }
         char byte = c->at[i];
         if (form[i] == '0' ? !ascii_is_digit(byte) : byte != form[i]) {
-            bool is_line_end = i > line_end_at || byte == '\n';
+            bool is_line_end = i >= line_end_at || byte == '\n';
             return refuse(reterr_reason, is_line_end ? H1_REJECT_LINE_END : H1_REJECT_VERSION);
         }
     }

@@ -19,6 +19,7 @@ struct h1_class {
 extern const struct h1_class h1_class_token;  /* tchar, RFC 9110 5.6.2 */
 extern const struct h1_class h1_class_value;  /* all but controls; HTAB is in */
 extern const struct h1_class h1_class_target; /* visible ASCII but `#` */
+extern const struct h1_class h1_class_host;   /* unreserved, RFC 3986 2.3 */
 
 /* The first byte of [p, end) outside the class, or `end`. Never reads at or past `end`. */
 typedef const char *h1_scan_fn(const char *p, const char *end, const struct h1_class *class);

@@ -116,7 +116,6 @@ static bool is_disguised(struct str segment)
 static enum err resolve(char *p, size_t *n, bool *ret_has_encoded_slash)
 {
     size_t from = 1, to = 1; /* both stand behind a slash */
-    bool has_encoded_slash = false;
     while (from < *n) {
         struct str rest = str_make(p + from, *n - from);
         ptrdiff_t slash = str_index(rest, '/');
@@ -137,12 +136,11 @@ static enum err resolve(char *p, size_t *n, bool *ret_has_encoded_slash)
         if (is_disguised(segment)) {
             return ERR_SYNTAX;
         }
-        has_encoded_slash = has_encoded_slash || memmem(segment.p, segment.n, "%2F", 3);
         memmove(p + to, segment.p, whole);
         to += whole;
     }
     *n = to;
-    *ret_has_encoded_slash = has_encoded_slash;
+    *ret_has_encoded_slash = memmem(p, to, "%2F", 3) != NULL;
     return ERR_OK;
 }
 
