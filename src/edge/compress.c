@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/compress.h"
 
+#include <setjmp.h>
+#include <stdalign.h>
+
 /* The constructor that takes an allocator stands in the static part of the header, but has been
  * exported unchanged since 1.3. */
 #define ZSTD_STATIC_LINKING_ONLY
@@ -10,6 +13,7 @@
 #include <zstd_errors.h>
 
 #include "base/assert.h"
+#include "base/list.h"
 #include "base/mem.h"
 
 #define COMPRESS_MAGIC 0x636f6d70u
@@ -25,6 +29,24 @@
 
 _Static_assert(ZSTD_WINDOW_LOG <= 23, "browsers refuse larger windows");
 
+/*
+ * libbrotlienc as Debian builds it calls exit() when an allocation fails, which would end the
+ * server. So the allocator never returns NULL to a running encoder: it jumps back to the call,
+ * and the encoder is never touched again. Nothing is lost by that, because every block of the
+ * encoder is in this list and the encoder holds nothing else.
+ */
+struct compress_brotli {
+    BrotliEncoderState *state;
+    struct list blocks;
+    jmp_buf escape;
+    bool can_escape; /* inside a call that has set `escape` */
+    bool is_broken;  /* it was used */
+};
+
+struct compress_block {
+    alignas(max_align_t) struct list link;
+};
+
 struct compress {
     uint32_t magic;
     enum compress_coding coding;
@@ -32,7 +54,7 @@ struct compress {
     bool is_failed;
     union {
         z_stream gzip;
-        BrotliEncoderState *brotli;
+        struct compress_brotli brotli;
         ZSTD_CCtx *zstd;
     };
 };
@@ -84,18 +106,55 @@ static enum err compress_open_gzip(struct compress *c, const struct compress_opt
     return status == Z_OK ? ERR_OK : ERR_NOMEM;
 }
 
+static void *compress_brotli_alloc(void *opaque, size_t size)
+{
+    struct compress_brotli *b = opaque;
+    struct compress_block *block = size <= SIZE_MAX / 2 ? mem_alloc(sizeof(*block) + size) : NULL;
+    if (block) {
+        list_push_back(&b->blocks, &block->link);
+        return block + 1;
+    }
+    if (b->can_escape) {
+        longjmp(b->escape, 1);
+    }
+    return NULL;
+}
+
+static void compress_brotli_free(void *opaque, void *p)
+{
+    (void)opaque;
+    if (p) {
+        struct compress_block *block = (struct compress_block *)p - 1;
+        list_remove(&block->link);
+        mem_free(block);
+    }
+}
+
+static void compress_close_brotli(struct compress_brotli *b)
+{
+    if (b->state && !b->is_broken) {
+        BrotliEncoderDestroyInstance(b->state);
+    }
+    LIST_FOR_EACH_SAFE(at, next, &b->blocks)
+    {
+        mem_free(CONTAINER_OF(at, struct compress_block, link));
+    }
+}
+
 static enum err compress_open_brotli(struct compress *c, const struct compress_options *settings)
 {
-    c->brotli = BrotliEncoderCreateInstance(compress_alloc, compress_free, NULL);
-    if (!c->brotli) {
+    struct compress_brotli *b = &c->brotli;
+    list_init(&b->blocks);
+    b->state = BrotliEncoderCreateInstance(compress_brotli_alloc, compress_brotli_free, b);
+    if (!b->state) {
         return ERR_NOMEM;
     }
     uint32_t hint = settings->body_bytes > (1u << 30) ? 1u << 30 : (uint32_t)settings->body_bytes;
     int window = compress_window_log(settings->body_bytes, 16, BROTLI_WINDOW_LOG);
-    bool is_set = BrotliEncoderSetParameter(c->brotli, BROTLI_PARAM_QUALITY,
+    bool is_set = BrotliEncoderSetParameter(b->state, BROTLI_PARAM_QUALITY,
                                             (uint32_t)compress_clamp(settings->level, 0, 11)) &&
-                  BrotliEncoderSetParameter(c->brotli, BROTLI_PARAM_LGWIN, (uint32_t)window) &&
-                  BrotliEncoderSetParameter(c->brotli, BROTLI_PARAM_SIZE_HINT, hint);
+                  BrotliEncoderSetParameter(b->state, BROTLI_PARAM_LGWIN, (uint32_t)window) &&
+                  BrotliEncoderSetParameter(b->state, BROTLI_PARAM_SIZE_HINT, hint);
     return is_set ? ERR_OK : ERR_INTERNAL;
 }
 
@@ -151,9 +210,7 @@ void compress_destroy(struct compress *c)
         deflateEnd(&c->gzip);
         break;
     case COMPRESS_BROTLI:
-        if (c->brotli) {
-            BrotliEncoderDestroyInstance(c->brotli);
-        }
+        compress_close_brotli(&c->brotli);
         break;
     case COMPRESS_ZSTD:
         ZSTD_freeCCtx(c->zstd);
@@ -188,23 +245,38 @@ static enum err compress_step_gzip(struct compress *c, enum compress_step step, 
     return ERR_OK;
 }
 
+/* One call of the encoder that survives lack of memory. False: it is broken. */
+static bool compress_call_brotli(struct compress_brotli *b, BrotliEncoderOperation operation,
+                                 struct str *input, uint8_t *out, size_t *room)
+{
+    const uint8_t *next_in = (const uint8_t *)input->p;
+    if (setjmp(b->escape) != 0) {
+        b->can_escape = false;
+        b->is_broken = true;
+        return false;
+    }
+    b->can_escape = true;
+    size_t given = input->n;
+    bool is_good = BrotliEncoderCompressStream(b->state, operation, &input->n, &next_in, room, &out,
+                                               NULL) != 0;
+    b->can_escape = false;
+    input->p = given > 0 ? (const char *)next_in : input->p;
+    return is_good;
+}
+
 static enum err compress_step_brotli(struct compress *c, enum compress_step step, struct str *input,
                                      char *out, size_t room, size_t *ret_written, bool *ret_is_done)
 {
     static const BrotliEncoderOperation operation[] = {
         BROTLI_OPERATION_PROCESS, BROTLI_OPERATION_FLUSH, BROTLI_OPERATION_FINISH};
-    const uint8_t *next_in = (const uint8_t *)input->p;
-    size_t avail_in = input->n;
-    uint8_t *next_out = (uint8_t *)out;
-    size_t avail_out = room;
-    if (!BrotliEncoderCompressStream(c->brotli, operation[step], &avail_in, &next_in, &avail_out,
-                                     &next_out, NULL)) {
+    struct compress_brotli *b = &c->brotli;
+    size_t left = room;
+    if (!compress_call_brotli(b, operation[step], input, (uint8_t *)out, &left)) {
         return ERR_NOMEM; /* the arguments are ours, so memory is all that can fail */
     }
-    *input = str_sub(*input, input->n - avail_in, input->n);
-    *ret_written = room - avail_out;
-    *ret_is_done = step == COMPRESS_END ? BrotliEncoderIsFinished(c->brotli) != 0
-                                        : input->n == 0 && !BrotliEncoderHasMoreOutput(c->brotli);
+    *ret_written = room - left;
+    *ret_is_done = step == COMPRESS_END ? BrotliEncoderIsFinished(b->state) != 0
+                                        : input->n == 0 && !BrotliEncoderHasMoreOutput(b->state);
     return ERR_OK;
 }
 
