@@ -128,12 +128,12 @@ void worker_on_change(void *worker, uint64_t value)
 {
     struct worker *w = worker;
     struct edge_change *change = (struct edge_change *)(uintptr_t)value;
-    if (w->pipeline.use->site != change->site &&
-        pipeline_set_site(&w->pipeline, change->site) != ERR_OK) {
+    if (server_set_limits(w->server, &change->limits) != ERR_OK ||
+        (w->pipeline.use->site != change->site &&
+         pipeline_set_site(&w->pipeline, change->site) != ERR_OK)) {
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker keeps the old configuration: no memory",
             log_u64("worker", w->index));
     }
-    server_set_limits(w->server, &change->limits);
     w->pipeline.access = change->writer ? writer_producer(change->writer, w->index) : NULL;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         w->listeners[i].is_wanted = false;

@@ -40,7 +40,6 @@ struct timeout_settings {
     int64_t read_idle_ms;
     int64_t write_idle_ms;
     int64_t drain_ms;
-    int64_t stream_drain_ms;
 };
 
 struct max_settings {
@@ -106,8 +105,7 @@ struct rewrite_list {
 
 struct headers_settings {
     struct conf_object object;
-    struct str_map request; /* null: remove the field */
-    struct str_map response;
+    struct str_map response; /* null: remove the field */
 };
 
 struct compress_settings {
@@ -124,7 +122,7 @@ struct route_log_settings {
     bool is_on;
     enum log_format format; /* inherits log.format */
     int64_t sample_ppm;
-    struct str_list redact; /* field names */
+    struct str_list redact; /* names of query parameters */
 };
 
 /* The keys that may stand on a host and on each of its routes. */

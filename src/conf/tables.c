@@ -61,7 +61,7 @@ static const struct conf_key WORKER_KEYS[] = {
      .min = 1,
      .max = 16777216,
      .example = "20000",
-     .doc = "Open connections of each loop; beyond it, accepting pauses."},
+     .doc = "Open connections of the process; beyond it new ones get 503."},
 };
 static const struct conf_table WORKER_TABLE = {.name = "server.worker",
                                                KEYS(WORKER_KEYS),
@@ -112,16 +112,12 @@ static const struct conf_key TIMEOUT_KEYS[] = {
      .default_text = "30s",
      .example = "30s",
      .doc = "How long requests may go on after a stop or an upgrade was asked for."},
-    {.name = "stream_drain",
-     .type = CONF_DURATION,
-     AT(timeout_settings, stream_drain_ms),
-     .unit = "ms",
-     .default_text = "10m",
-     .example = "1h",
-     .doc = "The same for streams without an end of their own."},
 };
-static const struct conf_table TIMEOUT_TABLE = {
-    .name = "server.timeouts", KEYS(TIMEOUT_KEYS), .struct_bytes = sizeof(struct timeout_settings)};
+static const char *const TIMEOUT_LATER[] = {"stream_drain", NULL};
+static const struct conf_table TIMEOUT_TABLE = {.name = "server.timeouts",
+                                                KEYS(TIMEOUT_KEYS),
+                                                .struct_bytes = sizeof(struct timeout_settings),
+                                                .later_keys = TIMEOUT_LATER};
 
 static const struct conf_key MAX_KEYS[] = {
     {.name = "header",
@@ -138,7 +134,7 @@ static const struct conf_key MAX_KEYS[] = {
      AT(max_settings, header_count),
      .default_text = "100",
      .min = 1,
-     .max = 10000,
+     .max = 200,
      .example = "200",
      .doc = "How many fields a request head may have; each cookie counts."},
     {.name = "uri",
@@ -357,14 +353,8 @@ static const struct conf_key REWRITE_KEYS[] = {
 static const struct conf_table REWRITE_TABLE = {
     .name = "a rewrite", KEYS(REWRITE_KEYS), .struct_bytes = sizeof(struct rewrite_settings)};
 
+static const char *const HEADERS_LATER[] = {"request", NULL};
 static const struct conf_key HEADERS_KEYS[] = {
-    {.name = "request",
-     .type = CONF_STRING_MAP,
-     AT(headers_settings, request),
-     .check_key = value_check_token,
-     .check = value_check_field_value,
-     .example = "{X-Site: main, X-Debug: null}",
-     .doc = "Fields to set on the request; null removes one."},
     {.name = "response",
      .type = CONF_STRING_MAP,
      AT(headers_settings, response),
@@ -373,8 +363,10 @@ static const struct conf_key HEADERS_KEYS[] = {
      .example = "{Cache-Control: max-age=600, Server: null}",
      .doc = "Fields to set on the answer; null removes one."},
 };
-static const struct conf_table HEADERS_TABLE = {
-    .name = "headers", KEYS(HEADERS_KEYS), .struct_bytes = sizeof(struct headers_settings)};
+static const struct conf_table HEADERS_TABLE = {.name = "headers",
+                                                KEYS(HEADERS_KEYS),
+                                                .struct_bytes = sizeof(struct headers_settings),
+                                                .later_keys = HEADERS_LATER};
 
 static const struct conf_key COMPRESS_KEYS[] = {
     {.name = "codings",
@@ -438,9 +430,9 @@ static const struct conf_key ROUTE_LOG_KEYS[] = {
      .type = CONF_STRING_LIST,
      AT(route_log_settings, redact),
      .check = value_check_token,
-     .default_text = "[Authorization, Cookie, Set-Cookie]",
-     .example = "[Authorization, Cookie, X-Api-Key]",
-     .doc = "Fields whose values are never written."},
+     .default_text = "[access_token, api_key, password, secret, token]",
+     .example = "[token, session]",
+     .doc = "Query parameters whose values are never written."},
 };
 static const struct conf_table ROUTE_LOG_TABLE = {.name = "log",
                                                   KEYS(ROUTE_LOG_KEYS),

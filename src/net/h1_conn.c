@@ -298,7 +298,7 @@ static void h1_conn_read(struct h1_conn *c)
     if (kept) {
         memcpy(s->input, c->pending, kept);
     }
-    enum err e = socket_recv(c->watch.fd, s->input + kept, SERVER_INPUT_BYTES - kept, &n);
+    enum err e = socket_recv(c->watch.fd, s->input + kept, s->input_bytes - kept, &n);
     if (e == ERR_AGAIN) {
         return;
     }

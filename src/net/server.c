@@ -27,7 +27,6 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
         return ERR_NOMEM;
     }
     s->loop = loop;
-    s->limits = *limits;
     s->hooks = *hooks;
     s->date_s = -1;
     list_init(&s->listeners);
@@ -36,8 +35,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
     s->stream_slab.zeroed_bytes = offsetof(struct h1_stream, fields);
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
-    s->input = mem_alloc(SERVER_INPUT_BYTES);
-    if (!s->input) {
+    if (server_set_limits(s, limits) != ERR_OK) {
         server_destroy(s);
         return ERR_NOMEM;
     }
@@ -61,9 +59,21 @@ void server_destroy(struct server *s)
     mem_free(s);
 }
 
-void server_set_limits(struct server *s, const struct server_limits *limits)
+enum err server_set_limits(struct server *s, const struct server_limits *limits)
 {
+    /* The largest head that is not complete yet, and room to receive more. It never shrinks:
+     * heads that came under older limits may still wait. */
+    size_t bytes = (size_t)limits->header_bytes_max + SERVER_INPUT_BYTES_MIN;
+    if (bytes > s->input_bytes) {
+        char *input = mem_realloc(s->input, bytes);
+        if (!input) {
+            return ERR_NOMEM;
+        }
+        s->input = input;
+        s->input_bytes = bytes;
+    }
     s->limits = *limits;
+    return ERR_OK;
 }
 
 void server_drain(struct server *s, void (*on_drained)(struct server *s))

@@ -60,7 +60,7 @@ struct server_hooks {
     void *context;
 };
 
-#define SERVER_INPUT_BYTES 65536
+#define SERVER_INPUT_BYTES_MIN 65536
 
 struct server {
     struct loop *loop;
@@ -74,6 +74,7 @@ struct server {
     struct slab stream_slab;
     struct slab piece_slab;
     char *input; /* shared by the connections of the loop during one callback */
+    size_t input_bytes;
     int64_t date_s;
     char date[32]; /* "Date: ...", without the name: 29 bytes */
     void (*on_drained)(struct server *s);
@@ -86,8 +87,8 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
 /* Closes all that is left. */
 void server_destroy(struct server *s);
 
-/* New limits hold for the next request of every connection. */
-void server_set_limits(struct server *s, const struct server_limits *limits);
+/* New limits hold for the next request of every connection. ERR_NOMEM: the old ones stay. */
+enum err server_set_limits(struct server *s, const struct server_limits *limits) MUST_CHECK;
 
 /* Accepts from `fd` from now on; the descriptor stays the caller's. */
 enum err server_listen(struct server *s, int fd, struct listener **ret_listener) MUST_CHECK;

@@ -64,7 +64,6 @@ static void test_defaults(void **state)
     assert_int_equal(s->server.worker.processes, 0);
     assert_int_equal(s->server.worker.max_connections, 65536);
     assert_int_equal(s->server.timeouts.idle_ms, 60000);
-    assert_int_equal(s->server.timeouts.stream_drain_ms, 600000);
     assert_int_equal(s->server.max.header_bytes, 32000);
     assert_int_equal(s->server.max.body_bytes, 100000000);
     assert_int_equal(s->server.max.min_rate_bytes_per_s, 240);
@@ -81,7 +80,7 @@ static void test_defaults(void **state)
     assert_int_equal(k->compress.min_bytes, 512);
     assert_int_equal(k->compress.level, 0);
     assert_true(k->log.is_on);
-    assert_int_equal(k->log.redact.count, 3);
+    assert_int_equal(k->log.redact.count, 5);
     assert_int_equal(k->security, SECURITY_BASIC);
     assert_false(k->redirect.is_on);
     assert_int_equal(conf_origin_of(k, "root").line, 3);
@@ -108,7 +107,7 @@ static const char *const FULL =
     "    error_pages: {404: /e/404.html, 5xx: \"5xx.{lang}.html\"}\n"
     "    compress: [br]\n"
     "    rewrites:\n"
-    "      - {from: \"^/a/(.*)$\", to: /b/$1, if: {header: {X-Q: null}}, flags: [R], status: 301}\n"
+    "      - {from: \"^/a/(.*)$\", to: /b/$1, if: \"!header X-Q\", flags: [R], status: 301}\n"
     "      - {from: \"^/gone\", flags: G}\n"
     "    routes:\n"
     "      - path: /api/**\n"
