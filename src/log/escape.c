@@ -30,6 +30,30 @@ static bool escape_is_json_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* How many bytes at `p` need no escape at all: eight at a time, as most text is plain. A word is
+ * refused where a byte is above 0x7e, below 0x20, a quote or a backslash; borrows can only refuse
+ * too much, and the loop behind then looks at single bytes. */
+static size_t escape_plain_length(const unsigned char *p, size_t n)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t word;
+        memcpy(&word, p + i, 8);
+        uint64_t quote = word ^ ones * '"';
+        uint64_t slash = word ^ ones * '\\';
+        uint64_t bad =
+            word | (word + ones) | (word - ones * 0x20) | (quote - ones) | (slash - ones);
+        if (bad & ones * 0x80) {
+            break;
+        }
+    }
+    while (i < n && escape_is_json_plain(p[i])) {
+        i++;
+    }
+    return i;
+}
+
 static void escape_json_ascii(struct buf *out, unsigned char c)
 {
     char code[6] = {'\\', 'u', '0', '0', hex_digits[c >> 4], hex_digits[c & 15]};
@@ -58,10 +82,13 @@ void escape_json(struct buf *out, struct str s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
     size_t start = 0, i = 0;
-    while (i < s.n) {
-        if (escape_is_json_plain(p[i])) {
-            i++;
-            continue;
+    if (s.n == 0) {
+        return;
+    }
+    for (;;) {
+        i += escape_plain_length(p + i, s.n - i);
+        if (i == s.n) {
+            break;
         }
         if (p[i] >= 0x80) {
             size_t length = escape_utf8_length(p + i, s.n - i);
