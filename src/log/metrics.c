@@ -21,8 +21,7 @@ const uint64_t metrics_buckets_ns[METRICS_BUCKET_COUNT] = {
     1000000000, 2500000000, 5000000000, 10000000000, 30000000000, 60000000000,
 };
 
-static uint32_t metrics_cells_of(enum metrics_labels labels,
-                                 const struct metrics_options *settings)
+static uint32_t metrics_cells_of(enum metrics_labels labels, const struct metrics_options *settings)
 {
     switch (labels) {
     case METRICS_PLAIN:
