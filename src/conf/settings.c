@@ -82,8 +82,8 @@ static void check_rewrites(struct checker *c, const struct route_keys *keys)
         bool needs_target = true;
         for (uint32_t k = 0; k < r->flags.count; k++) {
             answers += r->flags.items[k] != REWRITE_FLAG_LAST;
-            needs_target &=
-                r->flags.items[k] == REWRITE_FLAG_LAST || r->flags.items[k] == REWRITE_FLAG_REDIRECT;
+            needs_target &= r->flags.items[k] == REWRITE_FLAG_LAST ||
+                            r->flags.items[k] == REWRITE_FLAG_REDIRECT;
         }
         if (answers > 1) {
             (void)diag_add(c->diags, conf_origin_of(r, "flags"),

@@ -25,7 +25,12 @@ enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
 enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARN, CONF_LOG_ERROR };
-enum rewrite_flag { REWRITE_FLAG_LAST, REWRITE_FLAG_REDIRECT, REWRITE_FLAG_FORBIDDEN, REWRITE_FLAG_GONE };
+enum rewrite_flag {
+    REWRITE_FLAG_LAST,
+    REWRITE_FLAG_REDIRECT,
+    REWRITE_FLAG_FORBIDDEN,
+    REWRITE_FLAG_GONE
+};
 
 struct worker_settings {
     struct conf_object object;
@@ -93,9 +98,9 @@ struct rewrite_settings {
     struct conf_object object;
     struct str from; /* regex of the path */
     struct str to;
-    struct str condition;    /* key `if`; pointer NULL = always */
-    struct enum_list flags;          /* enum rewrite_flag */
-    int64_t status;                  /* of REWRITE_FLAG_REDIRECT */
+    struct str condition;   /* key `if`; pointer NULL = always */
+    struct enum_list flags; /* enum rewrite_flag */
+    int64_t status;         /* of REWRITE_FLAG_REDIRECT */
 };
 
 struct rewrite_list {

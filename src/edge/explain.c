@@ -35,8 +35,7 @@ static bool explain_takes(const struct site_route *route, struct str method, str
                    STR_ARG(route->name), STR_ARG(method));
         return false;
     }
-    if (rule->match.header.count || rule->match.query.count || rule->match.ip.count ||
-        (route->regex && !rule->match.regex.p)) {
+    if (rule->match.header.count || rule->match.query.count || rule->match.ip.count) {
         buf_printf(out,
                    "           " STR_FMT " also asks for header, query or address: assumed "
                    "to hold\n",
@@ -53,7 +52,7 @@ static const struct site_route *explain_route(const struct site_host *host, stru
     router_start(host->router, path, &cursor);
     while (router_next(&cursor, &rule)) {
         const struct site_route *route = &host->routes[rule];
-        if (route->regex && !regex_matches(route->regex, path)) {
+        if (route->regex && regex_find(route->regex, path) != ERR_OK) {
             buf_printf(out, "           " STR_FMT " passed over: its regex does not match\n",
                        STR_ARG(route->name));
         } else if (explain_takes(route, method, out)) {

@@ -126,13 +126,16 @@ static bool match_method(const struct str_list *methods, struct str method)
     return methods->count == 0;
 }
 
-bool match_route(const struct site_route *route, const struct request *r)
+enum err match_route(const struct site_route *route, const struct request *r)
 {
     const struct route_settings *rule = route->rule;
     const struct request_head *head = r->x->request;
-    return match_method(&rule->methods, head->method_text) &&
-           (rule->match.ip.count == 0 || match_address(&rule->match.ip, r->client)) &&
-           match_headers(&rule->match.header, &head->fields) &&
-           match_query(&rule->match.query, r->query) &&
-           (!route->regex || regex_matches(route->regex, r->path));
+    bool holds = match_method(&rule->methods, head->method_text) &&
+                 (rule->match.ip.count == 0 || match_address(&rule->match.ip, r->client)) &&
+                 match_headers(&rule->match.header, &head->fields) &&
+                 match_query(&rule->match.query, r->query);
+    if (!holds) {
+        return ERR_NOT_FOUND;
+    }
+    return route->regex ? regex_find(route->regex, r->path) : ERR_OK;
 }

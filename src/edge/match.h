@@ -4,8 +4,9 @@
 
 #include "edge/request.h"
 
-/* Whether methods, header fields, query, address and expression of the route's rule all hold. */
-bool match_route(const struct site_route *route, const struct request *r);
+/* Whether methods, header fields, query, address and expression of the route's rule all hold.
+ * ERR_NOT_FOUND: they do not; ERR_LIMIT: the expression took too much to tell. */
+enum err match_route(const struct site_route *route, const struct request *r) MUST_CHECK;
 
 /* Whether `address` (text, without port) lies in one of the blocks. */
 bool match_address(const struct cidr_list *blocks, struct str address);

@@ -262,18 +262,25 @@ static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
     return false;
 }
 
-static void pipeline_pick_route(struct request *r, const struct site_host *host)
+/* False: whether a route takes the request could not be told, and it was answered. */
+static bool pipeline_pick_route(struct request *r, const struct site_host *host)
 {
     struct router_cursor cursor;
     uint32_t rule;
     router_start(host->router, r->path, &cursor);
     while (router_next(&cursor, &rule)) {
-        if (match_route(&host->routes[rule], r)) {
+        enum err e = match_route(&host->routes[rule], r);
+        if (e == ERR_OK) {
             r->route = &host->routes[rule];
-            return;
+            return true;
+        }
+        if (e != ERR_NOT_FOUND) {
+            request_fail(r, 500, "the expression of a route took too long");
+            return false;
         }
     }
     r->route = &host->routes[host->route_count];
+    return true;
 }
 
 static bool pipeline_route(struct request *r)
@@ -288,8 +295,8 @@ static bool pipeline_route(struct request *r)
     if (whole->rewrites && !pipeline_rewrite(r, whole->rewrites)) {
         return false;
     }
-    if (host->route_count) {
-        pipeline_pick_route(r, host);
+    if (host->route_count && !pipeline_pick_route(r, host)) {
+        return false;
     }
     /* A route that brings rules of its own applies them too. */
     bool has_own = r->route != whole && r->route->rewrites &&

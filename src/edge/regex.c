@@ -24,7 +24,7 @@ enum err regex_create(struct str pattern, struct regex **ret_regex, char reterr_
         return ERR_NOMEM;
     }
     r->code = pcre2_compile((PCRE2_SPTR)(pattern.n ? pattern.p : ""), pattern.n,
-                            PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+                            PCRE2_NEVER_BACKSLASH_C | PCRE2_DOTALL, &code, &at, NULL);
     if (!r->code) {
         PCRE2_UCHAR text[160];
         pcre2_get_error_message(code, text, sizeof(text));
@@ -55,14 +55,17 @@ void regex_destroy(struct regex *r)
     }
 }
 
-bool regex_matches(const struct regex *r, struct str subject)
+enum err regex_find(const struct regex *r, struct str subject)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     if (!data) {
-        return false;
+        return ERR_LIMIT;
     }
     int rc = pcre2_match(r->code, (PCRE2_SPTR)(subject.n ? subject.p : ""), subject.n, 0, 0, data,
                          r->limits);
     pcre2_match_data_free(data);
-    return rc >= 0;
+    if (rc == PCRE2_ERROR_NOMATCH) {
+        return ERR_NOT_FOUND;
+    }
+    return rc >= 0 ? ERR_OK : ERR_LIMIT;
 }

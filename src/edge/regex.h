@@ -16,5 +16,6 @@ enum err regex_create(struct str pattern, struct regex **ret_regex, char reterr_
                       size_t *reterr_at) MUST_CHECK;
 void regex_destroy(struct regex *r);
 
-/* Whether `r` matches somewhere in `subject`. An expression that runs into its limits does not. */
-bool regex_matches(const struct regex *r, struct str subject);
+/* Looks for `r` in `subject`; a dot matches every byte. ERR_NOT_FOUND: it does not match;
+ * ERR_LIMIT: matching took too much, and the caller must not take that for a no. */
+enum err regex_find(const struct regex *r, struct str subject) MUST_CHECK;
