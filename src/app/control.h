@@ -22,7 +22,7 @@ enum control_kind {
     CONTROL_GO,    /* start accepting */
     CONTROL_RELOAD,
     CONTROL_REOPEN, /* open log files again */
-    CONTROL_DRAIN,  /* stop accepting, finish, exit */
+    CONTROL_DRAIN,  /* stop accepting, finish, exit; `count` 1: another edge took over */
 };
 
 struct control_message {

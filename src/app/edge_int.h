@@ -92,7 +92,7 @@ enum err worker_init(struct worker *w, struct edge *edge, unsigned index) MUST_C
 void worker_done(struct worker *w);
 void *worker_main(void *worker);
 void worker_on_change(void *worker, uint64_t change); /* loop message: struct edge_change * */
-void worker_on_drain(void *worker, uint64_t unused);
+void worker_on_drain(void *worker, uint64_t idle_ms);
 void worker_on_stop(void *worker, uint64_t unused);
 
 /* Derived from settings, for one of `worker_count`. */

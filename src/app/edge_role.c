@@ -19,6 +19,7 @@
 
 #define TICK_MS 1000u
 #define EXIT_CONFIG 2
+#define DRAIN_IDLE_MS 5000u /* after an upgrade, for requests that are on their way */
 
 /* ---- configuration ---- */
 
@@ -423,8 +424,9 @@ static void edge_on_drain_end(struct timer *t)
     edge_stop(e);
 }
 
-static void edge_drain(struct edge *e)
+static void edge_drain(struct edge *e, bool has_successor)
 {
+    uint64_t idle_ms = has_successor ? DRAIN_IDLE_MS : 0;
     if (e->is_draining) {
         return;
     }
@@ -436,14 +438,14 @@ static void edge_drain(struct edge *e)
         log_u64("at_most_ms", drain_ms));
     loop_timer_set(e->loop, &e->drain_end, loop_now_ms(e->loop) + drain_ms);
     if (e->admin) {
-        server_drain(e->admin, NULL);
+        server_drain(e->admin, 0, NULL);
     }
     if (e->metrics_server) {
-        server_drain(e->metrics_server, NULL);
+        server_drain(e->metrics_server, 0, NULL);
     }
     for (unsigned i = 0; i < e->worker_count; i++) {
         struct worker *w = &e->workers[i];
-        enum err err = loop_post(w->loop, worker_on_drain, w, 0);
+        enum err err = loop_post(w->loop, worker_on_drain, w, idle_ms);
         ASSERT(!err);
     }
 }
@@ -496,7 +498,7 @@ static void edge_handle(struct edge *e, const struct control_message *m)
         enum err ignored = log_reopen(e->log);
         (void)ignored; /* keeps the old file and says so */
     } else if (m->kind == CONTROL_DRAIN) {
-        edge_drain(e);
+        edge_drain(e, m->count != 0);
     }
 }
 
@@ -521,7 +523,7 @@ static void edge_on_channel(struct loop_watch *w, unsigned events)
     if (err) {
         /* The supervisor is gone: finish what is under way and go. */
         loop_unwatch(e->loop, w);
-        edge_drain(e);
+        edge_drain(e, false);
         return;
     }
     file_close(fd);

@@ -163,12 +163,11 @@ static void worker_drained(struct server *s)
     ASSERT(!e);
 }
 
-void worker_on_drain(void *worker, uint64_t unused)
+void worker_on_drain(void *worker, uint64_t idle_ms)
 {
     struct worker *w = worker;
-    (void)unused;
     w->listener_count = 0;
-    server_drain(w->server, worker_drained);
+    server_drain(w->server, idle_ms, worker_drained);
 }
 
 void worker_on_stop(void *worker, uint64_t unused)

@@ -73,7 +73,8 @@ static int supervisor_spawn(struct supervisor *s)
 
 static void supervisor_tell(struct supervisor *s, int slot, enum control_kind kind)
 {
-    const struct control_message m = {.kind = kind, .fd = -1};
+    const struct control_message m = {
+        .kind = kind, .count = slot != s->current && s->current >= 0, .fd = -1};
     if (slot >= 0 && s->edges[slot].pid && control_send(s->edges[slot].channel, &m, -1) != ERR_OK) {
         /* It is gone; SIGCHLD says so too. */
         supervisor_say("warn", "process %d does not listen", (int)s->edges[slot].pid);

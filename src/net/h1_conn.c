@@ -104,7 +104,9 @@ void h1_conn_abort(struct h1_conn *c)
 
 void h1_conn_drain(struct h1_conn *c)
 {
-    c->is_closing = true;
+    if (c->server->drain_idle_end_ms <= loop_now_ms(c->server->loop)) {
+        c->is_closing = true;
+    }
     loop_defer(c->server->loop, &c->settle_task);
 }
 
@@ -136,7 +138,9 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
         return c->head_start_ms + limits->header_ms;
     }
     *ret_limit = SERVER_LIMIT_IDLE_TIME;
-    return c->activity_ms + limits->idle_ms;
+    uint64_t deadline = c->activity_ms + limits->idle_ms;
+    bool is_cut = c->server->is_draining && c->server->drain_idle_end_ms < deadline;
+    return is_cut ? c->server->drain_idle_end_ms : deadline;
 }
 
 static bool h1_conn_is_rated(const struct h1_conn *c)

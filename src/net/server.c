@@ -76,9 +76,10 @@ enum err server_set_limits(struct server *s, const struct server_limits *limits)
     return ERR_OK;
 }
 
-void server_drain(struct server *s, void (*on_drained)(struct server *s))
+void server_drain(struct server *s, uint64_t idle_ms, void (*on_drained)(struct server *s))
 {
     s->is_draining = true;
+    s->drain_idle_end_ms = loop_now_ms(s->loop) + idle_ms;
     s->on_drained = on_drained;
     while (!list_is_empty(&s->listeners)) {
         server_unlisten(s, CONTAINER_OF(s->listeners.next, struct listener, link));

@@ -70,6 +70,7 @@ struct server {
     struct list connections; /* all, in no order */
     unsigned connection_count;
     bool is_draining;
+    uint64_t drain_idle_end_ms; /* when idle connections are closed */
     struct slab conn_slab;
     struct slab stream_slab;
     struct slab piece_slab;
@@ -96,9 +97,11 @@ enum err server_listen(struct server *s, int fd, struct listener **ret_listener)
 /* Stops accepting; connections go on. */
 void server_unlisten(struct server *s, struct listener *l);
 
-/* Stops accepting, closes idle connections, and lets the others finish their present exchange;
- * calls `on_drained` (once, may be at once) when none is left. */
-void server_drain(struct server *s, void (*on_drained)(struct server *s));
+/* Stops accepting and lets exchanges finish; every answer from now on says that the connection
+ * ends. Idle connections get `idle_ms` to send one more request, because a request may be on its
+ * way already: 0 closes them now. Calls `on_drained` (once, may be at once; may be NULL) when none
+ * is left. */
+void server_drain(struct server *s, uint64_t idle_ms, void (*on_drained)(struct server *s));
 
 /* Breaks off whatever is still there after a drain. */
 void server_abort(struct server *s);
