@@ -175,6 +175,8 @@ class Server:
         # Short: the path of a Unix socket has 107 bytes.
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="sws-"))
         self.home.chmod(0o755)
+        self.www = self.home / "www"
+        self.www.mkdir()
         self.program = program
         self.admin_path = str(self.home / "admin.sock")
         self.config_path = self.home / name
@@ -188,7 +190,8 @@ class Server:
     # ---- configuration ----
 
     def write(self, config):
-        """Writes the configuration; what a test does not say is set for tests."""
+        """Writes the configuration; what a test does not say is set for tests. @home is the
+        directory of the server, which has an empty one in it, www."""
         base = {
             "server": {"listen": ["127.0.0.1:0"], "admin": f"unix:{self.admin_path}", "user": "",
                        "worker": {"processes": 2}, "timeouts": {"drain": "3s"}},
@@ -199,7 +202,7 @@ class Server:
         self.write_text(json.dumps(self.config, indent=1))
 
     def write_text(self, text):
-        self.config_path.write_text(text)
+        self.config_path.write_text(text.replace("@home", str(self.home)))
 
     # ---- the process ----
 

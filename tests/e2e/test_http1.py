@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/1.1 on the wire: framing, grammar, limits and time-outs."""
+import http.client
 import random
 import select
 import socket
@@ -24,12 +25,8 @@ def server():
         "hosts": [{"domains": "default", "respond": {"body": "front\n"}, "routes": [
             {"path": "/behind", "respond": {"body": "behind\n"}},
             {"path": "/n/*", "respond": {"body": "numbered\n"}},
-        ]}]})
-    (server.home / "www").mkdir()
-    (server.home / "www/index.html").write_text("index\n")
-    server.config["hosts"].append({"domains": "files.test", "root": str(server.home / "www")})
-    server.write({})
-    server.write(server.config)
+        ]}, {"domains": "files.test", "root": "@home/www"}]})
+    (server.www / "index.html").write_text("index\n")
     server.start()
     yield server
     server.finish()
@@ -530,15 +527,9 @@ def test_slow_upload_that_goes_on_is_not_cut(serve):
 
 
 def test_client_that_does_not_read_is_cut(serve):
-    server = serve(QUICK)
-    root = server.home / "www"
-    root.mkdir()
-    with open(root / "big", "wb") as f:
+    server = serve({**QUICK, "hosts": [{"domains": "default", "root": "@home/www"}]})
+    with open(server.www / "big", "wb") as f:
         f.truncate(200_000_000)
-    server.write({**QUICK, "hosts": [{"domains": "default", "root": str(root)}]})
-    server.write({"hosts": [{"domains": "default", "root": str(root)}],
-                  "server": {"timeouts": {**QUICK["server"]["timeouts"], "drain": "3s"}}})
-    assert server.reload().returncode == 0
     with server.wire() as wire:
         wire.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_for(lambda: hits(server, "write_idle_timeout") == 1, "cut of the slow reader")
@@ -547,14 +538,9 @@ def test_client_that_does_not_read_is_cut(serve):
 
 
 def test_slow_reader_that_goes_on_is_not_cut(serve):
-    server = serve(QUICK)
-    root = server.home / "www"
-    root.mkdir()
-    with open(root / "big", "wb") as f:
+    server = serve({**QUICK, "hosts": [{"domains": "default", "root": "@home/www"}]})
+    with open(server.www / "big", "wb") as f:
         f.truncate(30_000_000)
-    server.write({"hosts": [{"domains": "default", "root": str(root)}],
-                  "server": {"timeouts": {**QUICK["server"]["timeouts"], "drain": "3s"}}})
-    assert server.reload().returncode == 0
     with server.wire() as wire:
         wire.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
         start, got = time.monotonic(), 0
@@ -586,16 +572,11 @@ def test_over_max_connections_is_503(serve):
     def again():
         try:
             return server.get("/").status == 200
-        except (OSError, http_error()):
+        except (OSError, http.client.HTTPException):
             return False
     wait_for(again, "place for a new connection")
     for wire in held:
         wire.close()
-
-
-def http_error():
-    import http.client
-    return http.client.HTTPException
 
 
 def test_client_that_vanishes_leaves_nothing(serve):

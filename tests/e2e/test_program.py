@@ -208,13 +208,10 @@ def test_stop(serve):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_by_signal_finishes_what_is_under_way(serve, number):
-    server = serve({"server": {"timeouts": {"drain": "10s"}}})
-    (server.home / "www").mkdir()
-    with open(server.home / "www/big", "wb") as f:
+    server = serve({"server": {"timeouts": {"drain": "10s"}},
+                    "hosts": [{"domains": "default", "root": "@home/www"}]})
+    with open(server.www / "big", "wb") as f:
         f.truncate(50_000_000)
-    server.write({"hosts": [{"domains": "default", "root": str(server.home / "www")}],
-                  "server": {"timeouts": {"drain": "10s"}}})
-    assert server.reload().returncode == 0
     with server.wire() as idle, server.wire() as loading:
         idle.get("/none")
         loading.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -228,13 +225,10 @@ def test_stop_by_signal_finishes_what_is_under_way(serve, number):
 
 
 def test_second_signal_stops_at_once(serve):
-    server = serve({"server": {"timeouts": {"drain": "60s"}}})
-    (server.home / "www").mkdir()
-    with open(server.home / "www/big", "wb") as f:
+    server = serve({"server": {"timeouts": {"drain": "60s"}},
+                    "hosts": [{"domains": "default", "root": "@home/www"}]})
+    with open(server.www / "big", "wb") as f:
         f.truncate(50_000_000)
-    server.write({"hosts": [{"domains": "default", "root": str(server.home / "www")}],
-                  "server": {"timeouts": {"drain": "60s"}}})
-    assert server.reload().returncode == 0
     with server.wire() as loading:
         loading.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
         loading.file.read(100)
