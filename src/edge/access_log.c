@@ -74,7 +74,7 @@ void access_log_request(struct pipeline *p, const struct request *r, enum err ca
     }
     const struct exchange *x = r->x;
     const struct http_fields *fields = &x->request->fields;
-    uint64_t duration = loop_now_ns(p->loop) - x->start_ns;
+    uint64_t duration = loop_clock_ns(p->loop) - x->start_ns;
     char id[ID_BYTES], trace[ID_BYTES];
     struct str request_id = http_fields_value(fields, HTTP_FIELD_X_REQUEST_ID);
     if (!http_token_is_valid(request_id) || request_id.n > ID_BYTES_MAX) {
@@ -85,7 +85,7 @@ void access_log_request(struct pipeline *p, const struct request *r, enum err ca
         trace_id = access_make_id(p, trace);
     }
     const struct access_record record = {
-        .time_ns = loop_wall_ns(p->loop) - duration,
+        .time_ns = loop_wall_ns(p->loop) - (loop_now_ns(p->loop) - x->start_ns),
         .duration_ns = duration,
         .body_bytes = x->sent_bytes,
         .client_ip = r->client,

@@ -398,6 +398,9 @@ static void send_from_file(struct request *r, const struct variant *v, uint16_t 
     struct response_head head = {.status = status};
     http_fields_init(&head.fields, array, FIELDS_MAX);
     enum err e = send_fields(r, v, true, &head.fields);
+    if (!e && status == 405) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_ALLOW, STR("GET, HEAD, OPTIONS"));
+    }
     if (!e && v->is_dynamic) {
         file_send_compressed(r, v->entry, v->code, &head);
         return;

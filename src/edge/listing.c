@@ -39,6 +39,41 @@ static enum file_links listing_links(const struct request *r)
     return FILE_LINKS_OFF;
 }
 
+static void listing_href(struct str name, bool is_directory, struct buf *out)
+{
+    /* A name is data: a percent sign in it must not start an escape, and a colon no scheme. */
+    static const char hex[] = "0123456789ABCDEF";
+    buf_add_str(out, STR("./"));
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        if (ascii_is_alpha((char)c) || ascii_is_digit((char)c) || memchr("-._~", c, 4)) {
+            buf_add_char(out, (char)c);
+        } else {
+            const char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
+            buf_add(out, escape, 3);
+        }
+    }
+    if (is_directory) {
+        buf_add_char(out, '/');
+    }
+}
+
+/* Some names cannot be asked for, because no canonical path spells them (bytes that are no UTF-8,
+ * control characters): a link to them would lead nowhere. */
+static bool listing_is_reachable(struct arena *arena, struct str name)
+{
+    struct buf link;
+    struct http_path path;
+    buf_init(&link, 0);
+    listing_href(name, false, &link);
+    char *out = arena_alloc(arena, link.n + 1);
+    bool is_reachable =
+        !link.is_failed && out &&
+        http_path_canonical(str_sub(buf_str(&link), 1, link.n), out, &path) == ERR_OK;
+    buf_done(&link);
+    return is_reachable;
+}
+
 static bool listing_on_entry(void *context, const char *name)
 {
     struct listing *l = context;
@@ -55,6 +90,9 @@ static bool listing_on_entry(void *context, const char *name)
     if (!path.p) {
         l->is_failed = true;
         return false;
+    }
+    if (!listing_is_reachable(arena, str_of(name))) {
+        return true;
     }
     if (file_info_beneath(l->request->route->root, path.p, listing_links(l->request), &info) ||
         (!info.is_regular && !info.is_directory)) {
@@ -96,25 +134,6 @@ static void listing_size(uint64_t bytes, struct buf *out)
         unit++;
     }
     buf_printf(out, unit && value < 10 ? "%.1f %s" : "%.0f %s", value, units[unit]);
-}
-
-static void listing_href(struct str name, bool is_directory, struct buf *out)
-{
-    /* A name is data: a percent sign in it must not start an escape, and a colon no scheme. */
-    static const char hex[] = "0123456789ABCDEF";
-    buf_add_str(out, STR("./"));
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char c = (unsigned char)name.p[i];
-        if (ascii_is_alpha((char)c) || ascii_is_digit((char)c) || memchr("-._~", c, 4)) {
-            buf_add_char(out, (char)c);
-        } else {
-            const char escape[3] = {'%', hex[c >> 4], hex[c & 15]};
-            buf_add(out, escape, 3);
-        }
-    }
-    if (is_directory) {
-        buf_add_char(out, '/');
-    }
 }
 
 static void listing_html(const struct listing *l, struct str path, struct buf *out)

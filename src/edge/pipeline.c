@@ -128,7 +128,7 @@ static void pipeline_on_end(struct exchange *x, enum err cause)
         r->on_end(r);
     }
     metrics_request(p->metrics, pipeline_method(x->request->method), x->status,
-                    loop_now_ns(p->loop) - x->start_ns);
+                    loop_clock_ns(p->loop) - x->start_ns);
     r->client = match_client(&r->use->site->settings->server.trusted_proxies, x->peer->host,
                              &x->request->fields);
     access_log_request(p, r, cause);
@@ -156,15 +156,10 @@ static bool pipeline_normalise(struct request *r)
         request_answer(r, 204, (struct str){NULL, 0}, STR(""), (struct str){NULL, 0});
         return false;
     }
-    bool is_plain = memchr(head->path.p, '%', head->path.n) == NULL;
-    char *out = NULL;
-    if (!is_plain || memmem(head->path.p, head->path.n, "/.", 2) ||
-        memmem(head->path.p, head->path.n, "//", 2)) {
-        out = arena_alloc(&r->x->arena, head->path.n + 1);
-        if (!out) {
-            request_fail(r, 503, "out of memory");
-            return false;
-        }
+    char *out = arena_alloc(&r->x->arena, head->path.n + 1);
+    if (!out) {
+        request_fail(r, 503, "out of memory");
+        return false;
     }
     if (http_path_canonical(head->path, out, &path) != ERR_OK) {
         request_fail(r, 400, "path refused");

@@ -5,6 +5,9 @@
 #include "edge/page.h"
 #include "http/negotiate.h"
 #include "http/target.h"
+#include "os/file.h"
+
+#define ERROR_PAGE_BYTES_MAX (1024u * 1024u)
 
 enum err request_add_route_fields(const struct request *r, struct http_fields *fields)
 {
@@ -54,6 +57,27 @@ void request_answer(struct request *r, uint16_t status, struct str type, struct 
     (void)e; /* an answer that failed has reset the exchange */
 }
 
+static bool request_fail_with_file(struct request *r, struct str path, uint16_t status)
+{
+    struct buf body;
+    struct str type = media_types_find(&r->route->site->types, path);
+    buf_init(&body, 0);
+    bool is_read = file_read_all(path.p, ERROR_PAGE_BYTES_MAX, &body) == ERR_OK;
+    if (is_read) {
+        if (!type.p) {
+            type = STR("text/plain");
+        }
+        bool has_charset = r->route->keys->charset.n && media_type_has_charset(type);
+        struct str whole = has_charset
+                               ? arena_printf(&r->x->arena, STR_FMT "; charset=" STR_FMT,
+                                              STR_ARG(type), STR_ARG(r->route->keys->charset))
+                               : type;
+        request_answer(r, status, whole.p ? whole : type, buf_str(&body), (struct str){NULL, 0});
+    }
+    buf_done(&body);
+    return is_read;
+}
+
 static bool request_fail_with_page(struct request *r, uint16_t status)
 {
     if (!r->route || r->is_error_page) {
@@ -72,11 +96,11 @@ static bool request_fail_with_page(struct request *r, uint16_t status)
         return false;
     }
     r->is_error_page = true;
-    struct str name = best->file;
-    if (name.n && name.p[0] == '/') {
-        name = str_sub(name, 1, name.n);
+    /* A relative name is a file of the site, an absolute one of the operator. */
+    if (best->file.n && best->file.p[0] == '/') {
+        return request_fail_with_file(r, best->file, status);
     }
-    return files_answer_page(r, name, status) == ERR_OK;
+    return files_answer_page(r, best->file, status) == ERR_OK;
 }
 
 void request_fail(struct request *r, uint16_t status, const char *reason)

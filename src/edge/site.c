@@ -150,13 +150,17 @@ static enum err site_build_fields(struct site_builder *b, struct site_route *r)
     const struct http_field *preset;
     unsigned preset_count;
     site_preset(r->keys->security, &preset, &preset_count);
-    size_t max = preset_count + own->count;
+    static const struct http_field server = {STR("Server"), STR("selenia"), HTTP_FIELD_SERVER};
+    size_t max = preset_count + own->count + 1;
     r->fields = arena_zalloc(&b->site->arena, (max + 1) * sizeof(*r->fields));
     struct str *removed = arena_zalloc(&b->site->arena, (own->count + 1) * sizeof(*removed));
     if (!r->fields || !removed) {
         return ERR_NOMEM;
     }
     r->removed = removed;
+    if (!site_names(own, server.name)) {
+        r->fields[r->field_count++] = server;
+    }
     for (unsigned i = 0; i < preset_count; i++) {
         if (!site_names(own, preset[i].name)) {
             r->fields[r->field_count++] = preset[i];

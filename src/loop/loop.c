@@ -240,6 +240,11 @@ uint64_t loop_now_ms(const struct loop *l)
     return l->now_ns / NS_PER_MS;
 }
 
+uint64_t loop_clock_ns(const struct loop *l)
+{
+    return poller_now_ns(l->poller);
+}
+
 uint64_t loop_wall_ns(const struct loop *l)
 {
     return l->wall_ns;

@@ -66,6 +66,9 @@ enum err loop_post(struct loop *l, loop_message_fn fn, void *context, uint64_t v
 uint64_t loop_now_ns(const struct loop *l);
 uint64_t loop_now_ms(const struct loop *l);
 
+/* Time right now, for measuring what happens within a turn. */
+uint64_t loop_clock_ns(const struct loop *l);
+
 /* Wall-clock seconds of this turn, and a counter that changes with them. */
 int64_t loop_wall_s(const struct loop *l);
 uint64_t loop_wall_ns(const struct loop *l);

@@ -181,12 +181,11 @@ static void h1_conn_on_timeout(struct timer *t)
         h1_conn_arm(c);
         return;
     }
-    bool is_idle = limit == SERVER_LIMIT_IDLE_TIME;
-    if (!is_idle) {
+    if (!c->is_lingering) {
         s->hooks.on_limit(s->hooks.context, limit);
-        if (c->out) {
-            socket_reset_on_close(c->watch.fd);
-        }
+    }
+    if (c->out) {
+        socket_reset_on_close(c->watch.fd);
     }
     if (limit == SERVER_LIMIT_HEADER_TIME && c->pending_bytes) {
         /* Best effort: the peer that is slow but honest learns why. */

@@ -117,6 +117,16 @@ static bool h1_input_is_dropping(const struct h1_stream *s)
 static void h1_input_body_failed(struct h1_conn *c, struct h1_stream *s, enum err e)
 {
     bool is_limit = e == ERR_LIMIT || e == ERR_RANGE;
+    if (s->x.phase == EXCHANGE_FINISHED) {
+        /* The answer stands; what follows the broken body is never read as a request. */
+        s->must_close = true;
+        s->is_body_done = true;
+        c->needs_linger = true;
+        c->server->hooks.on_refused(c->server->hooks.context, &c->peer, H1_REJECT_BODY_UNEXPECTED,
+                                    0);
+        h1_input_check_done(c);
+        return;
+    }
     if (s->x.phase != EXCHANGE_OPEN) {
         h1_conn_kill(c, e);
         return;

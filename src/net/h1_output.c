@@ -255,7 +255,7 @@ static enum err h1_write_head(struct h1_stream *s, const struct response_head *h
         return e;
     }
     out->n -= 2; /* the empty line comes behind ours */
-    buf_add_str(out, STR("Server: selenia\r\nDate: "));
+    buf_add_str(out, STR("Date: "));
     buf_add(out, server_date(s->conn->server), HTTP_DATE_BYTES);
     buf_add_str(out, STR("\r\n"));
     h1_write_framing(s, out, head->status, body_bytes);
