@@ -2,8 +2,8 @@
 """The real program, started on port 0 in a directory of its own, and the clients that ask it.
 
 A configuration is written as a dict and handed over as JSON, which is YAML. Every server ends
-with the test that started it: by SIGTERM, with code 0, without a report of a sanitizer and
-without leaving a process behind.
+with the test that started it: by SIGTERM, with code 0, without a report of a sanitizer,
+without a crash of the edge and without leaving a process behind.
 """
 import http.client
 import io
@@ -185,6 +185,7 @@ class Server:
         self.config = {}
         self.process = None
         self.end_codes = (0,)
+        self.may_crash = False
         self.write(config or {})
 
     # ---- configuration ----
@@ -258,6 +259,7 @@ class Server:
             self.process.wait(START_SECONDS)
             shutil.rmtree(self.home, ignore_errors=True)
         assert not SANITIZER.search(text), text
+        assert self.may_crash or "killed by signal" not in text, text
         assert code in self.end_codes, f"exit code {code}:\n{text}"
         assert not left, f"processes {left} were left behind:\n{text}"
 

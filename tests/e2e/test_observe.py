@@ -56,8 +56,9 @@ def test_logfmt(serve):
 def test_each_host_has_its_form_or_none(serve):
     server = serve({"hosts": [OK, {**OK, "domains": "c.test", "log": {"format": "common"}},
                               {**OK, "domains": "off.test", "log": "off"}]})
-    for host in ("a.test", "off.test", "c.test", "b.test"):
-        server.get("/", host=host)
+    with server.wire() as wire:
+        for host in ("a.test", "off.test", "c.test", "b.test"):
+            wire.get("/", host=host)
     first, second, third = server.access_lines(3)
     assert json.loads(first)["host"] == "a.test" and second.startswith(b"127.0.0.1 - - [")
     assert json.loads(third)["host"] == "b.test"
@@ -93,7 +94,9 @@ def test_nothing_can_be_injected(serve, form):
                 wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + name + b": " + nasty + b"\r\n\r\n")
                 assert wire.answer().status == 200
                 count += 1
-        for target in (b"/\"", b"/'", b"/\\", b"/a?\"", b"/?%0a%0d", b"/?a\\x0a", b"/?<b>"):
+    for target in (b"/\"", b"/'", b"/\\", b"/a?\"", b"/?%0a%0d", b"/?a\\x0a", b"/?<b>",
+                   b"/?\xff\xfe", b"/?\xc2\x9b"):
+        with server.wire() as wire:
             wire.send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
             assert wire.answer().status in (200, 400)
             count += 1
@@ -130,6 +133,10 @@ def test_rotation_by_size_with_zstd(serve):
     with server.wire() as wire:
         for i in range(200):
             assert wire.get(f"/{i}").status == 200
+            if i % 50 == 49:
+                # A file is looked at when lines were written to it, not line by line.
+                name = f"access.log.{i // 50 + 1}.zst"
+                wait_for((server.home / name).exists, name)
 
     def everything():
         found = server.access_path.read_bytes().splitlines()
@@ -147,6 +154,10 @@ def test_rotation_keeps_so_many(serve):
     with server.wire() as wire:
         for i in range(300):
             wire.get(f"/{i}")
+            if i % 60 == 59:
+                last = f"/{i}\"".encode()
+                wait_for(lambda: any(last in p.read_bytes()
+                                     for p in server.home.glob("access.log*")), "lines written")
     wait_for(lambda: b"/299\"" in server.access_path.read_bytes()
              or any(b"/299\"" in p.read_bytes() for p in server.home.glob("access.log.*")),
              "last line")
@@ -260,10 +271,11 @@ def test_log_level_of_the_configuration(serve):
 def test_request_id_is_taken_over(serve):
     server = serve()
     trace = "0af7651916cd43dd8448eb211c80319c"
-    server.get("/", {"X-Request-Id": "abc-123", "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-    server.get("/", {"X-Request-Id": "two words", "traceparent": "00-nonsense"})
-    server.get("/", {"X-Request-Id": "x" * 500})
-    server.get("/")
+    with server.wire() as wire:
+        wire.get("/", {"X-Request-Id": "abc-123", "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        wire.get("/", {"X-Request-Id": "two words", "traceparent": "00-nonsense"})
+        wire.get("/", {"X-Request-Id": "x" * 500})
+        wire.get("/")
     good, *others = [json.loads(line) for line in server.access_lines(4)]
     assert (good["request_id"], good["trace_id"]) == ("abc-123", trace)
     for line in others:

@@ -101,7 +101,8 @@ def test_reload_by_signal(serve):
 @pytest.mark.parametrize("text, words", [
     ("hosts:\n  - domains: default\n    rot: /srv\n", ["rot", "root", ":3:5"]),
     ("server: [\n", [":"]),
-    ("hosts:\n  - domains: default\n    root: /does/not/exist\n", ["/does/not/exist"]),
+    ("server: {admin: 'unix:@home/admin.sock'}\n"
+     "hosts:\n  - domains: default\n    root: /does/not/exist\n", ["/does/not/exist"]),
 ])
 def test_wrong_configuration_changes_nothing_and_says_why(serve, text, words):
     server = serve(config())
