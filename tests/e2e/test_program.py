@@ -158,7 +158,8 @@ def test_serve_a_directory_without_a_file(tmp_path):
     (tmp_path / "index.html").write_text("<p>hello\n")
     with open(tmp_path / "err", "wb") as err:
         process = subprocess.Popen([SWS, "serve", str(tmp_path), "--port", "0"], stderr=err,
-                                   stdout=subprocess.DEVNULL, cwd="/", start_new_session=True)
+                                   stdout=subprocess.DEVNULL, cwd="/", start_new_session=True,
+                                   env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
     try:
         found = wait_for(
             lambda: re.search(r"http://localhost:(\d+)/", (tmp_path / "err").read_text()),
