@@ -5,6 +5,7 @@ A configuration is written as a dict and handed over as JSON, which is YAML. Eve
 with the test that started it: by SIGTERM, with code 0, without a report of a sanitizer,
 without a crash of the edge and without leaving a process behind.
 """
+import contextlib
 import http.client
 import io
 import json
@@ -215,7 +216,11 @@ class Server:
             self.process = subprocess.Popen(
                 [self.program, "start", "-c", str(self.config_path)], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=err, cwd=self.home, start_new_session=True)
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def is_ready(self):
@@ -249,6 +254,13 @@ class Server:
                 found.append(int(entry.name))
         return found
 
+    def kill(self):
+        """Ends every process that is left, and removes the directory."""
+        for pid in self.leftover():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(START_SECONDS)
+        shutil.rmtree(self.home, ignore_errors=True)
+
     def finish(self):
         """What holds at the end of every test."""
         code, text, left = None, "", []
@@ -257,10 +269,7 @@ class Server:
             left = self.leftover()
         finally:
             text = self.log()
-            for pid in self.leftover():
-                os.kill(pid, signal.SIGKILL)
-            self.process.wait(START_SECONDS)
-            shutil.rmtree(self.home, ignore_errors=True)
+            self.kill()
         assert not SANITIZER.search(text), text
         assert self.may_crash or "supervisor: the edge (process" not in text, text
         assert code in self.end_codes, f"exit code {code}:\n{text}"
@@ -346,14 +355,12 @@ class Server:
 @pytest.fixture
 def serve():
     """serve(config) starts a server that lives as long as the test."""
-    servers = []
-
-    def start(config=None, **options):
-        servers.append(Server(config, **options))
-        return servers[-1].start()
-    yield start
-    for server in servers:
-        server.finish()
+    with contextlib.ExitStack() as ends:
+        def start(config=None, **options):
+            server = Server(config, **options).start()
+            ends.callback(server.finish)
+            return server
+        yield start
 
 
 class Busy(threading.Thread):
