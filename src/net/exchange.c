@@ -58,6 +58,8 @@ enum err exchange_respond(struct exchange *x, const struct response_head *head, 
         x->phase = EXCHANGE_RESPONDED;
         x->status = head->status;
         x->left_bytes = body_bytes;
+        /* RFC 9110 6.4.1: 204 and 304 never have content, whatever the service offers. */
+        x->is_head_only = x->is_head_only || !http_status_has_content(head->status);
     }
     return e;
 }

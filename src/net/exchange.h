@@ -59,7 +59,7 @@ struct exchange_ready {
 void exchange_ready_done(struct exchange_ready *r);
 
 struct exchange_service {
-    /* Request body bytes, only after exchange_read_body; valid during the call. */
+    /* Request body bytes, once for each exchange_read_body; valid during the call. */
     void (*on_body)(struct exchange *x, const char *bytes, size_t n);
     /* The request body is complete. */
     void (*on_body_end)(struct exchange *x);
@@ -116,8 +116,10 @@ struct exchange {
 /* Attaches the service that handles the exchange from now on. */
 void exchange_serve(struct exchange *x, const struct exchange_service *service, void *state);
 
-/* Asks for the request body (sends 100 Continue where the client waits for it). Without it the
- * body is dropped behind the answer, or the connection closed where it is long. */
+/* Asks for the next part of the request body (and sends 100 Continue where the client waits for
+ * it); to be called again from on_body or later, until on_body_end, which may be called at once
+ * from here. Without it the body is dropped behind the answer, or the connection closed where it
+ * is long. */
 void exchange_read_body(struct exchange *x);
 
 /* Gives the response head. `body_bytes`: length, EXCHANGE_LENGTH_UNKNOWN, or 0. Framing fields

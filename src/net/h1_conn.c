@@ -53,8 +53,6 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
     c->is_dead = true;
     loop_unwatch(s->loop, &c->watch);
     timer_cancel(&c->timer);
-    loop_task_cancel(&c->settle_task);
-    h1_output_clear(c);
     while (c->unsent) {
         struct h1_stream *stream = c->unsent;
         c->unsent = stream->next;
@@ -66,6 +64,9 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
         c->current = NULL;
         h1_stream_end(stream, cause);
     }
+    /* Behind on_end, which may have answered another exchange of this connection. */
+    h1_output_clear(c);
+    loop_task_cancel(&c->settle_task);
     file_close(c->watch.fd);
     list_remove(&c->link);
 }
@@ -205,6 +206,9 @@ static void h1_conn_begin_linger(struct h1_conn *c)
     struct server *s = c->server;
     socket_shutdown_write(c->watch.fd);
     c->is_lingering = true;
+    mem_free(c->pending);
+    c->pending = NULL;
+    c->pending_bytes = 0;
     c->activity_ms = loop_now_ms(s->loop) + H1_LINGER_MS;
     loop_timer_set(s->loop, &c->timer, c->activity_ms);
 }
@@ -225,19 +229,22 @@ void h1_conn_settle(struct h1_conn *c)
     }
     if (!c->out && !c->current) {
         bool is_over = c->is_closing || (c->is_input_closed && !c->pending_bytes);
+        if (is_over && (!c->needs_linger || c->is_input_closed)) {
+            h1_conn_kill(c, ERR_OK);
+            return;
+        }
         if (is_over && !c->is_lingering) {
-            if (!c->needs_linger || c->is_input_closed) {
-                h1_conn_kill(c, ERR_OK);
-                return;
-            }
             h1_conn_begin_linger(c);
         }
     }
-    unsigned events = (c->out ? POLLER_WRITE : 0u) |
-                      (!c->is_input_closed && h1_input_is_wanted(c) ? POLLER_READ : 0u);
+    /* Input that waited for room goes on in the next turn, before any more is received. */
+    bool has_work = h1_input_has_work(c);
+    bool is_reading = !has_work && !c->is_input_closed && h1_input_is_wanted(c);
+    unsigned events = (c->out || has_work ? POLLER_WRITE : 0u) | (is_reading ? POLLER_READ : 0u);
     bool is_waiting = c->out || (c->current && (events & POLLER_READ));
     if (is_waiting && !c->is_waiting_write) {
-        c->window_ms = loop_now_ms(s->loop);
+        c->activity_ms = loop_now_ms(s->loop);
+        c->window_ms = c->activity_ms;
         c->window_bytes = 0;
     }
     c->is_waiting_write = is_waiting;
@@ -248,28 +255,34 @@ void h1_conn_settle(struct h1_conn *c)
     h1_conn_arm(c);
 }
 
+/* What had to wait for the service or for room can go on. */
+static void h1_conn_resume(struct h1_conn *c)
+{
+    if (c->is_dead || !h1_input_has_work(c)) {
+        return;
+    }
+    char *p = c->pending;
+    size_t n = c->pending_bytes;
+    c->pending = NULL;
+    c->pending_bytes = 0;
+    size_t used = h1_input_feed(c, p, n);
+    if (!c->is_dead && h1_input_pin(c) != ERR_OK) {
+        h1_conn_kill(c, ERR_NOMEM);
+    }
+    if (c->is_dead || used == n) {
+        mem_free(p);
+    } else {
+        memmove(p, p + used, n - used);
+        c->pending = p;
+        c->pending_bytes = n - used;
+    }
+}
+
 static void h1_conn_on_settle(struct loop_task *t)
 {
     struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, settle_task);
     ASSERT_MAGIC(c, H1_CONN_MAGIC);
-    if (c->pending_bytes && !c->is_dead && h1_input_is_wanted(c)) {
-        /* What had to wait for the service can go on. */
-        char *p = c->pending;
-        size_t n = c->pending_bytes;
-        c->pending = NULL;
-        c->pending_bytes = 0;
-        size_t used = h1_input_feed(c, p, n);
-        if (!c->is_dead && h1_input_pin(c) != ERR_OK) {
-            h1_conn_kill(c, ERR_NOMEM);
-        }
-        if (c->is_dead || used == n) {
-            mem_free(p);
-        } else {
-            memmove(p, p + used, n - used);
-            c->pending = p;
-            c->pending_bytes = n - used;
-        }
-    }
+    h1_conn_resume(c);
     h1_conn_settle(c);
 }
 
@@ -308,7 +321,7 @@ static void h1_conn_read(struct h1_conn *c)
     if (e == ERR_EOF) {
         c->is_input_closed = true;
         if (c->current && !c->current->is_body_done) {
-            h1_conn_kill(c, ERR_RESET);
+            h1_input_cut(c);
         } else if (!c->current) {
             /* A head that never became whole. */
             c->pending_bytes = 0;
@@ -323,7 +336,10 @@ static void h1_conn_read(struct h1_conn *c)
     if (c->is_lingering) {
         return;
     }
-    h1_conn_progress(c, n);
+    if (!c->out) {
+        /* Where output waits, only its progress counts. */
+        h1_conn_progress(c, n);
+    }
     size_t used = h1_input_feed(c, s->input, kept + n);
     if (c->is_dead) {
         return;
@@ -355,6 +371,8 @@ static void h1_conn_on_ready(struct loop_watch *w, unsigned events)
         h1_conn_read(c);
     } else if (events & POLLER_HANGUP) {
         h1_conn_kill(c, ERR_RESET);
+    } else {
+        h1_conn_resume(c);
     }
     h1_conn_settle(c);
 }

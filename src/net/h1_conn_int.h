@@ -81,7 +81,8 @@ struct h1_conn {
     bool is_lingering; /* the output is sent and ended, input is dropped until the peer closes */
     bool needs_linger;
     bool is_dead;
-    bool is_feeding; /* h1_input_feed is on the stack */
+    bool is_feeding;  /* h1_input_feed is on the stack */
+    bool is_flushing; /* h1_output_flush is on the stack */
     bool is_waiting_write;
     char host_text[48];
 };
@@ -108,11 +109,17 @@ void server_check_drained(struct server *s);
 /* h1_input.c: consumes what it can of the `n` bytes at `p`; returns how much. */
 size_t h1_input_feed(struct h1_conn *c, char *p, size_t n);
 
+/* The peer ended its side within the body of `current`. */
+void h1_input_cut(struct h1_conn *c);
+
 /* Makes every stream that lives on independent of the input buffer. */
 enum err h1_input_pin(struct h1_conn *c) MUST_CHECK;
 
 /* True when bytes from the peer are of use now. */
 bool h1_input_is_wanted(const struct h1_conn *c);
+
+/* True when `pending` holds more than the head that is still incomplete, and may be read on. */
+bool h1_input_has_work(const struct h1_conn *c);
 
 /* The exchange `current` is answered and its body read or dropped: go on with the next. */
 void h1_input_check_done(struct h1_conn *c);
@@ -126,6 +133,10 @@ enum err h1_output_flush(struct h1_conn *c) MUST_CHECK;
 
 /* Queues bytes that belong to no exchange (refusals, 100 Continue). */
 enum err h1_output_raw(struct h1_conn *c, struct str bytes) MUST_CHECK;
+
+/* `s` ends before its answer is whole. True when only a reset can tell the client so, and the
+ * connection will end with one. */
+bool h1_output_break(const struct h1_stream *s);
 
 /* Drops the queue; the streams in it are ended by the caller. */
 void h1_output_clear(struct h1_conn *c);

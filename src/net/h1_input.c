@@ -127,13 +127,27 @@ static void h1_input_body_failed(struct h1_conn *c, struct h1_stream *s, enum er
         h1_input_check_done(c);
         return;
     }
-    if (s->x.phase != EXCHANGE_OPEN) {
-        h1_conn_kill(c, e);
+    c->current = NULL;
+    if (s->x.phase == EXCHANGE_RESPONDED) {
+        /* What was offered so far is sent; the answer then ends before its end. */
+        c->is_closing = true;
+        c->needs_linger = !h1_output_break(s);
+        h1_stream_end(s, e);
         return;
     }
-    c->current = NULL;
     h1_input_refuse(c, H1_REJECT_BODY_UNEXPECTED, is_limit ? 413 : 400);
     h1_stream_end(s, e);
+}
+
+void h1_input_cut(struct h1_conn *c)
+{
+    if (!h1_input_is_dropping(c->current)) {
+        h1_conn_kill(c, ERR_RESET);
+        return;
+    }
+    c->current->must_close = true;
+    c->current->is_body_done = true;
+    h1_input_check_done(c);
 }
 
 static void h1_input_body_end(struct h1_stream *s)
@@ -174,6 +188,7 @@ static size_t h1_input_body(struct h1_conn *c, const char *p, size_t n)
             return n;
         }
     } else if (data.n) {
+        s->wants_body = false;
         s->x.service->on_body(&s->x, data.p, data.n);
     }
     if (c->is_dead || c->current != s) {
@@ -199,6 +214,12 @@ bool h1_input_is_wanted(const struct h1_conn *c)
     return !c->is_closing && c->out_bytes < H1_OUT_BYTES_MAX;
 }
 
+bool h1_input_has_work(const struct h1_conn *c)
+{
+    size_t stuck = c->current ? 0 : c->scanned_bytes;
+    return !c->is_lingering && c->pending_bytes > stuck && h1_input_is_wanted(c);
+}
+
 void h1_input_check_done(struct h1_conn *c)
 {
     struct h1_stream *s = c->current;
@@ -207,6 +228,9 @@ void h1_input_check_done(struct h1_conn *c)
     }
     if (s->must_close) {
         c->is_closing = true;
+    }
+    if (!c->out) {
+        c->activity_ms = loop_now_ms(c->server->loop); /* idle from here on */
     }
     c->current = NULL;
     s->next = NULL;

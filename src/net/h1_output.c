@@ -58,6 +58,16 @@ enum err h1_output_raw(struct h1_conn *c, struct str bytes)
     return e;
 }
 
+static void h1_output_drop_piece(struct h1_conn *c, struct h1_piece *piece)
+{
+    if (piece->chunk) {
+        c->out_bytes -= piece->n;
+    }
+    chunk_unref(piece->chunk);
+    exchange_file_unref(piece->file);
+    slab_free(&c->server->piece_slab, piece);
+}
+
 static void h1_output_drop_first(struct h1_conn *c)
 {
     struct h1_piece *piece = c->out;
@@ -65,12 +75,29 @@ static void h1_output_drop_first(struct h1_conn *c)
     if (!c->out) {
         c->out_tail = &c->out;
     }
-    if (piece->chunk) {
-        c->out_bytes -= piece->n;
+    h1_output_drop_piece(c, piece);
+}
+
+/* Takes back what was queued since the tail stood at `tail`. */
+static void h1_output_take_back(struct h1_conn *c, struct h1_piece **tail)
+{
+    struct h1_piece *piece = *tail;
+    *tail = NULL;
+    c->out_tail = tail;
+    while (piece) {
+        struct h1_piece *next = piece->next;
+        h1_output_drop_piece(c, piece);
+        piece = next;
     }
-    chunk_unref(piece->chunk);
-    exchange_file_unref(piece->file);
-    slab_free(&c->server->piece_slab, piece);
+}
+
+bool h1_output_break(const struct h1_stream *s)
+{
+    bool ends_by_close = s->x.left_bytes == EXCHANGE_LENGTH_UNKNOWN && !s->is_chunked_out;
+    if (ends_by_close) {
+        socket_reset_on_close(s->conn->watch.fd);
+    }
+    return ends_by_close;
 }
 
 void h1_output_clear(struct h1_conn *c)
@@ -147,8 +174,8 @@ enum err h1_output_flush(struct h1_conn *c)
 {
     struct server *s = c->server;
     size_t budget = FLUSH_BUDGET_BYTES;
-    bool was_full = c->out_bytes >= H1_OUT_BYTES_MAX;
     enum err e = ERR_OK;
+    c->is_flushing = true;
     while (c->out && !c->is_dead) {
         size_t sent = 0;
         if (c->out->n) {
@@ -167,6 +194,7 @@ enum err h1_output_flush(struct h1_conn *c)
         budget -= sent;
     }
     if (e && e != ERR_AGAIN) {
+        c->is_flushing = false;
         return e;
     }
     struct h1_stream *current = c->current;
@@ -174,16 +202,15 @@ enum err h1_output_flush(struct h1_conn *c)
         c->out_bytes < H1_OUT_BYTES_MAX && current->x.service->on_room) {
         current->x.service->on_room(&current->x);
     }
-    if (!c->is_dead && was_full && c->out_bytes < H1_OUT_BYTES_MAX && c->pending_bytes) {
-        loop_defer(s->loop, &c->settle_task);
-    }
+    c->is_flushing = false;
     return c->is_dead ? ERR_OK : (c->out ? ERR_AGAIN : ERR_OK);
 }
 
-/* Outside of the connection's own callbacks, output is written at the end of the turn. */
+/* Outside of the connection's own callbacks, output is written at the end of the turn. What
+ * on_room adds waits for the next turn, so that no download starves others. */
 static void h1_output_schedule(struct h1_conn *c)
 {
-    if (!c->is_feeding) {
+    if (!c->is_feeding && !c->is_flushing) {
         loop_defer(c->server->loop, &c->settle_task);
     }
 }
@@ -200,13 +227,14 @@ static void h1_read_body(struct exchange *x)
         }
         return;
     }
-    if (is_first && s->request.expect_continue && s->body_seen == 0) {
-        if (h1_output_raw(s->conn, STR("HTTP/1.1 100 Continue\r\n\r\n")) != ERR_OK) {
-            h1_conn_kill(s->conn, ERR_NOMEM);
-            return;
-        }
+    if (is_first && s->request.expect_continue && s->body_seen == 0 && x->phase == EXCHANGE_OPEN) {
+        /* Out of memory: the client goes on without it after a while, or meets the time limit. */
+        enum err ignored = h1_output_raw(s->conn, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+        (void)ignored;
     }
-    loop_defer(s->conn->server->loop, &s->conn->settle_task);
+    if (!s->conn->is_feeding) {
+        loop_defer(s->conn->server->loop, &s->conn->settle_task);
+    }
 }
 
 /* Whether the connection can be used after this answer, as far as the request body goes: a body
@@ -220,6 +248,7 @@ static void h1_decide_close(struct h1_stream *s)
     }
     if (s->conn->is_closing || s->conn->server->is_draining) {
         s->must_close = true;
+        s->conn->needs_linger = true; /* the client may have sent more already */
     }
 }
 
@@ -293,7 +322,9 @@ static enum err h1_ready_encode(struct h1_stream *s, struct exchange_ready *read
         ready->date_at = (uint32_t)(date - out.p) + 8;
         ready->head_bytes = (uint32_t)out.n;
         ready->date_s = s->conn->server->date_s;
-        buf_add(&out, ready->body->data, ready->body->n);
+        if (ready->body) {
+            buf_add(&out, ready->body->data, ready->body->n);
+        }
         ready->encoded = out.is_failed ? NULL : chunk_from(buf_str(&out));
         e = ready->encoded ? ERR_OK : ERR_NOMEM;
     }
@@ -328,9 +359,13 @@ static enum err h1_respond_ready(struct exchange *x, struct exchange_ready *read
     h1_decide_close(s);
     if (s->must_close || x->protocol->version != HTTP_VERSION_11) {
         const struct response_head head = {ready->status, ready->fields};
+        struct h1_piece **tail = s->conn->out_tail;
         enum err e = h1_respond(x, &head, ready->body_bytes);
-        if (!e && !x->is_head_only && ready->body->n) {
+        if (!e && !x->is_head_only && ready->body && ready->body->n) {
             e = h1_output_chunk(s->conn, ready->body, 0, ready->body->n);
+            if (e) {
+                h1_output_take_back(s->conn, tail); /* the service may answer otherwise */
+            }
         }
         return e;
     }

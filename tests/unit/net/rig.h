@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A server on a simulated loop with a listening socket, clients, and a service that does what the
+ * first letter of the path says:
+ *   /n now  /l later (50 ms)  /e echo under back-pressure  /c count the body, then answer
+ *   /b begin the answer, then read the body as /c does
+ *   /s stream STREAM_BYTES with a length, /t without  /f send the file  /h hang
+ *   /r reset  /p promise more than is given  /y ready-made answer  /x 204 with content
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "net/server.h"
+
+#define RIG_STREAM_BYTES (1024u * 1024u)
+#define RIG_FILE_BYTES (2048u * 1024u)
+#define RIG_LATER_MS 50u
+
+struct rig {
+    struct loop *loop;
+    struct server *server;
+    struct listener *listener;
+    struct socket_address address;
+    struct exchange_ready ready;
+    int listen_fd;
+    int file_fd;
+    unsigned exchanges;
+    unsigned ended;
+    unsigned ended_well;
+    unsigned refused;
+    unsigned refused_status;
+    unsigned limits[SERVER_LIMIT_COUNT];
+    int connections;
+    unsigned sends;
+    unsigned drained;
+    bool is_fuzzing; /* nothing that depends on luck: /r answers like /n */
+};
+
+struct client {
+    struct rig *rig;
+    int fd;
+    struct buf got;
+    bool is_closed; /* by the server, in order or not */
+};
+
+struct server_limits rig_limits(void);
+void rig_start(struct rig *r, const struct server_limits *limits);
+
+/* Destroys the server, checks that each exchange ended once. */
+void rig_stop(struct rig *r);
+
+/* Turns until nothing happens any more without time passing; a busy loop is a failure. */
+void rig_settle(struct rig *r);
+
+/* The same while `ms` pass. */
+void rig_advance(struct rig *r, uint64_t ms);
+
+void client_open(struct rig *r, struct client *c);
+void client_close(struct client *c);
+
+/* Sends what the socket takes, without turning the loop. */
+size_t client_put(struct client *c, struct str bytes);
+
+/* Takes what has arrived; true when there was something. */
+bool client_take(struct client *c);
+
+/* Sends all, lets the server work and takes what comes, until nothing happens any more. */
+void client_send(struct client *c, struct str bytes);
+
+/* How often `text` stands in what came; how many bytes stand behind the first empty line. */
+unsigned client_count(const struct client *c, const char *text);
+size_t client_body_bytes(const struct client *c);
+
+/* Blanks the values of Date fields. */
+void rig_blank_dates(struct buf *b);
