@@ -4,6 +4,8 @@
 BUILD := build
 CMAKE := cmake -G Ninja
 FUZZ_SECONDS ?= 60
+# Debian's, because pytest and httpx come from Debian.
+PYTHON := /usr/bin/python3
 
 .PHONY: help run build test unit e2e sanitize threads fuzz bench micro lint format docs deps clean
 
@@ -55,7 +57,7 @@ threads: deps-test
 
 # The real program, built with the sanitizers, and clients that other people wrote.
 e2e: deps-test sanitize
-	@SWS=$(BUILD)/asan/sws python3 -m pytest -q tests/e2e
+	@SWS=$(BUILD)/asan/sws $(PYTHON) -m pytest -q tests/e2e
 
 fuzz: deps-test
 	@$(CMAKE) -S . -B $(BUILD)/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang \
@@ -66,7 +68,7 @@ fuzz: deps-test
 bench: deps-bench build
 	@$(CMAKE) -S . -B $(BUILD)/release -DCMAKE_BUILD_TYPE=Release -DSWS_BENCH=ON > /dev/null
 	@cmake --build $(BUILD)/release
-	@python3 bench/run.py --sws $(BUILD)/release/sws --floor $(BUILD)/release/bench/floor
+	@$(PYTHON) bench/run.py --sws $(BUILD)/release/sws --floor $(BUILD)/release/bench/floor
 
 micro: deps-bench
 	@$(CMAKE) -S . -B $(BUILD)/release -DCMAKE_BUILD_TYPE=Release -DSWS_BENCH=ON > /dev/null

@@ -47,6 +47,8 @@ static const char help_text[] =
     "                      /etc/selenia/sws.yaml\n"
     "  -p, --port N        port of `serve` (8080)\n"
     "  -X, --method M      method of `explain` (GET)\n"
+    "      --admin PATH    admin socket of stop, reload, upgrade and status; otherwise the\n"
+    "                      one that the configuration names\n"
     "      --quiet         `check`: print nothing when all is well\n"
     "      --json          `status`: print the answer of the admin socket\n"
     "\n"
@@ -68,6 +70,7 @@ struct command_line {
     const char *config;
     const char *method;
     const char *resume;
+    const char *admin;
     uint16_t port;
     bool is_quiet;
     bool is_json;
@@ -188,29 +191,42 @@ static int command_edge(const struct command_line *line)
 
 /* ---- talking to a running server ---- */
 
+static int command_connect(const struct command_line *line, int *ret_fd)
+{
+    struct settings *settings = NULL;
+    struct socket_address address;
+    struct str path = str_of(line->admin);
+    if (!line->admin) {
+        int code = command_load(line, &settings);
+        if (code) {
+            fprintf(stderr, "To reach a server while its configuration is wrong: --admin PATH\n");
+            return code;
+        }
+        bool has_socket = settings->server.admin.kind == LISTEN_UNIX;
+        path = has_socket ? settings->server.admin.path : STR("");
+    }
+    enum err e = socket_address_unix(path, &address);
+    if (e) {
+        fprintf(stderr, "sws: there is no admin socket (server.admin, or --admin PATH).\n");
+    } else {
+        e = socket_connect(&address, ret_fd);
+        if (e) {
+            fprintf(stderr, "sws: no server answers on " STR_FMT ": %s.\n", STR_ARG(path),
+                    err_text(e));
+        }
+    }
+    settings_destroy(settings);
+    return e ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
 static int command_ask(const struct command_line *line, const char *method, const char *path,
                        struct buf *ret_body)
 {
-    struct settings *settings;
-    struct socket_address address;
     int fd;
-    int code = command_load(line, &settings);
+    int code = command_connect(line, &fd);
     if (code) {
         return code;
     }
-    const struct listen_address admin = settings->server.admin;
-    if (admin.kind != LISTEN_UNIX || socket_address_unix(admin.path, &address) != ERR_OK) {
-        fprintf(stderr, "sws: this configuration has no admin socket (server.admin).\n");
-        settings_destroy(settings);
-        return EXIT_CODE_FAILED;
-    }
-    enum err e = socket_connect(&address, &fd);
-    if (e) {
-        fprintf(stderr, "sws: no server answers on %s: %s.\n", admin.path.p, err_text(e));
-        settings_destroy(settings);
-        return EXIT_CODE_FAILED;
-    }
-    settings_destroy(settings);
     struct buf b;
     buf_init(&b, 0);
     buf_printf(&b, "%s %s HTTP/1.0\r\nHost: admin\r\nContent-Length: 0\r\n\r\n", method, path);
@@ -401,10 +417,10 @@ static int command_completion(const struct command_line *line)
     static const struct conf_command known[] = {
         {"serve", "--port", CONF_ARGUMENT_DIRECTORY},
         {"start", "--config", CONF_ARGUMENT_NONE},
-        {"stop", "--config", CONF_ARGUMENT_NONE},
-        {"reload", "--config", CONF_ARGUMENT_NONE},
-        {"upgrade", "--config", CONF_ARGUMENT_NONE},
-        {"status", "--config --json", CONF_ARGUMENT_NONE},
+        {"stop", "--config --admin", CONF_ARGUMENT_NONE},
+        {"reload", "--config --admin", CONF_ARGUMENT_NONE},
+        {"upgrade", "--config --admin", CONF_ARGUMENT_NONE},
+        {"status", "--config --admin --json", CONF_ARGUMENT_NONE},
         {"check", "--config --quiet", CONF_ARGUMENT_NONE},
         {"explain", "--config --method", CONF_ARGUMENT_NONE},
         {"schema", "", CONF_ARGUMENT_NONE},
@@ -485,6 +501,8 @@ static int command_options(int argc, char **argv, int first, struct command_line
             into = &line->method;
         } else if (!strcmp(arg, "-p") || !strcmp(arg, "--port")) {
             into = &port;
+        } else if (!strcmp(arg, "--admin")) {
+            into = &line->admin;
         } else if (!strcmp(arg, "--quiet")) {
             line->is_quiet = true;
         } else if (!strcmp(arg, "--json")) {

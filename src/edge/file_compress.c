@@ -2,9 +2,14 @@
 /* Files in a coding that is made here: small ones once, large ones as they are sent. */
 #include "edge/file_send.h"
 
+#include <stddef.h>
+
 #include "base/assert.h"
 
 #define STEP_BYTES 65536u
+#define STEPS_PER_TURN                                                                             \
+    8 /* half a megabyte of input, then the other connections have their turn                      \
+       */
 #define SMALL_LEVEL_BONUS 2 /* made once and kept: may cost a little more */
 
 static enum compress_coding compress_of(enum coding_choice c)
@@ -62,6 +67,8 @@ bool file_compress_small(struct request *r, struct file_entry *e, enum coding_ch
 }
 
 struct compress_job {
+    struct request *request;
+    struct timer next_turn;
     struct compress *compress;
     struct exchange_file *file;
     uint64_t offset;
@@ -73,6 +80,7 @@ struct compress_job {
 static void compress_job_end(struct request *r)
 {
     struct compress_job *job = r->handler;
+    timer_cancel(&job->next_turn);
     compress_destroy(job->compress);
     exchange_file_unref(job->file);
     buf_done(&job->out);
@@ -81,7 +89,14 @@ static void compress_job_end(struct request *r)
 static void compress_job_run(struct request *r)
 {
     struct compress_job *job = r->handler;
+    unsigned steps = 0;
+    timer_cancel(&job->next_turn);
     while (exchange_room(r->x) > 0) {
+        if (steps++ == STEPS_PER_TURN) {
+            struct loop *loop = r->pipeline->loop;
+            loop_timer_set(loop, &job->next_turn, loop_now_ms(loop));
+            return;
+        }
         uint64_t left = job->end - job->offset;
         size_t n = left < STEP_BYTES ? (size_t)left : STEP_BYTES;
         size_t got = 0;
@@ -113,6 +128,12 @@ static void compress_job_run(struct request *r)
     }
 }
 
+static void compress_job_on_turn(struct timer *t)
+{
+    struct compress_job *job = CONTAINER_OF(t, struct compress_job, next_turn);
+    compress_job_run(job->request);
+}
+
 void file_send_compressed(struct request *r, struct file_entry *e, enum coding_choice coding,
                           const struct response_head *head)
 {
@@ -134,9 +155,13 @@ void file_send_compressed(struct request *r, struct file_entry *e, enum coding_c
         exchange_finish(r->x);
         return;
     }
-    *job = (struct compress_job){
-        .compress = c, .file = exchange_file_ref(e->file), .end = e->info.size, .input = input};
+    *job = (struct compress_job){.request = r,
+                                 .compress = c,
+                                 .file = exchange_file_ref(e->file),
+                                 .end = e->info.size,
+                                 .input = input};
     buf_init(&job->out, 0);
+    timer_init(&job->next_turn, compress_job_on_turn);
     r->handler = job;
     r->on_room = compress_job_run;
     r->on_end = compress_job_end;
