@@ -23,6 +23,7 @@ struct job {
     bool is_ended;
     uint64_t left;
     uint64_t counted;
+    struct buf kept;
 };
 
 static void job_answer(struct exchange *x, struct str body)
@@ -88,6 +89,9 @@ static void job_on_body(struct exchange *x, const char *bytes, size_t n)
     struct job *j = x->state;
     ASSERT(n > 0);
     j->counted += n;
+    if (j->kind == 'k') {
+        buf_add(&j->kept, bytes, n);
+    }
     if (j->kind == 'e') {
         if (!job_send(x, str_make(bytes, n))) {
             return;
@@ -108,6 +112,10 @@ static void job_on_body_end(struct exchange *x)
         exchange_finish(x);
         return;
     }
+    if (j->kind == 'k') {
+        job_answer(x, buf_str(&j->kept));
+        return;
+    }
     int n = snprintf(text, sizeof(text), "counted %llu\n", (unsigned long long)j->counted);
     if (j->kind == 'c') {
         job_answer(x, str_make(text, (size_t)n));
@@ -122,6 +130,7 @@ static void job_on_end(struct exchange *x, enum err cause)
     ASSERT(!j->is_ended);
     j->is_ended = true;
     timer_cancel(&j->timer);
+    buf_done(&j->kept);
     j->rig->ended++;
     j->rig->ended_well += cause == ERR_OK;
 }
@@ -190,6 +199,7 @@ static void job_start(struct job *j)
         (void)job_respond(x, 200, x->request_body_bytes);
         break;
     case 'c':
+    case 'k':
         exchange_read_body(x);
         break;
     case 'b':
@@ -214,6 +224,11 @@ static void job_start(struct job *j)
             exchange_finish(x);
         }
         break;
+    case 'g': {
+        static const char big[RIG_BIG_BYTES] = {'g'};
+        job_answer(x, str_make(big, sizeof(big)));
+        break;
+    }
     case 'r':
         exchange_reset(x, ERR_INTERNAL);
         break;
@@ -245,6 +260,9 @@ static void on_exchange(void *context, struct exchange *x)
     j->kind = x->request->path.n > 1 ? x->request->path.p[1] : 'n';
     if (r->is_fuzzing && (j->kind == 'r' || j->kind == 'p' || j->kind == 'f')) {
         j->kind = 'n';
+    }
+    if (r->is_fuzzing && j->kind == 'e') {
+        j->kind = 'k';
     }
     timer_init(&j->timer, job_on_time);
     exchange_serve(x, &job_service, j);

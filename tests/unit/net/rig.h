@@ -2,9 +2,10 @@
 /*
  * A server on a simulated loop with a listening socket, clients, and a service that does what the
  * first letter of the path says:
- *   /n now  /l later (50 ms)  /e echo under back-pressure  /c count the body, then answer
+ *   /n now  /g now, RIG_BIG_BYTES  /k keep the body, then echo it
+ *   /l later (50 ms)  /e echo under back-pressure  /c count the body, then answer
  *   /b begin the answer, then read the body as /c does
- *   /s stream STREAM_BYTES with a length, /t without  /f send the file  /h hang
+ *   /s stream RIG_STREAM_BYTES with a length, /t without  /f send the file  /h hang
  *   /r reset  /p promise more than is given  /y ready-made answer  /x 204 with content
  */
 #pragma once
@@ -13,6 +14,7 @@
 #include "net/server.h"
 
 #define RIG_STREAM_BYTES (1024u * 1024u)
+#define RIG_BIG_BYTES (100u * 1024u)
 #define RIG_FILE_BYTES (2048u * 1024u)
 #define RIG_LATER_MS 50u
 
@@ -33,7 +35,7 @@ struct rig {
     int connections;
     unsigned sends;
     unsigned drained;
-    bool is_fuzzing; /* nothing that depends on luck: /r answers like /n */
+    bool is_fuzzing; /* nothing that depends on cuts: /r, /p, /f are /n, and /e is /k */
 };
 
 struct client {
