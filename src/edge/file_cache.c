@@ -95,19 +95,6 @@ void file_cache_account(struct file_cache *c, struct file_entry *e, size_t bytes
     }
 }
 
-static enum file_links file_links_of(enum symlinks_choice choice)
-{
-    switch (choice) {
-    case SYMLINKS_OFF:
-        return FILE_LINKS_OFF;
-    case SYMLINKS_INSIDE:
-        return FILE_LINKS_INSIDE;
-    case SYMLINKS_ALL:
-        return FILE_LINKS_ALL;
-    }
-    return FILE_LINKS_OFF;
-}
-
 static bool file_is_same(const struct file_info *a, const struct file_info *b)
 {
     return a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns &&
@@ -122,8 +109,7 @@ static bool file_entry_is_fresh(const struct site_route *route, struct file_entr
         return true;
     }
     struct file_info info;
-    enum err err =
-        file_info_beneath(route->root, e->name.p, file_links_of(route->keys->symlinks), &info);
+    enum err err = file_info_beneath(route->root, e->name.p, site_links(route), &info);
     bool is_same;
     if (e->kind == FILE_MISSING || e->kind == FILE_FORBIDDEN) {
         is_same = err != ERR_OK && (err == ERR_ACCESS) == (e->kind == FILE_FORBIDDEN);
@@ -167,8 +153,7 @@ static enum err file_entry_describe(const struct site_route *route, struct file_
 static enum err file_entry_open(const struct site_route *route, struct file_entry *e)
 {
     int fd;
-    enum err err = file_open_beneath(route->root, e->name.p, file_links_of(route->keys->symlinks),
-                                     &e->info, &fd);
+    enum err err = file_open_beneath(route->root, e->name.p, site_links(route), &e->info, &fd);
     if (err == ERR_LIMIT || err == ERR_NOMEM) {
         return err;
     }

@@ -26,19 +26,6 @@ struct listing {
     struct str directory;
 };
 
-static enum file_links listing_links(const struct request *r)
-{
-    switch (r->route->keys->symlinks) {
-    case SYMLINKS_OFF:
-        return FILE_LINKS_OFF;
-    case SYMLINKS_INSIDE:
-        return FILE_LINKS_INSIDE;
-    case SYMLINKS_ALL:
-        return FILE_LINKS_ALL;
-    }
-    return FILE_LINKS_OFF;
-}
-
 static void listing_href(struct str name, bool is_directory, struct buf *out)
 {
     /* A name is data: a percent sign in it must not start an escape, and a colon no scheme. */
@@ -94,7 +81,7 @@ static bool listing_on_entry(void *context, const char *name)
     if (!listing_is_reachable(arena, str_of(name))) {
         return true;
     }
-    if (file_info_beneath(l->request->route->root, path.p, listing_links(l->request), &info) ||
+    if (file_info_beneath(l->request->route->root, path.p, site_links(l->request->route), &info) ||
         (!info.is_regular && !info.is_directory)) {
         return true; /* what would not be served is not shown */
     }

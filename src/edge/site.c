@@ -3,7 +3,6 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "os/file.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
 #define MIME_TYPES_BYTES_MAX (1024u * 1024u)
@@ -349,6 +348,19 @@ void site_unref(struct site *s)
     settings_destroy(s->settings);
     arena_done(&s->arena);
     mem_free(s);
+}
+
+enum file_links site_links(const struct site_route *route)
+{
+    switch (route->keys->symlinks) {
+    case SYMLINKS_OFF:
+        return FILE_LINKS_OFF;
+    case SYMLINKS_INSIDE:
+        return FILE_LINKS_INSIDE;
+    case SYMLINKS_ALL:
+        return FILE_LINKS_ALL;
+    }
+    return FILE_LINKS_OFF;
 }
 
 const struct site_host *site_find_host(const struct site *s, struct str authority)

@@ -21,6 +21,7 @@
 #include "http/field.h"
 #include "http/media_type.h"
 #include "log/access.h"
+#include "os/file.h"
 
 struct site;
 struct site_host;
@@ -67,6 +68,9 @@ enum err site_create(struct settings *settings, struct site **ret_site,
                      struct diag_list *reterr_diags) MUST_CHECK;
 struct site *site_ref(struct site *s);
 void site_unref(struct site *s);
+
+/* How far links below the root of the route may lead. */
+enum file_links site_links(const struct site_route *route);
 
 /* The host that answers for `authority` (as sent), or NULL. */
 const struct site_host *site_find_host(const struct site *s, struct str authority);
