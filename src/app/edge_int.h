@@ -10,6 +10,7 @@
 #include "app/edge_role.h"
 #include "conf/settings.h"
 #include "edge/pipeline.h"
+#include "log/log.h"
 #include "loop/loop.h"
 #include "net/server.h"
 

@@ -29,12 +29,11 @@ static void edge_print_diags(struct edge *e, const struct diag_list *diags, bool
     buf_init(&text, 0);
     diag_list_print(diags, &text);
     buf_add_char(&text, '\0');
-    if (text.is_failed) {
-        return;
-    }
-    snprintf(e->reload_error, sizeof(e->reload_error), "%s", text.p);
-    if (is_start) {
-        fputs(text.p, stderr);
+    if (!text.is_failed) {
+        snprintf(e->reload_error, sizeof(e->reload_error), "%s", text.p);
+        if (is_start) {
+            fputs(text.p, stderr);
+        }
     }
     buf_done(&text);
 }

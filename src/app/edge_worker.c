@@ -69,7 +69,6 @@ enum err worker_init(struct worker *w, struct edge *edge, unsigned index)
         return e;
     }
     w->pipeline.metrics = metrics_block(edge->metrics, index);
-    w->pipeline.log = edge->log;
     w->pipeline.is_ready = &edge->is_ready;
     const struct server_limits limits = edge_limits(settings, edge->worker_count);
     const struct server_hooks hooks = pipeline_hooks(&w->pipeline);

@@ -37,11 +37,6 @@ static inline void list_push_back(struct list *head, struct list *node)
     list_insert_before(head, node);
 }
 
-static inline void list_push_front(struct list *head, struct list *node)
-{
-    list_insert_before(head->next, node);
-}
-
 static inline void list_remove(struct list *node)
 {
     node->prev->next = node->next;

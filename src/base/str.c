@@ -101,6 +101,21 @@ enum err str_to_u64(struct str s, uint64_t *ret_value)
     return ERR_OK;
 }
 
+char str_query_byte(struct str s, size_t *at)
+{
+    size_t i = *at;
+    char c = s.p[i];
+    if (c == '%' && i + 2 < s.n && ascii_hex_value(s.p[i + 1]) >= 0 &&
+        ascii_hex_value(s.p[i + 2]) >= 0) {
+        c = (char)(ascii_hex_value(s.p[i + 1]) * 16 + ascii_hex_value(s.p[i + 2]));
+        i += 2;
+    } else if (c == '+') {
+        c = ' ';
+    }
+    *at = i + 1;
+    return c;
+}
+
 #define DISTANCE_MAX 64
 
 unsigned str_distance(struct str a, struct str b)

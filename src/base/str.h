@@ -82,6 +82,10 @@ bool str_split(struct str *rest, char separator, struct str *ret_part);
 /* Decimal digits only, no sign, no space, at least one digit. ERR_SYNTAX or ERR_RANGE. */
 enum err str_to_u64(struct str s, uint64_t *ret_value) MUST_CHECK;
 
+/* The byte at `*at` of a query, percent and plus decoded, moving `*at` behind it (which must be
+ * within `s`). A percent sign that starts no escape stands for itself. */
+char str_query_byte(struct str s, size_t *at);
+
 /* Edit distance (insert, delete, replace, swap of neighbours), for "did you mean". Lengths past
  * 64 count as far away. */
 unsigned str_distance(struct str a, struct str b);

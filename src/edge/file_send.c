@@ -220,11 +220,6 @@ static void send_empty(struct request *r, const struct variant *v, uint16_t stat
     request_fail(r, 503, err_text(e));
 }
 
-static enum err send_bytes_of(struct request *r, struct file_entry *e, uint64_t offset, uint64_t n)
-{
-    return exchange_send_file(r->x, e->file, offset, n);
-}
-
 static void send_unsatisfiable(struct request *r, const struct variant *v)
 {
     struct http_field array[FIELDS_MAX];
@@ -261,7 +256,7 @@ static void send_single(struct request *r, const struct variant *v, const struct
         request_fail(r, 503, err_text(e));
         return;
     }
-    e = send_bytes_of(r, v->entry, range->offset, range->n);
+    e = exchange_send_file(r->x, v->entry->file, range->offset, range->n);
     if (e) {
         exchange_reset(r->x, e);
         return;
@@ -300,7 +295,7 @@ static void send_multipart(struct request *r, const struct variant *v,
         http_multipart_part(&m, &ranges->v[i], i == 0, &part);
         e = part.is_failed ? ERR_NOMEM : exchange_send_bytes(r->x, buf_str(&part));
         if (!e) {
-            e = send_bytes_of(r, v->entry, ranges->v[i].offset, ranges->v[i].n);
+            e = exchange_send_file(r->x, v->entry->file, ranges->v[i].offset, ranges->v[i].n);
         }
     }
     if (!e) {
@@ -412,7 +407,7 @@ static void send_from_file(struct request *r, const struct variant *v, uint16_t 
         request_fail(r, 503, err_text(e));
         return;
     }
-    e = send_bytes_of(r, v->entry, 0, v->entry->info.size);
+    e = exchange_send_file(r->x, v->entry->file, 0, v->entry->info.size);
     if (e) {
         exchange_reset(r->x, e);
         return;

@@ -55,7 +55,7 @@ static void files_missing(struct request *r, enum file_kind kind)
     request_fail(r, 404, kind == FILE_FORBIDDEN ? "file not permitted" : "no such file");
 }
 
-static void files_directory(struct request *r, struct str name, const struct file_entry *dir)
+static void files_directory(struct request *r, struct str name)
 {
     const struct route_keys *keys = r->route->keys;
     if (r->path.p[r->path.n - 1] != '/') {
@@ -81,11 +81,10 @@ static void files_directory(struct request *r, struct str name, const struct fil
             return;
         }
     }
-    /* The lookups may have evicted the entry. */
+    /* Looked up again, because the index lookups may have evicted the entry. */
     struct file_entry *again;
     if (keys->listing != LISTING_OFF && files_get(r, name, &again) == ERR_OK &&
         again->kind == FILE_DIRECTORY) {
-        (void)dir;
         listing_answer(r, again);
         return;
     }
@@ -138,7 +137,7 @@ void files_handle(struct request *r)
     bool is_dir_path = name.n == 0 || name.p[name.n - 1] == '/';
     switch (e->kind) {
     case FILE_DIRECTORY:
-        files_directory(r, name, e);
+        files_directory(r, name);
         return;
     case FILE_REGULAR:
         if (is_dir_path) {

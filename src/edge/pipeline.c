@@ -166,7 +166,6 @@ static bool pipeline_normalise(struct request *r)
         return false;
     }
     r->path = path.path;
-    r->has_encoded_slash = path.has_encoded_slash;
     return true;
 }
 

@@ -7,7 +7,6 @@
 
 #include "base/slab.h"
 #include "edge/site.h"
-#include "log/log.h"
 #include "log/metrics.h"
 #include "log/writer.h"
 #include "net/server.h"
@@ -23,7 +22,6 @@ struct pipeline {
     struct rewrite_scratch *rewrite;
     struct metrics_block *metrics;
     struct writer_producer *access; /* NULL = no access log */
-    struct log *log;
     struct slab uses;
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];

@@ -14,11 +14,9 @@ struct request {
     const struct site_route *route; /* NULL before routing */
     struct str path;                /* canonical; in the arena or a view of the head */
     struct str query;
-    struct str client; /* address of the client, behind trusted proxies */
-    bool has_encoded_slash;
+    struct str client;  /* address of the client, behind trusted proxies */
     bool is_error_page; /* an error page is being served: no second one */
-    uint16_t error_status;
-    const char *error; /* for the log; static */
+    const char *error;  /* for the log; static */
     void (*on_room)(struct request *r);
     void (*on_end)(struct request *r);
     void *handler; /* state of the handler */

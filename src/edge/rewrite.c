@@ -160,15 +160,8 @@ static bool rewrite_decode(struct rewrite_state *s, struct str raw)
     if (!buf_reserve(out, raw.n)) {
         return false;
     }
-    for (size_t i = 0; i < raw.n; i++) {
-        char c = raw.p[i];
-        if (c == '%' && i + 2 < raw.n && ascii_hex_value(raw.p[i + 1]) >= 0 &&
-            ascii_hex_value(raw.p[i + 2]) >= 0) {
-            c = (char)(ascii_hex_value(raw.p[i + 1]) * 16 + ascii_hex_value(raw.p[i + 2]));
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
+    for (size_t i = 0; i < raw.n;) {
+        char c = str_query_byte(raw, &i);
         out->p[out->n++] = c;
     }
     return true;

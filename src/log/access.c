@@ -35,15 +35,8 @@ static bool access_is_secret_field(struct str name)
 static bool access_is_name(struct str raw, struct str name)
 {
     size_t at = 0;
-    for (size_t i = 0; i < raw.n; i++, at++) {
-        char c = raw.p[i];
-        if (c == '%' && i + 2 < raw.n && ascii_hex_value(raw.p[i + 1]) >= 0 &&
-            ascii_hex_value(raw.p[i + 2]) >= 0) {
-            c = (char)(ascii_hex_value(raw.p[i + 1]) * 16 + ascii_hex_value(raw.p[i + 2]));
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
+    for (size_t i = 0; i < raw.n; at++) {
+        char c = str_query_byte(raw, &i);
         if (at >= name.n || ascii_lower(c) != ascii_lower(name.p[at])) {
             return false;
         }

@@ -84,7 +84,6 @@ struct exchange_protocol {
 struct exchange_peer {
     struct socket_address address;
     struct str host; /* the address as text, without port */
-    bool is_secure;
 };
 
 enum exchange_phase {

@@ -75,7 +75,6 @@ struct h1_conn {
     uint64_t head_start_ms; /* first byte of the head that is incomplete; 0 = none */
     uint64_t window_ms;     /* start of the window that the minimum rate is measured over */
     uint64_t window_bytes;
-    uint32_t exchange_count;
     bool is_input_closed;
     bool is_closing;   /* no further head is read; close when the output is sent */
     bool is_lingering; /* the output is sent and ended, input is dropped until the peer closes */

@@ -59,7 +59,6 @@ static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
     s->must_close = !r->keep_alive || c->is_closing || server->is_draining;
     h1_input_begin_body(s);
     c->current = s;
-    c->exchange_count++;
     server->hooks.on_exchange(server->hooks.context, &s->x);
 }
 

@@ -9,16 +9,6 @@
 #include "net/h1_conn_int.h"
 #include "net/listener_int.h"
 
-const char *server_limit_name(enum server_limit limit)
-{
-    static const char *const names[] = {
-#define X(id, name) name,
-        SERVER_LIMIT_TABLE(X)
-#undef X
-    };
-    return (unsigned)limit < COUNT_OF(names) ? names[limit] : "unknown";
-}
-
 enum err server_create(struct loop *loop, const struct server_limits *limits,
                        const struct server_hooks *hooks, struct server **ret_server)
 {

@@ -108,6 +108,3 @@ void server_abort(struct server *s);
 
 /* The 29 bytes of the Date field for this turn. */
 const char *server_date(struct server *s);
-
-/* The name of a limit for counters. */
-const char *server_limit_name(enum server_limit limit);

@@ -19,8 +19,3 @@ uint64_t clock_wall_ns(void)
 {
     return clock_read(CLOCK_REALTIME);
 }
-
-uint64_t clock_process_cpu_ns(void)
-{
-    return clock_read(CLOCK_PROCESS_CPUTIME_ID);
-}

@@ -11,6 +11,3 @@ uint64_t clock_monotonic_ns(void);
 
 /* Wall-clock time in nanoseconds since 1970-01-01 UTC. */
 uint64_t clock_wall_ns(void);
-
-/* CPU time of the whole process in nanoseconds. */
-uint64_t clock_process_cpu_ns(void);
