@@ -148,12 +148,48 @@ static void admin_get(struct edge *e, struct exchange *x)
     }
 }
 
+static void admin_on_waiter_end(struct exchange *x, enum err cause)
+{
+    struct edge *e = x->state;
+    (void)cause;
+    for (unsigned i = 0; i < e->reload_waiter_count; i++) {
+        if (e->reload_waiters[i] == x) {
+            e->reload_waiters[i] = e->reload_waiters[--e->reload_waiter_count];
+            return;
+        }
+    }
+}
+
+/* Answered when the reload is done. */
+static const struct exchange_service admin_waiter_service = {.on_body = admin_on_body,
+                                                             .on_end = admin_on_waiter_end};
+
+static void admin_reload(struct edge *e, struct exchange *x)
+{
+    if (e->is_draining) {
+        admin_say(x, 422, "this process is draining");
+    } else if (e->reload_waiter_count == EDGE_RELOAD_WAITERS_MAX) {
+        admin_say(x, 503, "too many wait for a reload already");
+    } else {
+        e->reload_waiters[e->reload_waiter_count++] = x;
+        exchange_serve(x, &admin_waiter_service, e);
+        edge_ask(e, CONTROL_ASK_RELOAD);
+    }
+}
+
+void admin_reloaded(struct edge *e, bool is_done, const char *text)
+{
+    while (e->reload_waiter_count) {
+        struct exchange *x = e->reload_waiters[--e->reload_waiter_count];
+        admin_say(x, is_done ? 200 : 422, text);
+    }
+}
+
 static void admin_post(struct edge *e, struct exchange *x)
 {
     struct str path = x->request->path;
     if (str_eq(path, STR("/reload"))) {
-        bool is_done = edge_reload(e);
-        admin_say(x, is_done ? 200 : 422, is_done ? "reloaded" : e->reload_error);
+        admin_reload(e, x);
     } else if (str_eq(path, STR("/stop"))) {
         edge_ask(e, CONTROL_ASK_STOP);
         admin_say(x, 202, "stopping");

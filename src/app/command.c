@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/edge_role.h"
+#include "app/reader.h"
 #include "app/supervisor.h"
 #include "base/assert.h"
 #include "base/str.h"
@@ -54,7 +55,7 @@ static const char help_text[] =
     "\n"
     "SIGNALS\n"
     "  TERM, INT  stop (twice: at once)     HUP   reload\n"
-    "  USR1       upgrade                   USR2  open the log files again\n"
+    "  USR1       open the log files again  USR2  upgrade\n"
     "\n"
     "EXIT CODES\n"
     "  0   done              2   the configuration is wrong\n"
@@ -147,7 +148,7 @@ static int command_load_site(const struct command_line *line, struct site **ret)
 static int command_supervise(const struct command_line *line)
 {
     char port[8];
-    const char *argv[10] = {line->program, "edge"};
+    const char *argv[10] = {line->program, ""};
     unsigned n = 2;
     if (line->operand) {
         snprintf(port, sizeof(port), "%u", line->port);
@@ -187,6 +188,11 @@ static int command_edge(const struct command_line *line)
     const struct edge_options options = {
         .config = line->config, .directory = line->operand, .port = line->port};
     return edge_run(&options);
+}
+
+static int command_reader(const struct command_line *line)
+{
+    return reader_run(line->operand ? NULL : line->config);
 }
 
 /* ---- talking to a running server ---- */
@@ -471,6 +477,7 @@ static const struct {
     {"version", command_version},
     {"help", command_help},
     {"edge", command_edge},
+    {"reader", command_reader},
 };
 
 static const char *command_nearest(const char *name)

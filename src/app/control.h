@@ -12,15 +12,17 @@
 
 enum control_kind {
     /* role to supervisor */
-    CONTROL_BIND = 1, /* asks for `count` listening sockets on `address` */
+    CONTROL_BIND = 1, /* asks for `count` listening sockets on `address`, or more if there are */
     CONTROL_READY,    /* configured and able to serve; waits for CONTROL_GO */
     CONTROL_RELEASE,  /* `address` is not listened on any more */
     CONTROL_ASK_STOP,
     CONTROL_ASK_UPGRADE,
+    CONTROL_ASK_RELOAD,
+    CONTROL_CONFIG, /* of the reader: what the configuration is made of, or `error` */
     /* supervisor to role */
-    CONTROL_BOUND, /* one per socket, with the descriptor; or `error` */
-    CONTROL_GO,    /* start accepting */
-    CONTROL_RELOAD,
+    CONTROL_BOUND,  /* one per socket, with the descriptor, `count` in all; or `error` */
+    CONTROL_GO,     /* start accepting */
+    CONTROL_RELOAD, /* with what the reader sent */
     CONTROL_REOPEN, /* open log files again */
     CONTROL_DRAIN,  /* stop accepting, finish, exit; `count` 1: another edge took over */
 };

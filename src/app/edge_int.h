@@ -16,11 +16,13 @@
 
 #define EDGE_WORKERS_MAX 256
 #define EDGE_LISTENS_MAX 128
+#define EDGE_RELOAD_WAITERS_MAX 16
+#define WORKER_LISTENERS_MAX 1024 /* as many sockets as the supervisor keeps */
 
 struct edge;
 
-/* One address of the configuration and its sockets: one per worker for TCP with SO_REUSEPORT, one
- * that all share otherwise. */
+/* One address of the configuration and its sockets: with SO_REUSEPORT at least one per worker, each
+ * of one worker; otherwise one that all share. */
 struct edge_listen {
     struct socket_address asked;
     uint32_t fd_count;
@@ -54,7 +56,7 @@ struct worker {
     struct server *server;
     struct pipeline pipeline;
     struct timer tick;
-    struct worker_listener listeners[EDGE_LISTENS_MAX];
+    struct worker_listener listeners[WORKER_LISTENERS_MAX];
     uint32_t listener_count;
 };
 
@@ -73,7 +75,10 @@ struct edge {
     unsigned worker_count;
     struct edge_listen listens[EDGE_LISTENS_MAX];
     uint32_t listen_count;
-    struct control_message deferred[16]; /* came while waiting for CONTROL_BOUND */
+    struct {
+        struct control_message message;
+        int fd;
+    } deferred[16]; /* came while waiting for CONTROL_BOUND */
     unsigned deferred_count;
     struct timer tick;
     struct timer drain_end;
@@ -81,6 +86,9 @@ struct edge {
     uint64_t reload_count;
     int64_t reload_state; /* of METRICS_RELOAD_STATE */
     char reload_error[2048];
+    struct exchange *reload_waiters[EDGE_RELOAD_WAITERS_MAX]; /* of the admin socket */
+    unsigned reload_waiter_count;
+    int next_config; /* came while a change was under way, -1 = none */
     unsigned drained_count;
     bool is_draining;
     bool is_changing; /* a change is under way in the workers */
@@ -99,12 +107,30 @@ void worker_on_stop(void *worker, uint64_t unused);
 /* Derived from settings, for one of `worker_count`. */
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count);
 
-/* edge_role.c */
-void edge_on_applied(void *edge, uint64_t change); /* loop message of the last worker */
-void edge_on_drained(void *edge, uint64_t worker_index);
+/* edge_sockets.c: gets the sockets of `a` from the supervisor, at least `count`. */
+enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited, uint32_t count,
+                   struct edge_listen *ret) MUST_CHECK;
+void edge_inet_address(const struct listen_address *l, struct socket_address *ret);
 
-/* Reads the configuration again and applies it. False: nothing changed, `reload_error` says why. */
-bool edge_reload(struct edge *e);
+/* Binds what is new; what is no longer wanted stays marked. On failure nothing is added. */
+enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start) MUST_CHECK;
+void edge_release_unwanted(struct edge *e);
+
+/* edge_config.c: `record` is what the reader sent; NULL: the files themselves. */
+enum err edge_load(struct edge *e, const struct str *record, struct site **ret_site) MUST_CHECK;
+enum err edge_open_writer(struct edge *e, const struct settings *s, struct writer **ret) MUST_CHECK;
+enum log_level edge_log_level(enum conf_log_level level);
+enum err edge_post_change(struct edge *e, struct writer *old_writer) MUST_CHECK;
+void edge_on_applied(void *edge, uint64_t change); /* loop message of the last worker */
+
+/* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
+void edge_reload(struct edge *e, enum err error, int fd);
+
+/* admin.c: tells those who wait for a reload how it went. */
+void admin_reloaded(struct edge *e, bool is_done, const char *text);
+
+/* edge_role.c */
+void edge_on_drained(void *edge, uint64_t worker_index);
 
 /* Asks the supervisor. */
 void edge_ask(struct edge *e, enum control_kind kind);

@@ -97,11 +97,6 @@ void *worker_main(void *worker)
     return NULL;
 }
 
-static int worker_fd(const struct worker *w, const struct edge_listen *l)
-{
-    return l->fds[l->fd_count == 1 ? 0 : w->index];
-}
-
 static void worker_listen(struct worker *w, int fd)
 {
     for (uint32_t i = 0; i < w->listener_count; i++) {
@@ -111,7 +106,7 @@ static void worker_listen(struct worker *w, int fd)
         }
     }
     struct worker_listener *l = &w->listeners[w->listener_count];
-    ASSERT(w->listener_count < EDGE_LISTENS_MAX);
+    ASSERT(w->listener_count < WORKER_LISTENERS_MAX);
     enum err e = server_listen(w->server, fd, &l->listener);
     if (e) {
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker cannot listen", log_u64("worker", w->index),
@@ -138,7 +133,12 @@ void worker_on_change(void *worker, uint64_t value)
         w->listeners[i].is_wanted = false;
     }
     for (uint32_t i = 0; i < change->listen_count && !w->server->is_draining; i++) {
-        worker_listen(w, worker_fd(w, &change->listens[i]));
+        const struct edge_listen *l = &change->listens[i];
+        for (uint32_t k = 0; k < l->fd_count; k++) {
+            if (l->fd_count == 1 || k % w->edge->worker_count == w->index) {
+                worker_listen(w, l->fds[k]);
+            }
+        }
     }
     for (uint32_t i = 0; i < w->listener_count;) {
         if (w->listeners[i].is_wanted) {

@@ -20,6 +20,7 @@
 #define RESTART_MS_MIN 100u
 #define RESTART_MS_MAX 10000u
 #define UPGRADE_NS (30ull * NS_PER_S)
+#define READER_NS (10ull * NS_PER_S)
 
 void supervisor_say(const char *level, const char *format, ...)
 {
@@ -46,29 +47,40 @@ static int supervisor_free_slot(const struct supervisor *s)
     return -1;
 }
 
-static int supervisor_spawn(struct supervisor *s)
+/* Starts `role`; the arguments of all roles are the same. */
+static enum err supervisor_start_role(struct supervisor *s, const char *role,
+                                      struct supervisor_edge *ret)
 {
+    const char *argv[SUPERVISOR_ARGUMENTS_MAX] = {s->options->program, role};
     int ends[2];
     pid_t pid;
+    for (unsigned i = 2; s->options->argv[i] && i < SUPERVISOR_ARGUMENTS_MAX - 1; i++) {
+        argv[i] = s->options->argv[i];
+    }
+    enum err e = process_channel(ends);
+    if (!e) {
+        e = process_spawn(s->options->program, (char *const *)(uintptr_t)argv, ends[1], &pid);
+        close(ends[1]);
+        if (e) {
+            close(ends[0]);
+        }
+    }
+    if (e) {
+        supervisor_say("error", "cannot start %s %s: %s", s->options->program, role, err_text(e));
+        return e;
+    }
+    *ret = (struct supervisor_edge){.pid = pid, .channel = ends[0]};
+    return ERR_OK;
+}
+
+static int supervisor_spawn(struct supervisor *s)
+{
     int slot = supervisor_free_slot(s);
     if (slot < 0) {
         supervisor_say("error", "too many old processes still drain; try again later");
         return -1;
     }
-    if (process_channel(ends) != ERR_OK) {
-        supervisor_say("error", "cannot make a channel: %s", strerror(errno));
-        return -1;
-    }
-    enum err e = process_spawn(s->options->program, (char *const *)(uintptr_t)s->options->argv,
-                               ends[1], &pid);
-    close(ends[1]);
-    if (e) {
-        close(ends[0]);
-        supervisor_say("error", "cannot start %s: %s", s->options->program, err_text(e));
-        return -1;
-    }
-    s->edges[slot] = (struct supervisor_edge){.pid = pid, .channel = ends[0]};
-    return slot;
+    return supervisor_start_role(s, "edge", &s->edges[slot]) == ERR_OK ? slot : -1;
 }
 
 static void supervisor_tell(struct supervisor *s, int slot, enum control_kind kind)
@@ -152,11 +164,23 @@ static enum err supervisor_bind(struct supervisor *s, const struct control_messa
     return e;
 }
 
+/* An edge gets every socket that its predecessor had, even if it asks for fewer: connections wait
+ * in the queue of each. */
+static uint32_t supervisor_count(struct supervisor *s, const struct control_message *m)
+{
+    uint32_t count = m->count;
+    while (supervisor_find(s, &m->address, count)) {
+        count++;
+    }
+    return count;
+}
+
 static void supervisor_on_bind(struct supervisor *s, int slot, const struct control_message *m)
 {
-    for (uint32_t i = 0; i < m->count; i++) {
+    uint32_t count = supervisor_count(s, m);
+    for (uint32_t i = 0; i < count; i++) {
         int fd = -1;
-        struct control_message reply = {.kind = CONTROL_BOUND, .count = i, .fd = -1};
+        struct control_message reply = {.kind = CONTROL_BOUND, .count = count, .fd = -1};
         reply.error = supervisor_bind(s, m, i, &fd);
         if (control_send(s->edges[slot].channel, &reply, fd) != ERR_OK || reply.error) {
             return;
@@ -186,6 +210,52 @@ static void supervisor_close_sockets(struct supervisor *s)
         const struct control_message m = {.address = s->sockets[0].asked};
         supervisor_on_release(s, &m);
     }
+}
+
+/* ---- reload ---- */
+
+static void supervisor_hand_config(struct supervisor *s, enum err error, int fd)
+{
+    const struct control_message m = {.kind = CONTROL_RELOAD, .error = error, .fd = -1};
+    if (s->current >= 0 && control_send(s->edges[s->current].channel, &m, fd) != ERR_OK) {
+        supervisor_say("warn", "process %d does not listen", (int)s->edges[s->current].pid);
+    }
+}
+
+static void supervisor_end_reader(struct supervisor *s)
+{
+    if (s->reader.pid) {
+        kill(s->reader.pid, SIGKILL);
+        close(s->reader.channel);
+        s->reader = (struct supervisor_edge){0};
+    }
+}
+
+/* What is read last counts: a reader that is still at work starts over. */
+static void supervisor_reload(struct supervisor *s)
+{
+    supervisor_end_reader(s);
+    enum err e = supervisor_start_role(s, "reader", &s->reader);
+    if (e) {
+        supervisor_hand_config(s, e, -1);
+        return;
+    }
+    s->reader_end_ns = clock_monotonic_ns() + READER_NS;
+}
+
+static void supervisor_on_reader(struct supervisor *s)
+{
+    struct control_message m;
+    int fd = -1;
+    enum err e = control_recv(s->reader.channel, false, &m, &fd);
+    if (e == ERR_AGAIN) {
+        return;
+    }
+    supervisor_hand_config(s, e ? e : (enum err)m.error, e ? -1 : fd);
+    if (!e) {
+        file_close(fd);
+    }
+    supervisor_end_reader(s);
 }
 
 /* ---- start, stop, upgrade ---- */
@@ -310,13 +380,13 @@ static void supervisor_on_signal(struct supervisor *s, int signal)
         supervisor_reap(s);
         break;
     case SIGHUP:
-        supervisor_tell(s, s->current, CONTROL_RELOAD);
+        supervisor_reload(s);
         break;
     case SIGUSR1:
-        supervisor_upgrade(s);
+        supervisor_tell(s, s->current, CONTROL_REOPEN);
         break;
     case SIGUSR2:
-        supervisor_tell(s, s->current, CONTROL_REOPEN);
+        supervisor_upgrade(s);
         break;
     default:
         supervisor_stop(s);
@@ -348,6 +418,8 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         supervisor_stop(s);
     } else if (m.kind == CONTROL_ASK_UPGRADE) {
         supervisor_upgrade(s);
+    } else if (m.kind == CONTROL_ASK_RELOAD && slot == s->current) {
+        supervisor_reload(s);
     }
 }
 
@@ -358,6 +430,9 @@ static int supervisor_wait_ms(const struct supervisor *s)
     uint64_t until = s->restart_at_ns;
     if (s->next >= 0 && (until == 0 || s->upgrade_end_ns < until)) {
         until = s->upgrade_end_ns;
+    }
+    if (s->reader.pid && (until == 0 || s->reader_end_ns < until)) {
+        until = s->reader_end_ns;
     }
     if (until == 0) {
         return -1;
@@ -372,6 +447,10 @@ static void supervisor_on_time(struct supervisor *s)
     if (s->next >= 0 && now >= s->upgrade_end_ns) {
         supervisor_abandon_upgrade(s, "was not ready within 30 s");
     }
+    if (s->reader.pid && now >= s->reader_end_ns) {
+        supervisor_end_reader(s);
+        supervisor_hand_config(s, ERR_TIMEOUT, -1);
+    }
     if (s->restart_at_ns && now >= s->restart_at_ns) {
         s->restart_at_ns = 0;
         s->current = supervisor_spawn(s);
@@ -383,9 +462,11 @@ static void supervisor_on_time(struct supervisor *s)
 
 static void supervisor_turn(struct supervisor *s)
 {
-    struct pollfd fds[1 + SUPERVISOR_EDGES_MAX] = {{.fd = s->signals, .events = POLLIN}};
-    int slots[1 + SUPERVISOR_EDGES_MAX];
-    nfds_t n = 1;
+    struct pollfd fds[2 + SUPERVISOR_EDGES_MAX] = {
+        {.fd = s->signals, .events = POLLIN},
+        {.fd = s->reader.pid ? s->reader.channel : -1, .events = POLLIN}};
+    int slots[2 + SUPERVISOR_EDGES_MAX];
+    nfds_t n = 2;
     for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
         if (s->edges[i].pid) {
             slots[n] = i;
@@ -393,7 +474,10 @@ static void supervisor_turn(struct supervisor *s)
         }
     }
     poll(fds, n, supervisor_wait_ms(s));
-    for (nfds_t i = 1; i < n; i++) {
+    if (fds[1].revents) {
+        supervisor_on_reader(s);
+    }
+    for (nfds_t i = 2; i < n; i++) {
         if ((fds[i].revents & POLLIN) && s->edges[slots[i]].pid) {
             supervisor_on_message(s, slots[i]);
         } else if (fds[i].revents & (POLLHUP | POLLERR)) {
@@ -429,9 +513,13 @@ int supervisor_run(const struct supervisor_options *options)
         return 1;
     }
     if (options->resume) {
-        if (upgrade_resume(&s) != ERR_OK) {
+        bool is_reload_due;
+        if (upgrade_resume(&s, &is_reload_due) != ERR_OK) {
             supervisor_say("error", "the state of the old program cannot be read");
             return 1;
+        }
+        if (is_reload_due) {
+            supervisor_reload(&s);
         }
     } else {
         s.current = supervisor_spawn(&s);

@@ -7,7 +7,7 @@
 
 struct supervisor_options {
     const char *program;     /* what to start, by its path on disk */
-    const char *const *argv; /* of the edge role, NULL-terminated */
+    const char *const *argv; /* program, role (set by the supervisor), then what all roles get */
     const char *resume;      /* descriptor number of the state left by the old program, or NULL */
 };
 

@@ -9,6 +9,7 @@
 #include "app/supervisor.h"
 
 #define SUPERVISOR_SOCKETS_MAX 1024
+#define SUPERVISOR_ARGUMENTS_MAX 16
 #define SUPERVISOR_EDGES_MAX 4 /* one in force, one starting, and some that drain */
 
 struct supervisor_socket {
@@ -28,8 +29,9 @@ struct supervisor {
     const struct supervisor_options *options;
     int signals;
     struct supervisor_edge edges[SUPERVISOR_EDGES_MAX];
-    int current; /* index of the edge in force, -1 = none */
-    int next;    /* index of the one that an upgrade started, -1 = none */
+    int current;                   /* index of the edge in force, -1 = none */
+    int next;                      /* index of the one that an upgrade started, -1 = none */
+    struct supervisor_edge reader; /* reads the configuration for a reload; pid 0 = none */
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
     uint32_t socket_count;
     bool is_stopping;
@@ -37,6 +39,7 @@ struct supervisor {
     unsigned failures;
     uint64_t restart_at_ns;  /* 0 = no restart due */
     uint64_t upgrade_end_ns; /* when a new edge must have become ready */
+    uint64_t reader_end_ns;  /* when the reader must have answered */
     int exit_code;
 };
 
@@ -49,4 +52,4 @@ void supervisor_say(const char *level, const char *format, ...)
 void upgrade_replace_program(struct supervisor *s);
 
 /* Takes over what the old program left. */
-enum err upgrade_resume(struct supervisor *s) MUST_CHECK;
+enum err upgrade_resume(struct supervisor *s, bool *ret_is_reload_due) MUST_CHECK;

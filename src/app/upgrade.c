@@ -12,13 +12,14 @@
 #include "app/supervisor_int.h"
 
 #define UPGRADE_MAGIC 0x73777375u
-#define UPGRADE_FORMAT 1u
+#define UPGRADE_FORMAT 2u
 
 struct upgrade_state {
     uint32_t magic;
     uint32_t format;
     int32_t current;
     uint32_t socket_count;
+    uint32_t is_reload_due; /* one was under way */
     struct supervisor_edge edges[SUPERVISOR_EDGES_MAX];
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
 };
@@ -47,7 +48,8 @@ void upgrade_replace_program(struct supervisor *s)
     state = (struct upgrade_state){.magic = UPGRADE_MAGIC,
                                    .format = UPGRADE_FORMAT,
                                    .current = s->current,
-                                   .socket_count = s->socket_count};
+                                   .socket_count = s->socket_count,
+                                   .is_reload_due = s->reader.pid != 0};
     memcpy(state.edges, s->edges, sizeof(state.edges));
     memcpy(state.sockets, s->sockets, sizeof(state.sockets));
     int fd = memfd_create("sws-upgrade", 0);
@@ -61,9 +63,9 @@ void upgrade_replace_program(struct supervisor *s)
     snprintf(number, sizeof(number), "%d", fd);
     upgrade_keep_all(s, true);
     /* The arguments of the edge follow, so that the new supervisor can start one. */
-    const char *argv[64] = {s->options->program, "resume", number};
+    const char *argv[SUPERVISOR_ARGUMENTS_MAX + 2] = {s->options->program, "resume", number};
     unsigned n = 3;
-    for (unsigned i = 2; s->options->argv[i] && n < 63; i++) {
+    for (unsigned i = 2; s->options->argv[i] && n < SUPERVISOR_ARGUMENTS_MAX + 1; i++) {
         argv[n++] = s->options->argv[i];
     }
     argv[n] = NULL;
@@ -73,7 +75,7 @@ void upgrade_replace_program(struct supervisor *s)
     close(fd);
 }
 
-enum err upgrade_resume(struct supervisor *s)
+enum err upgrade_resume(struct supervisor *s, bool *ret_is_reload_due)
 {
     static struct upgrade_state state;
     int fd = atoi(s->options->resume);
@@ -86,6 +88,7 @@ enum err upgrade_resume(struct supervisor *s)
     s->current = state.current;
     s->socket_count = state.socket_count;
     s->has_served = true;
+    *ret_is_reload_due = state.is_reload_due != 0;
     memcpy(s->edges, state.edges, sizeof(s->edges));
     memcpy(s->sockets, state.sockets, sizeof(s->sockets));
     upgrade_keep_all(s, false);

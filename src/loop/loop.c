@@ -293,8 +293,7 @@ static enum err loop_grow_slots(struct loop *l, int fd)
     return ERR_OK;
 }
 
-enum err loop_watch(struct loop *l, struct loop_watch *w, int fd, unsigned events,
-                    loop_ready_fn on_ready)
+enum err loop_watch_later(struct loop *l, struct loop_watch *w, int fd, loop_ready_fn on_ready)
 {
     if (fd >= l->slot_count) {
         enum err e = loop_grow_slots(l, fd);
@@ -304,39 +303,59 @@ enum err loop_watch(struct loop *l, struct loop_watch *w, int fd, unsigned event
     }
     struct loop_slot *slot = &l->slots[fd];
     ASSERT(slot->watch == NULL);
-    *w = (struct loop_watch){.fd = fd,
-                             .generation = ++slot->generation,
-                             .events = events,
-                             .is_active = true,
-                             .on_ready = on_ready};
-    enum err e = poller_add(l->poller, fd, events, loop_token(w));
-    if (e) {
-        w->is_active = false;
-        return e;
-    }
+    *w = (struct loop_watch){
+        .fd = fd, .generation = ++slot->generation, .is_active = true, .on_ready = on_ready};
     slot->watch = w;
     return ERR_OK;
 }
 
+enum err loop_watch(struct loop *l, struct loop_watch *w, int fd, unsigned events,
+                    loop_ready_fn on_ready)
+{
+    enum err e = loop_watch_later(l, w, fd, on_ready);
+    if (!e) {
+        e = loop_rewatch(l, w, events);
+        if (e) {
+            loop_unwatch(l, w);
+        }
+    }
+    return e;
+}
+
 enum err loop_rewatch(struct loop *l, struct loop_watch *w, unsigned events)
 {
-    if (!w->is_active || w->events == events) {
+    if (!w->is_active || (w->is_added && w->events == events)) {
         return ERR_OK;
     }
-    enum err e = poller_change(l->poller, w->fd, events, loop_token(w));
+    enum err e = w->is_added ? poller_change(l->poller, w->fd, events, loop_token(w))
+                             : poller_add(l->poller, w->fd, events, loop_token(w));
     if (!e) {
+        w->is_added = true;
         w->events = events;
     }
     return e;
 }
 
-void loop_unwatch(struct loop *l, struct loop_watch *w)
+static void loop_forget(struct loop *l, struct loop_watch *w, bool is_closing)
 {
     if (w->is_active) {
-        poller_remove(l->poller, w->fd, loop_token(w));
+        if (w->is_added) {
+            poller_remove(l->poller, w->fd, loop_token(w), is_closing);
+        }
         l->slots[w->fd].watch = NULL;
         w->is_active = false;
     }
+}
+
+void loop_unwatch(struct loop *l, struct loop_watch *w)
+{
+    loop_forget(l, w, false);
+}
+
+void loop_close(struct loop *l, struct loop_watch *w)
+{
+    loop_forget(l, w, true);
+    close(w->fd);
 }
 
 void loop_timer_set(struct loop *l, struct timer *t, uint64_t deadline_ms)

@@ -28,6 +28,7 @@ struct loop_watch {
     uint32_t generation;
     unsigned events;
     bool is_active;
+    bool is_added; /* known to the poller */
     loop_ready_fn on_ready;
 };
 
@@ -85,11 +86,19 @@ unsigned loop_load_permille(const struct loop *l);
 enum err loop_watch(struct loop *l, struct loop_watch *w, int fd, unsigned events,
                     loop_ready_fn on_ready) MUST_CHECK;
 
+/* As loop_watch, but asks the kernel for nothing before the first loop_rewatch: for a descriptor
+ * that may be done with before anyone has to wait for it. */
+enum err loop_watch_later(struct loop *l, struct loop_watch *w, int fd,
+                          loop_ready_fn on_ready) MUST_CHECK;
+
 /* Changes the interest; a no-op where it is the same. */
 enum err loop_rewatch(struct loop *l, struct loop_watch *w, unsigned events) MUST_CHECK;
 
 /* Ends watching: on_ready will not be called again, not even in this turn. No-op if inactive. */
 void loop_unwatch(struct loop *l, struct loop_watch *w);
+
+/* Ends watching and closes the descriptor, which nobody else may hold. */
+void loop_close(struct loop *l, struct loop_watch *w);
 
 void loop_timer_set(struct loop *l, struct timer *t, uint64_t deadline_ms);
 

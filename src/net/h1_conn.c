@@ -5,12 +5,12 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "os/file.h"
 
 static void h1_conn_on_ready(struct loop_watch *w, unsigned events);
 static void h1_conn_on_timeout(struct timer *t);
 static void h1_conn_on_settle(struct loop_task *t);
 static void h1_conn_on_free(struct loop_task *t);
+static void h1_conn_read(struct h1_conn *c);
 
 enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer)
 {
@@ -33,7 +33,7 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
     timer_init(&c->timer, h1_conn_on_timeout);
     loop_task_init(&c->settle_task, h1_conn_on_settle);
     loop_task_init(&c->free_task, h1_conn_on_free);
-    enum err e = loop_watch(s->loop, &c->watch, fd, POLLER_READ, h1_conn_on_ready);
+    enum err e = loop_watch_later(s->loop, &c->watch, fd, h1_conn_on_ready);
     if (e) {
         slab_free(&s->conn_slab, c);
         return e;
@@ -44,6 +44,10 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
     c->activity_ms = loop_now_ms(s->loop);
     c->head_start_ms = c->activity_ms;
     loop_timer_set(s->loop, &c->timer, c->activity_ms + s->limits.header_ms);
+    /* The request mostly stands behind the handshake already, and a connection for one request is
+     * then over before the poller hears of it. */
+    h1_conn_read(c);
+    h1_conn_settle(c);
     return ERR_OK;
 }
 
@@ -51,7 +55,6 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
 {
     struct server *s = c->server;
     c->is_dead = true;
-    loop_unwatch(s->loop, &c->watch);
     timer_cancel(&c->timer);
     while (c->unsent) {
         struct h1_stream *stream = c->unsent;
@@ -67,7 +70,7 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
     /* Behind on_end, which may have answered another exchange of this connection. */
     h1_output_clear(c);
     loop_task_cancel(&c->settle_task);
-    file_close(c->watch.fd);
+    loop_close(s->loop, &c->watch);
     list_remove(&c->link);
 }
 

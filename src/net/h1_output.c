@@ -154,7 +154,9 @@ static enum err h1_output_send_memory(struct h1_conn *c, size_t *ret_sent)
         pieces[count].iov_base = piece->chunk->data + piece->offset;
         pieces[count++].iov_len = (size_t)piece->n;
     }
-    return socket_send(c->watch.fd, pieces, count, piece != NULL, ret_sent);
+    /* The end of the connection follows in this turn and then shares the last segment. */
+    bool is_last = c->is_closing && !c->current;
+    return socket_send(c->watch.fd, pieces, count, piece != NULL || is_last, ret_sent);
 }
 
 static enum err h1_output_send_file(struct h1_conn *c, size_t *ret_sent)

@@ -8,7 +8,7 @@
 #include "net/h1_conn_int.h"
 #include "os/file.h"
 
-#define ACCEPT_BUDGET 64     /* per turn, so that open connections get their share */
+#define ACCEPT_BATCH_MAX 64  /* per turn, so that open connections get their share */
 #define ACCEPT_PAUSE_MS 100u /* when descriptors ran out */
 
 static const char overload_answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
@@ -34,12 +34,13 @@ static void listener_on_resume(struct timer *t)
     }
 }
 
+/* Takes as many as wait, guessed from before, so that the call that only says "no more" is rare. */
 static void listener_on_ready(struct loop_watch *w, unsigned events)
 {
     (void)events;
     struct listener *l = CONTAINER_OF(w, struct listener, watch);
     struct server *s = l->server;
-    for (int i = 0; i < ACCEPT_BUDGET; i++) {
+    for (unsigned i = 0; i < l->batch; i++) {
         struct socket_address peer;
         int fd;
         enum err e = socket_accept(w->fd, &peer, &fd);
@@ -54,6 +55,7 @@ static void listener_on_ready(struct loop_watch *w, unsigned events)
             return;
         }
         if (e) {
+            l->batch = i ? i : 1;
             return;
         }
         if (s->connection_count >= s->limits.connections_max) {
@@ -63,6 +65,7 @@ static void listener_on_ready(struct loop_watch *w, unsigned events)
             file_close(fd);
         }
     }
+    l->batch = l->batch < ACCEPT_BATCH_MAX ? l->batch * 2 : ACCEPT_BATCH_MAX;
 }
 
 enum err server_listen(struct server *s, int fd, struct listener **ret_listener)
@@ -72,6 +75,7 @@ enum err server_listen(struct server *s, int fd, struct listener **ret_listener)
         return ERR_NOMEM;
     }
     l->server = s;
+    l->batch = 1;
     timer_init(&l->pause, listener_on_resume);
     enum err e = loop_watch(s->loop, &l->watch, fd, POLLER_READ, listener_on_ready);
     if (e) {

@@ -8,4 +8,5 @@ struct listener {
     struct server *server;
     struct loop_watch watch;
     struct timer pause; /* after running out of descriptors */
+    unsigned batch;     /* how many connections to take before others have their turn */
 };

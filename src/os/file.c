@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -146,6 +147,29 @@ enum err file_read_all(const char *path, size_t bytes_max, struct buf *into)
     }
     close(fd);
     return e;
+}
+
+enum err file_in_memory(struct str bytes, int *ret_fd)
+{
+    int fd = memfd_create("sws", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    for (size_t at = 0; at < bytes.n;) {
+        ssize_t n = write(fd, bytes.p + at, bytes.n - at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            enum err e = err_from_errno(errno);
+            close(fd);
+            return e;
+        }
+        at += (size_t)n;
+    }
+    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    *ret_fd = fd;
+    return ERR_OK;
 }
 
 enum err file_list(int fd, file_entry_fn on_entry, void *context)

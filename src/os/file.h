@@ -47,6 +47,9 @@ enum err file_read_at(int fd, uint64_t offset, void *bytes, size_t n, size_t *re
 /* The whole file `path` behind what `into` holds; ERR_LIMIT past `bytes_max`. */
 enum err file_read_all(const char *path, size_t bytes_max, struct buf *into) MUST_CHECK;
 
+/* A file without a name that holds `bytes` and cannot be changed any more. */
+enum err file_in_memory(struct str bytes, int *ret_fd) MUST_CHECK;
+
 /* Calls `on_entry` for each name in the directory `fd` (but . and ..) until it returns false. */
 typedef bool (*file_entry_fn)(void *context, const char *name);
 enum err file_list(int fd, file_entry_fn on_entry, void *context) MUST_CHECK;

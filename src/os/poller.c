@@ -50,9 +50,9 @@ enum err poller_change(struct poller *p, int fd, unsigned events, uint64_t token
     return p->ops->change(p, fd, events, token);
 }
 
-void poller_remove(struct poller *p, int fd, uint64_t token)
+void poller_remove(struct poller *p, int fd, uint64_t token, bool is_closing)
 {
-    p->ops->remove(p, fd, token);
+    p->ops->remove(p, fd, token, is_closing);
 }
 
 int poller_wait(struct poller *p, struct poller_event *ret_events, int event_count_max,

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -47,8 +48,10 @@ enum err poller_add(struct poller *p, int fd, unsigned events, uint64_t token) M
 /* Changes what a watched `fd` is watched for; `token` as given to poller_add. */
 enum err poller_change(struct poller *p, int fd, unsigned events, uint64_t token) MUST_CHECK;
 
-/* Ends watching; to be called before the descriptor is closed. */
-void poller_remove(struct poller *p, int fd, uint64_t token);
+/* Ends watching; to be called before the descriptor is closed. `is_closing`: the caller closes it
+ * right away and nobody else holds it, so that a kernel which forgets closed descriptors by itself
+ * need not be asked. */
+void poller_remove(struct poller *p, int fd, uint64_t token, bool is_closing);
 
 /* Waits until something is ready or `deadline_ns` (UINT64_MAX: none; 0: do not wait) and fills at
  * most `event_count_max` events. Returns their count; 0 on a time-out or a signal. */

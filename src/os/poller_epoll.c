@@ -52,8 +52,11 @@ static enum err epoll_change(struct poller *p, int fd, unsigned events, uint64_t
     return epoll_control(p, EPOLL_CTL_MOD, fd, events, token);
 }
 
-static void epoll_remove(struct poller *p, int fd, uint64_t token)
+static void epoll_remove(struct poller *p, int fd, uint64_t token, bool is_closing)
 {
+    if (is_closing) {
+        return;
+    }
     /* Fails only for a descriptor that is already closed, which watches nothing any more. */
     enum err ignored = epoll_control(p, EPOLL_CTL_DEL, fd, 0, token);
     (void)ignored;

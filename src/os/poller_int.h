@@ -9,7 +9,7 @@ struct poller_ops {
     uint64_t (*now_ns)(const struct poller *p);
     enum err (*add)(struct poller *p, int fd, unsigned events, uint64_t token);
     enum err (*change)(struct poller *p, int fd, unsigned events, uint64_t token);
-    void (*remove)(struct poller *p, int fd, uint64_t token);
+    void (*remove)(struct poller *p, int fd, uint64_t token, bool is_closing);
     int (*wait)(struct poller *p, struct poller_event *ret_events, int event_count_max,
                 uint64_t deadline_ns);
 };

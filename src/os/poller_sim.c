@@ -83,8 +83,9 @@ static enum err sim_change(struct poller *p, int fd, unsigned events, uint64_t t
     return ERR_OK;
 }
 
-static void sim_remove(struct poller *p, int fd, uint64_t token)
+static void sim_remove(struct poller *p, int fd, uint64_t token, bool is_closing)
 {
+    (void)is_closing;
     struct poller_sim *s = (struct poller_sim *)p;
     int at = sim_find(s, fd);
     ASSERT(at >= 0 && s->tokens[at] == token);

@@ -139,8 +139,9 @@ static enum err uring_change(struct poller *p, int fd, unsigned events, uint64_t
     return ERR_OK;
 }
 
-static void uring_remove(struct poller *p, int fd, uint64_t token)
+static void uring_remove(struct poller *p, int fd, uint64_t token, bool is_closing)
 {
+    (void)is_closing;
     struct poller_uring *u = (struct poller_uring *)p;
     struct uring_watch *w = &u->watches[fd];
     ASSERT(w->is_watched && w->token == token);

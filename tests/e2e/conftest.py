@@ -357,7 +357,8 @@ def serve():
     """serve(config) starts a server that lives as long as the test."""
     with contextlib.ExitStack() as ends:
         def start(config=None, **options):
-            server = Server(config, **options).start()
+            server = config if isinstance(config, Server) else Server(config, **options)
+            server.start()
             ends.callback(server.finish)
             return server
         yield start

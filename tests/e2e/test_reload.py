@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reload and upgrade under load: nothing fails, nothing closes that need not."""
+import http.client
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -10,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import SWS, Busy, Wire, free_port, wait_for
+from conftest import SWS, Busy, Server, Wire, free_port, wait_for
 
 FILES = {"domains": "files.test", "root": "@home/www", "compress": "off"}
 OK = {"domains": "default", "respond": {"body": "ok\n"}}
@@ -73,20 +75,21 @@ class Download(threading.Thread):
 
 def test_reload_under_load(serve):
     server = serve(config())
-    with Busy(server.address, 200) as busy:
-        download = Download(server)
+    with Busy(server.address, 1000) as busy:
+        downloads = [Download(server) for _ in range(5)]
         for i in range(5):
             server.write(config({"domains": f"new{i}.test", "respond": 204}))
             done = server.reload()
             assert done.returncode == 0, done.stderr
             assert server.get("/", host=f"new{i}.test").status == 204
             busy.wait_rounds(2)
-        download.finish()
+        for download in downloads:
+            download.finish()
         busy.wait_rounds(2)
         assert busy.reopened == 0
     assert server.metric("sws_reload_state") == 1
     assert server.status()["reload"]["count"] >= 5
-    assert server.metric("sws_conn_accepted_total") <= 200 + 1 + 5
+    assert server.metric("sws_conn_accepted_total") <= 1000 + 5 + 5
 
 
 def test_reload_by_signal(serve):
@@ -96,6 +99,64 @@ def test_reload_by_signal(serve):
         server.write(config({"domains": "late.test", "respond": {"body": "late\n"}}))
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: wire.get("/", host="late.test").body == b"late\n", "new configuration")
+
+
+def test_reloads_that_overtake_each_other(serve):
+    """Only the last state counts, and each who asked is answered."""
+    server = serve(config())
+    with Busy(server.address, 20) as busy:
+        codes = []
+        server.write(config({"domains": "late.test", "respond": {"body": "late\n"}}))
+        askers = [threading.Thread(target=lambda: codes.append(server.admin("POST", "/reload")[0]))
+                  for _ in range(8)]
+        for asker in askers:
+            asker.start()
+            server.process.send_signal(signal.SIGHUP)
+        for asker in askers:
+            asker.join(10)
+        assert codes == [200] * 8
+        assert server.get("/", host="late.test").body == b"late\n"
+        busy.wait_rounds(1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+def test_reload_of_files_that_only_root_may_read(serve):
+    """The edge runs as another user; what the configuration is made of stays secret to it."""
+    server = Server(config(user="nobody"))
+    secret = server.home / "secret"
+    server.home.chmod(0o755)
+
+    def write(word):
+        secret.write_text(word)
+        secret.chmod(0o600)
+        server.write(config(host={"domains": "default",
+                                  "respond": {"body": "${file:%s}" % secret}}, user="nobody"))
+        server.config_path.chmod(0o600)
+
+    write("first")
+    serve(server)
+    assert server.get("/").body == b"first"
+    owner = os.stat(f"/proc/{server.status()['pid']}").st_uid
+    assert owner == pwd.getpwnam("nobody").pw_uid
+    write("second")
+    assert server.reload().returncode == 0
+    assert server.get("/").body == b"second"
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: server.status()["reload"]["count"] == 2, "second reload")
+    os.remove(secret)
+    done = server.reload()
+    assert done.returncode == 2 and str(secret) in done.stderr
+    assert server.admin("POST", "/reload")[0] == 422
+    assert server.get("/").body == b"second"
+
+
+def test_reload_names_what_needs_an_upgrade(serve):
+    server = serve(config())
+    server.write(config(worker={"processes": 1}, poller="io_uring"))
+    done = server.reload()
+    assert done.returncode == 0
+    assert "server.worker.processes, server.poller" in done.stdout and "upgrade" in done.stdout
+    assert server.status()["workers"] == 2
 
 
 @pytest.mark.parametrize("text, words", [
@@ -177,7 +238,7 @@ def test_limits_and_logs_change_live(serve):
 
 def start_upgrade(server, how):
     if how == "signal":
-        server.process.send_signal(signal.SIGUSR1)
+        server.process.send_signal(signal.SIGUSR2)
     else:
         done = server.command("upgrade")
         assert done.returncode == 0, done.stderr
@@ -209,6 +270,40 @@ def test_upgrade_under_load(serve, how):
     assert server.reload().returncode == 0, "the new program obeys"
 
 
+def test_upgrade_to_fewer_and_more_workers(serve):
+    """No connection is lost that waits in the queue of a worker that is gone."""
+    server = serve(config(worker={"processes": 4}))
+    pids = {pid_of(server)}
+    for count in (1, 3):
+        server.write(config(worker={"processes": count}))
+        stop = threading.Event()
+        failures = []
+
+        def connect():
+            while not stop.is_set():
+                try:
+                    with Wire(server.address, 10) as wire:
+                        assert wire.get("/").body == b"ok\n"
+                except (OSError, AssertionError, http.client.HTTPException) as e:
+                    failures.append(repr(e))
+
+        clients = [threading.Thread(target=connect) for _ in range(8)]
+        for client in clients:
+            client.start()
+        start_upgrade(server, "command")
+        wait_for(lambda: pid_of(server) not in (None, *pids), "new process", 15)
+        server.wait_log("the supervisor is the new program")
+        pids.add(pid_of(server))
+        wait_for(lambda: f"old process" in server.log(), "end of the old process", 25)
+        for _ in range(40):
+            assert server.get("/").status == 200
+        stop.set()
+        for client in clients:
+            client.join(20)
+        assert not failures, failures[:3]
+        assert server.status()["workers"] == count
+
+
 def test_upgrade_twice(serve):
     server = serve(config())
     pids = {pid_of(server)}
@@ -236,13 +331,13 @@ def test_upgrade_to_a_program_that_fails_rolls_back(serve, script):
                 f.write(script)
             os.chmod(broken, 0o755)
             os.replace(broken, program)
-            server.process.send_signal(signal.SIGUSR1)
+            server.process.send_signal(signal.SIGUSR2)
             server.wait_log(r"upgrade given up|cannot start")
             busy.wait_rounds(2)
             assert pid_of(server) == old and busy.reopened == 0
             shutil.copy(SWS, broken)
             os.replace(broken, program)
-            server.process.send_signal(signal.SIGUSR1)
+            server.process.send_signal(signal.SIGUSR2)
             wait_for(lambda: pid_of(server) not in (None, old), "new process", 15)
             busy.may_close = True
         assert server.get("/").status == 200
@@ -255,7 +350,7 @@ def test_upgrade_with_a_wrong_configuration_rolls_back(serve):
     old = pid_of(server)
     with Busy(server.address, 20) as busy:
         server.write_text("hosts:\n  - domains: default\n    rot: /srv\n")
-        server.process.send_signal(signal.SIGUSR1)
+        server.process.send_signal(signal.SIGUSR2)
         server.wait_log("upgrade given up")
         busy.wait_rounds(2)
         assert pid_of(server) == old and busy.reopened == 0
@@ -267,7 +362,7 @@ def test_log_files_are_opened_again(serve):
     server.access_lines(1)
     moved = server.home / "moved.log"
     server.access_path.rename(moved)
-    server.process.send_signal(signal.SIGUSR2)
+    server.process.send_signal(signal.SIGUSR1)
     wait_for(server.access_path.exists, "new log file")
     server.get("/two")
     assert b"/two" in server.access_lines(1)[0]

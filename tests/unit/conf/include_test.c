@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "conf/record.h"
 #include "conf/settings.h"
 #include "memory_io.h"
 
@@ -43,6 +44,54 @@ static const struct memory_file GOOD[] = {
 };
 static const struct memory_file VARIABLES[] = {
     {"DIR", "/srv/x: [1, 2]"}, {"E", "a: b"}, {NULL, NULL}};
+
+/* What one process read, another loads without reading; faults are the same too. */
+static void test_record(void **state)
+{
+    (void)state;
+    static const struct memory_file broken[] = {
+        {"/e/sws.yaml", "server: {user: \"${file:/e/none}\"}\nhosts: []\n"}, {NULL, NULL}};
+    struct memory_world w = {.files = GOOD, .variables = VARIABLES};
+    for (int round = 0; round < 2; round++) {
+        struct conf_io inner = memory_io(&w);
+        struct conf_record record;
+        struct diag_list diags;
+        struct settings *s = NULL;
+        const char *path = "/e/sws.yaml";
+        diag_list_init(&diags);
+        conf_record_init(&record, &inner);
+        struct conf_io recording = conf_record_io(&record);
+        enum err e = settings_load(&path, 1, &recording, &s, &diags);
+        assert_int_equal(e, round ? ERR_CONFIG : ERR_OK);
+        settings_destroy(s);
+        s = NULL;
+        struct str bytes = buf_str(&record.bytes);
+        struct conf_io replaying = conf_replay_io(&bytes);
+        assert_int_equal(settings_load(&path, 1, &replaying, &s, &diags), e);
+        if (round == 0) {
+            assert_int_equal(s->hosts.count, 3);
+            assert_true(str_eq(s->server.user, STR("wwwrun")));
+            assert_true(str_eq(s->hosts.items[2].keys.root, STR("/srv/x: [1, 2]")));
+            settings_destroy(s);
+        } else {
+            assert_int_equal(diags.count, 1);
+            assert_non_null(strstr(diags.items[0].sentence.p, "/e/none"));
+        }
+        /* A record that was cut is a fault, not a crash. */
+        for (size_t n = 0; n < bytes.n; n += 7) {
+            struct str cut = str_make(bytes.p, n);
+            struct conf_io io = conf_replay_io(&cut);
+            s = NULL;
+            enum err cut_error = settings_load(&path, 1, &io, &s, &diags);
+            if (!cut_error) {
+                settings_destroy(s);
+            }
+        }
+        conf_record_done(&record);
+        diag_list_done(&diags);
+        w.files = broken;
+    }
+}
 
 static void test_include(void **state)
 {
@@ -114,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_include),
+        cmocka_unit_test(test_record),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_clashes),
     };

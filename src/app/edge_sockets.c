@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sockets of the edge: asked of the supervisor, which binds and keeps them. */
+#include "app/edge_int.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "os/file.h"
+#include "os/process.h"
+
+static enum err edge_wait_bound(struct edge *e, struct control_message *ret, int *ret_fd)
+{
+    for (;;) {
+        enum err err = control_recv(PROCESS_CHANNEL_FD, true, ret, ret_fd);
+        if (err || ret->kind == CONTROL_BOUND) {
+            return err;
+        }
+        if (e->deferred_count < COUNT_OF(e->deferred)) {
+            e->deferred[e->deferred_count].fd = *ret_fd;
+            e->deferred[e->deferred_count++].message = *ret;
+        }
+    }
+}
+
+enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited, uint32_t count,
+                   struct edge_listen *ret)
+{
+    struct control_message m = {
+        .kind = CONTROL_BIND, .count = count, .fd = inherited, .address = *a};
+    *ret = (struct edge_listen){.asked = *a, .is_wanted = true};
+    enum err err = control_send(PROCESS_CHANNEL_FD, &m, -1);
+    for (uint32_t i = 0; !err && i < count; i++) {
+        int fd = -1;
+        err = edge_wait_bound(e, &m, &fd);
+        if (!err) {
+            err = m.error ? (enum err)m.error : m.count > EDGE_WORKERS_MAX ? ERR_LIMIT : ERR_OK;
+            count = m.count;
+        }
+        if (err) {
+            for (uint32_t k = 0; k < i; k++) {
+                file_close(ret->fds[k]);
+            }
+        } else {
+            ret->fds[ret->fd_count++] = fd;
+        }
+    }
+    return err;
+}
+
+static enum err edge_want(struct edge *e, const struct socket_address *a, int inherited,
+                          uint32_t count)
+{
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        if (e->listens[i].asked.n == a->n && memcmp(&e->listens[i].asked.raw, &a->raw, a->n) == 0) {
+            e->listens[i].is_wanted = true;
+            return ERR_OK;
+        }
+    }
+    if (e->listen_count == EDGE_LISTENS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct edge_listen *l = &e->listens[e->listen_count];
+    enum err err = edge_bind(e, a, inherited, count, l);
+    if (!err) {
+        e->listen_count++;
+    }
+    return err;
+}
+
+void edge_inet_address(const struct listen_address *l, struct socket_address *ret)
+{
+    *ret = (struct socket_address){0};
+    if (l->family == 4) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&ret->raw;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(l->port);
+        memcpy(&v4->sin_addr, l->bytes, 4);
+        ret->n = sizeof(*v4);
+    } else {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ret->raw;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(l->port);
+        memcpy(&v6->sin6_addr, l->bytes, 16);
+        ret->n = sizeof(*v6);
+    }
+}
+
+static enum err edge_listen_inet(struct edge *e, const struct listen_address *l)
+{
+    static const struct str any4 = {"0.0.0.0", 7}, any6 = {"::", 2};
+    struct socket_address a;
+    enum err err;
+    if (l->family == 0) {
+        err = socket_address_ip(any4, l->port, &a);
+        if (!err) {
+            err = edge_want(e, &a, -1, e->worker_count);
+        }
+        /* A machine without IPv6 serves IPv4 alone. With port 0 a second family would get a port
+         * of its own, which nobody could guess. */
+        if (!err && l->port && socket_address_ip(any6, l->port, &a) == ERR_OK) {
+            enum err err6 = edge_want(e, &a, -1, e->worker_count);
+            err = err6 == ERR_IN_USE ? err6 : ERR_OK;
+        }
+        return err;
+    }
+    edge_inet_address(l, &a);
+    return edge_want(e, &a, -1, e->worker_count);
+}
+
+static enum err edge_listen_one(struct edge *e, const struct listen_address *l)
+{
+    struct socket_address a;
+    enum err err;
+    switch (l->kind) {
+    case LISTEN_OFF:
+        return ERR_OK;
+    case LISTEN_INET:
+        return edge_listen_inet(e, l);
+    case LISTEN_UNIX:
+        err = socket_address_unix(l->path, &a);
+        return err ? err : edge_want(e, &a, -1, 1);
+    case LISTEN_FD:
+        a = (struct socket_address){.n = sizeof(a.raw.ss_family) + sizeof(int)};
+        memcpy((char *)&a.raw + sizeof(a.raw.ss_family), &l->fd, sizeof(int));
+        return edge_want(e, &a, l->fd, 1);
+    }
+    return ERR_UNSUPPORTED;
+}
+
+enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start)
+{
+    uint32_t before = e->listen_count;
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        e->listens[i].is_wanted = false;
+    }
+    for (size_t i = 0; i < s->server.listen.count; i++) {
+        const struct listen_address *l = &s->server.listen.items[i];
+        enum err err = edge_listen_one(e, l);
+        if (err) {
+            const char *hint = err == ERR_ACCESS
+                                   ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+                               : err == ERR_IN_USE ? " (does another server run?)"
+                                                   : "";
+            snprintf(e->reload_error, sizeof(e->reload_error), "cannot listen on " STR_FMT ": %s%s",
+                     STR_ARG(l->text), err_text(err), hint);
+            if (is_start) {
+                fprintf(stderr, "sws: %s\n", e->reload_error);
+            }
+            while (e->listen_count > before) {
+                const struct edge_listen *added = &e->listens[--e->listen_count];
+                const struct control_message m = {.kind = CONTROL_RELEASE, .address = added->asked};
+                enum err ignored = control_send(PROCESS_CHANNEL_FD, &m, -1);
+                (void)ignored;
+                for (uint32_t k = 0; k < added->fd_count; k++) {
+                    file_close(added->fds[k]);
+                }
+            }
+            for (uint32_t k = 0; k < before; k++) {
+                e->listens[k].is_wanted = true;
+            }
+            return err;
+        }
+    }
+    return ERR_OK;
+}
+
+void edge_release_unwanted(struct edge *e)
+{
+    for (uint32_t i = 0; i < e->listen_count;) {
+        struct edge_listen *l = &e->listens[i];
+        if (l->is_wanted) {
+            i++;
+            continue;
+        }
+        const struct control_message m = {.kind = CONTROL_RELEASE, .address = l->asked};
+        enum err ignored = control_send(PROCESS_CHANNEL_FD, &m, -1);
+        (void)ignored; /* a supervisor that is gone has nothing to release */
+        for (uint32_t k = 0; k < l->fd_count; k++) {
+            file_close(l->fds[k]);
+        }
+        *l = e->listens[--e->listen_count];
+    }
+}
