@@ -114,7 +114,7 @@ void h1_conn_drain(struct h1_conn *c)
     loop_defer(c->server->loop, &c->settle_task);
 }
 
-void h1_conn_progress(struct h1_conn *c, size_t bytes)
+void h1_conn_progress(struct h1_conn *c, uint64_t bytes)
 {
     c->activity_ms = loop_now_ms(c->server->loop);
     c->window_bytes += bytes;
@@ -153,6 +153,18 @@ static bool h1_conn_is_rated(const struct h1_conn *c)
            (c->out || (c->current && h1_input_is_wanted(c)));
 }
 
+/* Socket buffers are large: a slow peer may take bytes for a long time before there is room for
+ * more. What it acknowledged is its progress. */
+static void h1_conn_note_taken(struct h1_conn *c)
+{
+    uint64_t queued = socket_unacknowledged(c->watch.fd);
+    uint64_t taken = c->sent_bytes > queued ? c->sent_bytes - queued : 0;
+    if (taken > c->taken_bytes) {
+        h1_conn_progress(c, taken - c->taken_bytes);
+        c->taken_bytes = taken;
+    }
+}
+
 static void h1_conn_arm(struct h1_conn *c)
 {
     enum server_limit limit;
@@ -173,6 +185,9 @@ static void h1_conn_on_timeout(struct timer *t)
     struct server *s = c->server;
     uint64_t now = loop_now_ms(s->loop);
     enum server_limit limit;
+    if (c->out) {
+        h1_conn_note_taken(c);
+    }
     bool is_over = h1_conn_deadline(c, &limit) <= now;
     if (!is_over && h1_conn_is_rated(c) && c->window_ms + H1_RATE_WINDOW_MS <= now) {
         uint64_t needed = s->limits.min_rate_bytes_per_s * (now - c->window_ms) / 1000;

@@ -75,6 +75,8 @@ struct h1_conn {
     uint64_t head_start_ms; /* first byte of the head that is incomplete; 0 = none */
     uint64_t window_ms;     /* start of the window that the minimum rate is measured over */
     uint64_t window_bytes;
+    uint64_t sent_bytes;  /* given to the socket */
+    uint64_t taken_bytes; /* of them, acknowledged by the peer when last looked at */
     bool is_input_closed;
     bool is_closing;   /* no further head is read; close when the output is sent */
     bool is_lingering; /* the output is sent and ended, input is dropped until the peer closes */
@@ -101,7 +103,7 @@ void h1_conn_drain(struct h1_conn *c);
 void h1_conn_settle(struct h1_conn *c);
 
 /* Notes progress for timers and the minimum rate. */
-void h1_conn_progress(struct h1_conn *c, size_t bytes);
+void h1_conn_progress(struct h1_conn *c, uint64_t bytes);
 
 void server_check_drained(struct server *s);
 

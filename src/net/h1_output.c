@@ -185,7 +185,8 @@ enum err h1_output_flush(struct h1_conn *c)
             if (e) {
                 break;
             }
-            h1_conn_progress(c, sent);
+            c->sent_bytes += sent;
+            c->activity_ms = loop_now_ms(s->loop);
             s->hooks.on_bytes(s->hooks.context, 0, sent);
         }
         h1_output_take(c, sent);

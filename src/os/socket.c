@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -243,6 +245,12 @@ enum err socket_send_file(int fd, int file, uint64_t offset, size_t n, size_t *r
 void socket_shutdown_write(int fd)
 {
     shutdown(fd, SHUT_WR);
+}
+
+uint64_t socket_unacknowledged(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
 void socket_reset_on_close(int fd)

@@ -61,5 +61,8 @@ enum err socket_send_file(int fd, int file, uint64_t offset, size_t n, size_t *r
 /* Says that no more bytes follow, keeping the way in open. */
 void socket_shutdown_write(int fd);
 
+/* Bytes that were sent but that the peer has not acknowledged yet. */
+uint64_t socket_unacknowledged(int fd);
+
 /* Closing sends RST instead of FIN: the peer must not take what it has for the whole. */
 void socket_reset_on_close(int fd);

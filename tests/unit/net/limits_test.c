@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "net/h1_conn_int.h"
 #include "rig.h"
 
 #define HOST " HTTP/1.1\r\nHost: a\r\n"
@@ -177,6 +178,39 @@ static void test_rate_of_a_download(void **state)
     }
     assert_int_equal(rig.limits[SERVER_LIMIT_RATE], 1);
     assert_int_equal(rig.limits[SERVER_LIMIT_WRITE_TIME], 0);
+    end(NULL);
+}
+
+/* One that is slow but steady, behind socket buffers that hold megabytes, is no slow peer. */
+static void test_rate_behind_large_buffers(void **state)
+{
+    (void)state;
+    struct server_limits limits = rig_limits();
+    char block[4096];
+    int bytes = 1 << 19;
+    limits.min_rate_bytes_per_s = 1000;
+    rig_start_tcp(&rig, &limits);
+    client_open(&rig, &client);
+    setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &(int){65536}, sizeof(int));
+    LIST_FOR_EACH_SAFE(at, next, &rig.server->connections)
+    {
+        const struct h1_conn *c = CONTAINER_OF(at, struct h1_conn, link);
+        setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    }
+    client_put(&client, STR(GET("/f")));
+    rig_settle(&rig);
+    for (int i = 0; i < 20; i++) {
+        for (int k = 0; k < 12; k++) {
+            assert_int_equal(recv(client.fd, block, sizeof(block), 0), sizeof(block));
+        }
+        rig_advance(&rig, 9000);
+        assert_int_equal(rig.connections, 1);
+    }
+    for (int i = 0; i < 10; i++) {
+        rig_advance(&rig, 9000);
+    }
+    assert_int_equal(rig.connections, 0);
+    assert_int_equal(rig.limits[SERVER_LIMIT_RATE], 1);
     end(NULL);
 }
 
@@ -361,6 +395,7 @@ int main(void)
         TEST(test_drain_while_lingering),
         cmocka_unit_test(test_rate_of_an_upload),
         cmocka_unit_test(test_rate_of_a_download),
+        cmocka_unit_test(test_rate_behind_large_buffers),
         cmocka_unit_test(test_body_limit),
         cmocka_unit_test(test_connection_limit),
         cmocka_unit_test(test_memory_runs_out),

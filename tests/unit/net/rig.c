@@ -310,20 +310,35 @@ struct server_limits rig_limits(void)
     };
 }
 
-void rig_start(struct rig *r, const struct server_limits *limits)
+static void rig_start_at(struct rig *r, const struct server_limits *limits,
+                         const struct socket_address *address)
 {
-    static unsigned count;
-    char name[64];
-    int n = snprintf(name, sizeof(name), "@sws-net-test-%d-%u", (int)getpid(), count++);
     const struct server_hooks hooks = {on_exchange,   on_refused, on_limit,
                                        on_connection, on_bytes,   r};
     *r = (struct rig){.file_fd = memfd_create("rig", MFD_CLOEXEC)};
     ASSERT(r->file_fd >= 0 && ftruncate(r->file_fd, RIG_FILE_BYTES) == 0);
-    ASSERT(socket_address_unix(str_make(name, (size_t)n), &r->address) == ERR_OK);
-    ASSERT(socket_listen(&r->address, false, &r->listen_fd) == ERR_OK);
+    ASSERT(socket_listen(address, false, &r->listen_fd) == ERR_OK);
+    ASSERT(socket_local(r->listen_fd, &r->address) == ERR_OK);
     ASSERT(loop_create(POLLER_KIND_SIM, &r->loop) == ERR_OK);
     ASSERT(server_create(r->loop, limits, &hooks, &r->server) == ERR_OK);
     ASSERT(server_listen(r->server, r->listen_fd, &r->listener) == ERR_OK);
+}
+
+void rig_start(struct rig *r, const struct server_limits *limits)
+{
+    static unsigned count;
+    char name[64];
+    struct socket_address address;
+    int n = snprintf(name, sizeof(name), "@sws-net-test-%d-%u", (int)getpid(), count++);
+    ASSERT(socket_address_unix(str_make(name, (size_t)n), &address) == ERR_OK);
+    rig_start_at(r, limits, &address);
+}
+
+void rig_start_tcp(struct rig *r, const struct server_limits *limits)
+{
+    struct socket_address address;
+    ASSERT(socket_address_ip(STR("127.0.0.1"), 0, &address) == ERR_OK);
+    rig_start_at(r, limits, &address);
 }
 
 void rig_stop(struct rig *r)

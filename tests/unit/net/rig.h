@@ -47,6 +47,7 @@ struct client {
 
 struct server_limits rig_limits(void);
 void rig_start(struct rig *r, const struct server_limits *limits);
+void rig_start_tcp(struct rig *r, const struct server_limits *limits);
 
 /* Destroys the server, checks that each exchange ended once. */
 void rig_stop(struct rig *r);
