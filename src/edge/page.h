@@ -12,5 +12,5 @@ void page_escape(struct str s, struct buf *out);
 void page_begin(struct str title, struct buf *out);
 void page_end(struct buf *out);
 
-/* An error page; `id` (may be empty) helps support to find the request in the log. */
+/* An error page; `id` (may be empty) finds the request in the log. */
 void page_error(unsigned status, struct str phrase, struct str id, struct buf *out);

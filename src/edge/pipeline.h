@@ -38,6 +38,9 @@ struct site_use {
 enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site) MUST_CHECK;
 void pipeline_done(struct pipeline *p);
 
+/* The next of a sequence that is not secret, only spread. */
+uint64_t pipeline_random(struct pipeline *p);
+
 /* Requests that come from now on see `site`; those under way go on with the old one. */
 enum err pipeline_set_site(struct pipeline *p, struct site *site) MUST_CHECK;
 

@@ -3,6 +3,7 @@
 
 #include "edge/files.h"
 #include "edge/page.h"
+#include "edge/request_id.h"
 #include "http/negotiate.h"
 #include "http/target.h"
 #include "os/file.h"
@@ -43,8 +44,12 @@ void request_answer(struct request *r, uint16_t status, struct str type, struct 
     if (!e && type.n && http_status_has_content(status)) {
         e = http_fields_add_id(&head.fields, HTTP_FIELD_CONTENT_TYPE, type);
     }
-    if (!e && (status == 405 || status == 204)) {
+    bool is_about_methods = status == 405 || r->x->request->method == HTTP_OPTIONS;
+    if (!e && is_about_methods) {
         e = http_fields_add_id(&head.fields, HTTP_FIELD_ALLOW, STR("GET, HEAD, OPTIONS"));
+    }
+    if (!e && status >= 400) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_X_REQUEST_ID, request_id(r));
     }
     if (!e) {
         e = request_add_route_fields(r, &head.fields);
@@ -123,10 +128,13 @@ void request_fail(struct request *r, uint16_t status, const char *reason)
     buf_init(&body, 0);
     if (accept.p && memmem(accept.p, accept.n, "text/html", 9)) {
         type = STR("text/html; charset=utf-8");
-        page_error(status, phrase, (struct str){NULL, 0}, &body);
+        page_error(status, phrase, request_id(r), &body);
     } else if (accept.p && http_accept_media_type(&r->x->request->fields, offered, 2) == 1) {
         type = STR("application/problem+json");
-        buf_printf(&body, "{\"status\":%u,\"title\":\"" STR_FMT "\"}\n", status, STR_ARG(phrase));
+        struct str id = request_id(r);
+        buf_printf(&body,
+                   "{\"status\":%u,\"title\":\"" STR_FMT "\",\"request_id\":\"" STR_FMT "\"}\n",
+                   status, STR_ARG(phrase), STR_ARG(id));
     } else {
         buf_printf(&body, "%u " STR_FMT "\n", status, STR_ARG(phrase));
     }

@@ -14,9 +14,10 @@ struct request {
     const struct site_route *route; /* NULL before routing */
     struct str path;                /* canonical; in the arena or a view of the head */
     struct str query;
-    struct str client;  /* address of the client, behind trusted proxies */
-    bool is_error_page; /* an error page is being served: no second one */
-    const char *error;  /* for the log; static */
+    struct str id, trace_id; /* made, see request_id.h; empty before */
+    struct str client;       /* address of the client, behind trusted proxies */
+    bool is_error_page;      /* an error page is being served: no second one */
+    const char *error;       /* for the log; static */
     void (*on_room)(struct request *r);
     void (*on_end)(struct request *r);
     void *handler; /* state of the handler */

@@ -282,3 +282,18 @@ def test_request_id_is_taken_over(serve):
         assert re.fullmatch("[0-9a-f]{32}", line["request_id"])
         assert re.fullmatch("[0-9a-f]{32}", line["trace_id"])
     assert len({line["request_id"] for line in others}) == 3
+
+
+def test_an_error_names_the_request_as_the_log_does(serve):
+    server = serve({"hosts": [{"domains": "default", "root": "@home/www"}]})
+    kinds = ("text/html", "application/json", "text/plain")
+    with server.wire() as wire:
+        answers = [wire.get("/none", {"Accept": kind}) for kind in kinds]
+        answers.append(wire.get("/none", {"X-Request-ID": "mine-1", "Accept": "text/html"}))
+    lines = [json.loads(line) for line in server.access_lines(4)]
+    for answer, line in zip(answers, lines):
+        assert answer.status == 404
+        assert answer["X-Request-ID"] == line["request_id"]
+    assert lines[0]["request_id"] in answers[0].body.decode()
+    assert json.loads(answers[1].body)["request_id"] == lines[1]["request_id"]
+    assert answers[3]["X-Request-ID"] == "mine-1"
