@@ -6,11 +6,26 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-static void h1_conn_on_ready(struct loop_watch *w, unsigned events);
+static void h1_conn_on_ready(struct conn *conn, unsigned events);
+static void h1_conn_drain(struct conn *conn);
+static void h1_conn_abort(struct conn *conn);
 static void h1_conn_on_timeout(struct timer *t);
 static void h1_conn_on_settle(struct loop_task *t);
 static void h1_conn_on_free(struct loop_task *t);
 static void h1_conn_read(struct h1_conn *c);
+
+static const struct conn_ops h1_conn_ops = {
+    .on_ready = h1_conn_on_ready,
+    .drain = h1_conn_drain,
+    .abort = h1_conn_abort,
+};
+
+static struct h1_conn *h1_conn_of(struct conn *conn)
+{
+    struct h1_conn *c = CONTAINER_OF(conn, struct h1_conn, conn);
+    ASSERT_MAGIC(c, H1_CONN_MAGIC);
+    return c;
+}
 
 enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer)
 {
@@ -19,28 +34,16 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
         return ERR_NOMEM;
     }
     c->magic = H1_CONN_MAGIC;
-    c->server = s;
     c->unsent_tail = &c->unsent;
     c->out_tail = &c->out;
-    c->peer.address = *peer;
-    char host[SOCKET_ADDRESS_TEXT_BYTES];
-    size_t host_bytes = socket_address_host(peer, host);
-    if (host_bytes > sizeof(c->host_text)) {
-        host_bytes = sizeof(c->host_text);
-    }
-    memcpy(c->host_text, host, host_bytes);
-    c->peer.host = str_make(c->host_text, host_bytes);
     timer_init(&c->timer, h1_conn_on_timeout);
     loop_task_init(&c->settle_task, h1_conn_on_settle);
     loop_task_init(&c->free_task, h1_conn_on_free);
-    enum err e = loop_watch_later(s->loop, &c->watch, fd, h1_conn_on_ready);
+    enum err e = conn_init(&c->conn, &h1_conn_ops, s, fd, peer);
     if (e) {
         slab_free(&s->conn_slab, c);
         return e;
     }
-    list_push_back(&s->connections, &c->link);
-    s->connection_count++;
-    s->hooks.on_connection(s->hooks.context, 1);
     c->activity_ms = loop_now_ms(s->loop);
     c->head_start_ms = c->activity_ms;
     loop_timer_set(s->loop, &c->timer, c->activity_ms + s->limits.header_ms);
@@ -53,7 +56,6 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
 
 static void h1_conn_end(struct h1_conn *c, enum err cause)
 {
-    struct server *s = c->server;
     c->is_dead = true;
     timer_cancel(&c->timer);
     while (c->unsent) {
@@ -70,53 +72,53 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
     /* Behind on_end, which may have answered another exchange of this connection. */
     h1_output_clear(c);
     loop_task_cancel(&c->settle_task);
-    loop_close(s->loop, &c->watch);
-    list_remove(&c->link);
+    conn_done(&c->conn);
 }
 
 static void h1_conn_free(struct h1_conn *c)
 {
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     mem_free(c->pending);
     c->magic = 0;
     slab_free(&s->conn_slab, c);
-    s->connection_count--;
-    s->hooks.on_connection(s->hooks.context, -1);
+    conn_leave(s);
 }
 
 void h1_conn_kill(struct h1_conn *c, enum err cause)
 {
     if (!c->is_dead) {
         h1_conn_end(c, cause);
-        loop_defer_end(c->server->loop, &c->free_task);
+        loop_defer_end(c->conn.server->loop, &c->free_task);
     }
 }
 
 static void h1_conn_on_free(struct loop_task *t)
 {
     struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, free_task);
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     h1_conn_free(c);
     server_check_drained(s);
 }
 
-void h1_conn_abort(struct h1_conn *c)
+static void h1_conn_abort(struct conn *conn)
 {
+    struct h1_conn *c = h1_conn_of(conn);
     h1_conn_end(c, ERR_CANCELLED);
     h1_conn_free(c);
 }
 
-void h1_conn_drain(struct h1_conn *c)
+static void h1_conn_drain(struct conn *conn)
 {
-    if (c->server->drain_idle_end_ms <= loop_now_ms(c->server->loop)) {
+    struct h1_conn *c = h1_conn_of(conn);
+    if (c->conn.server->drain_idle_end_ms <= loop_now_ms(c->conn.server->loop)) {
         c->is_closing = true;
     }
-    loop_defer(c->server->loop, &c->settle_task);
+    loop_defer(c->conn.server->loop, &c->settle_task);
 }
 
 void h1_conn_progress(struct h1_conn *c, uint64_t bytes)
 {
-    c->activity_ms = loop_now_ms(c->server->loop);
+    c->activity_ms = loop_now_ms(c->conn.server->loop);
     c->window_bytes += bytes;
 }
 
@@ -124,7 +126,7 @@ void h1_conn_progress(struct h1_conn *c, uint64_t bytes)
  * peer's is waited for. */
 static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret_limit)
 {
-    const struct server_limits *limits = &c->server->limits;
+    const struct server_limits *limits = &c->conn.server->limits;
     if (c->is_lingering) {
         *ret_limit = SERVER_LIMIT_IDLE_TIME;
         return c->activity_ms;
@@ -143,26 +145,14 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
     }
     *ret_limit = SERVER_LIMIT_IDLE_TIME;
     uint64_t deadline = c->activity_ms + limits->idle_ms;
-    bool is_cut = c->server->is_draining && c->server->drain_idle_end_ms < deadline;
-    return is_cut ? c->server->drain_idle_end_ms : deadline;
+    bool is_cut = c->conn.server->is_draining && c->conn.server->drain_idle_end_ms < deadline;
+    return is_cut ? c->conn.server->drain_idle_end_ms : deadline;
 }
 
 static bool h1_conn_is_rated(const struct h1_conn *c)
 {
-    return c->server->limits.min_rate_bytes_per_s && !c->is_lingering &&
+    return c->conn.server->limits.min_rate_bytes_per_s && !c->is_lingering &&
            (c->out || (c->current && h1_input_is_wanted(c)));
-}
-
-/* Socket buffers are large: a slow peer may take bytes for a long time before there is room for
- * more. What it acknowledged is its progress. */
-static void h1_conn_note_taken(struct h1_conn *c)
-{
-    uint64_t queued = socket_unacknowledged(c->watch.fd);
-    uint64_t taken = c->sent_bytes > queued ? c->sent_bytes - queued : 0;
-    if (taken > c->taken_bytes) {
-        h1_conn_progress(c, taken - c->taken_bytes);
-        c->taken_bytes = taken;
-    }
 }
 
 static void h1_conn_arm(struct h1_conn *c)
@@ -174,7 +164,7 @@ static void h1_conn_arm(struct h1_conn *c)
     }
     /* A timer that fires early looks again; only one that would fire late is moved. */
     if (deadline != UINT64_MAX && (!timer_is_set(&c->timer) || c->timer.deadline_ms > deadline)) {
-        loop_timer_set(c->server->loop, &c->timer, deadline);
+        loop_timer_set(c->conn.server->loop, &c->timer, deadline);
     }
 }
 
@@ -182,11 +172,12 @@ static void h1_conn_on_timeout(struct timer *t)
 {
     struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, timer);
     ASSERT_MAGIC(c, H1_CONN_MAGIC);
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     uint64_t now = loop_now_ms(s->loop);
     enum server_limit limit;
-    if (c->out) {
-        h1_conn_note_taken(c);
+    uint64_t taken = c->out ? transport_take_progress(&c->conn.transport) : 0;
+    if (taken) {
+        h1_conn_progress(c, taken);
     }
     bool is_over = h1_conn_deadline(c, &limit) <= now;
     if (!is_over && h1_conn_is_rated(c) && c->window_ms + H1_RATE_WINDOW_MS <= now) {
@@ -204,7 +195,7 @@ static void h1_conn_on_timeout(struct timer *t)
         s->hooks.on_limit(s->hooks.context, limit);
     }
     if (c->out) {
-        socket_reset_on_close(c->watch.fd);
+        transport_break(&c->conn.transport);
     }
     if (limit == SERVER_LIMIT_HEADER_TIME && c->pending_bytes) {
         /* Best effort: the peer that is slow but honest learns why. */
@@ -212,17 +203,17 @@ static void h1_conn_on_timeout(struct timer *t)
                                       "Connection: close\r\n\r\n");
         struct iovec piece = {(char *)answer.p, answer.n};
         size_t sent;
-        enum err ignored = socket_send(c->watch.fd, &piece, 1, false, &sent);
+        enum err ignored = transport_send(&c->conn.transport, &piece, 1, false, &sent);
         (void)ignored;
-        s->hooks.on_refused(s->hooks.context, &c->peer, H1_REJECT_NONE, 408);
+        s->hooks.on_refused(s->hooks.context, &c->conn.peer, H1_REJECT_NONE, 408);
     }
     h1_conn_kill(c, ERR_TIMEOUT);
 }
 
 static void h1_conn_begin_linger(struct h1_conn *c)
 {
-    struct server *s = c->server;
-    socket_shutdown_write(c->watch.fd);
+    struct server *s = c->conn.server;
+    transport_end(&c->conn.transport);
     c->is_lingering = true;
     mem_free(c->pending);
     c->pending = NULL;
@@ -233,7 +224,7 @@ static void h1_conn_begin_linger(struct h1_conn *c)
 
 void h1_conn_settle(struct h1_conn *c)
 {
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     if (c->is_dead) {
         return;
     }
@@ -266,7 +257,7 @@ void h1_conn_settle(struct h1_conn *c)
         c->window_bytes = 0;
     }
     c->is_waiting_write = is_waiting;
-    if (loop_rewatch(s->loop, &c->watch, events) != ERR_OK) {
+    if (transport_want(&c->conn.transport, events) != ERR_OK) {
         h1_conn_kill(c, ERR_NOMEM);
         return;
     }
@@ -324,7 +315,7 @@ static enum err h1_conn_keep(struct h1_conn *c, const char *p, size_t n)
 
 static void h1_conn_read(struct h1_conn *c)
 {
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     size_t n = 0;
     /* What is left over from before stands in front of what comes. The head limit keeps it well
      * below the size of the buffer. */
@@ -332,7 +323,7 @@ static void h1_conn_read(struct h1_conn *c)
     if (kept) {
         memcpy(s->input, c->pending, kept);
     }
-    enum err e = socket_recv(c->watch.fd, s->input + kept, s->input_bytes - kept, &n);
+    enum err e = transport_recv(&c->conn.transport, s->input + kept, s->input_bytes - kept, &n);
     if (e == ERR_AGAIN) {
         return;
     }
@@ -381,11 +372,10 @@ static void h1_conn_read(struct h1_conn *c)
     }
 }
 
-static void h1_conn_on_ready(struct loop_watch *w, unsigned events)
+static void h1_conn_on_ready(struct conn *conn, unsigned events)
 {
-    struct h1_conn *c = CONTAINER_OF(w, struct h1_conn, watch);
-    ASSERT_MAGIC(c, H1_CONN_MAGIC);
-    if ((events & POLLER_READ) && (w->events & POLLER_READ)) {
+    struct h1_conn *c = h1_conn_of(conn);
+    if (events & c->conn.transport.watch.events & POLLER_READ) {
         h1_conn_read(c);
     } else if (events & POLLER_HANGUP) {
         h1_conn_kill(c, ERR_RESET);

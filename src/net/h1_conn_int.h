@@ -10,7 +10,7 @@
 
 #include "http/h1_chunked.h"
 #include "http/h1_parse.h"
-#include "net/server.h"
+#include "net/conn_int.h"
 
 #define H1_CONN_MAGIC 0x6831636eu
 #define H1_FIELDS_MAX 200
@@ -52,14 +52,11 @@ struct h1_stream {
 };
 
 struct h1_conn {
+    struct conn conn;
     uint32_t magic;
-    struct server *server;
-    struct list link;
-    struct loop_watch watch;
     struct timer timer;
     struct loop_task settle_task;
     struct loop_task free_task;
-    struct exchange_peer peer;
 
     char *pending; /* input that is not consumed yet; NULL mostly */
     size_t pending_bytes;
@@ -75,8 +72,6 @@ struct h1_conn {
     uint64_t head_start_ms; /* first byte of the head that is incomplete; 0 = none */
     uint64_t window_ms;     /* start of the window that the minimum rate is measured over */
     uint64_t window_bytes;
-    uint64_t sent_bytes;  /* given to the socket */
-    uint64_t taken_bytes; /* of them, acknowledged by the peer when last looked at */
     bool is_input_closed;
     bool is_closing;   /* no further head is read; close when the output is sent */
     bool is_lingering; /* the output is sent and ended, input is dropped until the peer closes */
@@ -85,7 +80,6 @@ struct h1_conn {
     bool is_feeding;  /* h1_input_feed is on the stack */
     bool is_flushing; /* h1_output_flush is on the stack */
     bool is_waiting_write;
-    char host_text[48];
 };
 
 enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer) MUST_CHECK;
@@ -93,19 +87,11 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
 /* Ends everything now; memory is freed at the end of the turn. */
 void h1_conn_kill(struct h1_conn *c, enum err cause);
 
-/* As h1_conn_kill, and frees at once: only from outside of callbacks (server_abort). */
-void h1_conn_abort(struct h1_conn *c);
-
-/* Closes when idle, else after the present exchange. */
-void h1_conn_drain(struct h1_conn *c);
-
 /* Turns the state into interest, timer or close. The only place that does. */
 void h1_conn_settle(struct h1_conn *c);
 
 /* Notes progress for timers and the minimum rate. */
 void h1_conn_progress(struct h1_conn *c, uint64_t bytes);
-
-void server_check_drained(struct server *s);
 
 /* h1_input.c: consumes what it can of the `n` bytes at `p`; returns how much. */
 size_t h1_input_feed(struct h1_conn *c, char *p, size_t n);

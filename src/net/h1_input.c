@@ -11,7 +11,7 @@ static const char refusal_head[] = "Content-Type: text/plain; charset=utf-8\r\n"
  * follows cannot be trusted. */
 static void h1_input_refuse(struct h1_conn *c, unsigned reason, uint16_t status)
 {
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     struct str phrase = http_status_reason(status);
     struct buf answer;
     buf_init(&answer, 0);
@@ -24,7 +24,7 @@ static void h1_input_refuse(struct h1_conn *c, unsigned reason, uint16_t status)
     buf_done(&answer);
     c->is_closing = true;
     c->needs_linger = true;
-    s->hooks.on_refused(s->hooks.context, &c->peer, reason, e ? 0 : status);
+    s->hooks.on_refused(s->hooks.context, &c->conn.peer, reason, e ? 0 : status);
     if (e) {
         h1_conn_kill(c, e);
     }
@@ -46,13 +46,13 @@ static void h1_input_begin_body(struct h1_stream *s)
 
 static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
 {
-    struct server *server = c->server;
+    struct server *server = c->conn.server;
     const struct h1_request *r = &s->request;
     s->x.magic = EXCHANGE_MAGIC;
     s->x.protocol = r->head.version == HTTP_VERSION_10 ? &h1_protocol_10 : &h1_protocol_11;
     s->x.server = server;
     s->x.request = &r->head;
-    s->x.peer = &c->peer;
+    s->x.peer = &c->conn.peer;
     s->x.is_head_only = r->head.method == HTTP_HEAD;
     s->x.start_ns = loop_now_ns(server->loop);
     arena_init(&s->x.arena, 1024, 0);
@@ -65,7 +65,7 @@ static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
 /* Reads one head. Returns the bytes used, 0 where more are needed or reading must stop. */
 static size_t h1_input_head(struct h1_conn *c, const char *p, size_t n)
 {
-    struct server *server = c->server;
+    struct server *server = c->conn.server;
     struct h1_stream *s = slab_alloc(&server->stream_slab);
     if (!s) {
         server->hooks.on_limit(server->hooks.context, SERVER_LIMIT_MEMORY);
@@ -121,8 +121,8 @@ static void h1_input_body_failed(struct h1_conn *c, struct h1_stream *s, enum er
         s->must_close = true;
         s->is_body_done = true;
         c->needs_linger = true;
-        c->server->hooks.on_refused(c->server->hooks.context, &c->peer, H1_REJECT_BODY_UNEXPECTED,
-                                    0);
+        c->conn.server->hooks.on_refused(c->conn.server->hooks.context, &c->conn.peer,
+                                         H1_REJECT_BODY_UNEXPECTED, 0);
         h1_input_check_done(c);
         return;
     }
@@ -160,7 +160,7 @@ static void h1_input_body_end(struct h1_stream *s)
 static size_t h1_input_body(struct h1_conn *c, const char *p, size_t n)
 {
     struct h1_stream *s = c->current;
-    struct server *server = c->server;
+    struct server *server = c->conn.server;
     struct str data;
     size_t used;
     if (s->request.framing == H1_FRAMING_CHUNKED) {
@@ -229,7 +229,7 @@ void h1_input_check_done(struct h1_conn *c)
         c->is_closing = true;
     }
     if (!c->out) {
-        c->activity_ms = loop_now_ms(c->server->loop); /* idle from here on */
+        c->activity_ms = loop_now_ms(c->conn.server->loop); /* idle from here on */
     }
     c->current = NULL;
     s->next = NULL;

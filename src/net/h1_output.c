@@ -17,7 +17,7 @@ static struct h1_stream *h1_stream_of(const struct exchange *x)
 
 void h1_stream_end(struct h1_stream *s, enum err cause)
 {
-    struct server *server = s->conn->server;
+    struct server *server = s->conn->conn.server;
     if (s->x.service) {
         s->x.service->on_end(&s->x, cause);
     }
@@ -29,7 +29,7 @@ void h1_stream_end(struct h1_stream *s, enum err cause)
 
 static struct h1_piece *h1_output_piece(struct h1_conn *c)
 {
-    struct h1_piece *piece = slab_alloc(&c->server->piece_slab);
+    struct h1_piece *piece = slab_alloc(&c->conn.server->piece_slab);
     if (piece) {
         *c->out_tail = piece;
         c->out_tail = &piece->next;
@@ -65,7 +65,7 @@ static void h1_output_drop_piece(struct h1_conn *c, struct h1_piece *piece)
     }
     chunk_unref(piece->chunk);
     exchange_file_unref(piece->file);
-    slab_free(&c->server->piece_slab, piece);
+    slab_free(&c->conn.server->piece_slab, piece);
 }
 
 static void h1_output_drop_first(struct h1_conn *c)
@@ -95,7 +95,7 @@ bool h1_output_break(const struct h1_stream *s)
 {
     bool ends_by_close = s->x.left_bytes == EXCHANGE_LENGTH_UNKNOWN && !s->is_chunked_out;
     if (ends_by_close) {
-        socket_reset_on_close(s->conn->watch.fd);
+        transport_break(&s->conn->conn.transport);
     }
     return ends_by_close;
 }
@@ -156,25 +156,26 @@ static enum err h1_output_send_memory(struct h1_conn *c, size_t *ret_sent)
     }
     /* The end of the connection follows in this turn and then shares the last segment. */
     bool is_last = c->is_closing && !c->current;
-    return socket_send(c->watch.fd, pieces, count, piece != NULL || is_last, ret_sent);
+    return transport_send(&c->conn.transport, pieces, count, piece != NULL || is_last, ret_sent);
 }
 
 static enum err h1_output_send_file(struct h1_conn *c, size_t *ret_sent)
 {
     struct h1_piece *piece = c->out;
     size_t n = piece->n < SEND_FILE_BYTES ? (size_t)piece->n : SEND_FILE_BYTES;
-    enum err e = socket_send_file(c->watch.fd, piece->file->fd, piece->offset, n, ret_sent);
+    enum err e =
+        transport_send_file(&c->conn.transport, piece->file->fd, piece->offset, n, ret_sent);
     if (e == ERR_EOF) {
         /* The file was cut while it was being sent: only a reset keeps the client from taking
          * what it has for the whole. */
-        socket_reset_on_close(c->watch.fd);
+        transport_break(&c->conn.transport);
     }
     return e;
 }
 
 enum err h1_output_flush(struct h1_conn *c)
 {
-    struct server *s = c->server;
+    struct server *s = c->conn.server;
     size_t budget = FLUSH_BUDGET_BYTES;
     enum err e = ERR_OK;
     c->is_flushing = true;
@@ -185,7 +186,6 @@ enum err h1_output_flush(struct h1_conn *c)
             if (e) {
                 break;
             }
-            c->sent_bytes += sent;
             c->activity_ms = loop_now_ms(s->loop);
             s->hooks.on_bytes(s->hooks.context, 0, sent);
         }
@@ -214,7 +214,7 @@ enum err h1_output_flush(struct h1_conn *c)
 static void h1_output_schedule(struct h1_conn *c)
 {
     if (!c->is_feeding && !c->is_flushing) {
-        loop_defer(c->server->loop, &c->settle_task);
+        loop_defer(c->conn.server->loop, &c->settle_task);
     }
 }
 
@@ -236,7 +236,7 @@ static void h1_read_body(struct exchange *x)
         (void)ignored;
     }
     if (!s->conn->is_feeding) {
-        loop_defer(s->conn->server->loop, &s->conn->settle_task);
+        loop_defer(s->conn->conn.server->loop, &s->conn->settle_task);
     }
 }
 
@@ -249,7 +249,7 @@ static void h1_decide_close(struct h1_stream *s)
         s->must_close = true;
         s->conn->needs_linger = true;
     }
-    if (s->conn->is_closing || s->conn->server->is_draining) {
+    if (s->conn->is_closing || s->conn->conn.server->is_draining) {
         s->must_close = true;
         s->conn->needs_linger = true; /* the client may have sent more already */
     }
@@ -288,7 +288,7 @@ static enum err h1_write_head(struct h1_stream *s, const struct response_head *h
     }
     out->n -= 2; /* the empty line comes behind ours */
     buf_add_str(out, STR("Date: "));
-    buf_add(out, server_date(s->conn->server), HTTP_DATE_BYTES);
+    buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
     buf_add_str(out, STR("\r\n"));
     h1_write_framing(s, out, head->status, body_bytes);
     buf_add_str(out, STR("\r\n"));
@@ -324,7 +324,7 @@ static enum err h1_ready_encode(struct h1_stream *s, struct exchange_ready *read
         const char *date = memmem(out.p, out.n, "\r\nDate: ", 8);
         ready->date_at = (uint32_t)(date - out.p) + 8;
         ready->head_bytes = (uint32_t)out.n;
-        ready->date_s = s->conn->server->date_s;
+        ready->date_s = s->conn->conn.server->date_s;
         if (ready->body) {
             buf_add(&out, ready->body->data, ready->body->n);
         }
@@ -337,7 +337,7 @@ static enum err h1_ready_encode(struct h1_stream *s, struct exchange_ready *read
 
 static enum err h1_ready_refresh(struct h1_stream *s, struct exchange_ready *ready)
 {
-    struct server *server = s->conn->server;
+    struct server *server = s->conn->conn.server;
     const char *date = server_date(server);
     if (ready->date_s == server->date_s) {
         return ERR_OK;
@@ -444,14 +444,14 @@ static void h1_finish(struct exchange *x)
     }
     if (!c->is_feeding) {
         h1_input_check_done(c);
-        loop_defer(c->server->loop, &c->settle_task);
+        loop_defer(c->conn.server->loop, &c->settle_task);
     }
 }
 
 static void h1_reset(struct exchange *x, enum err cause)
 {
     struct h1_stream *s = h1_stream_of(x);
-    socket_reset_on_close(s->conn->watch.fd);
+    transport_break(&s->conn->conn.transport);
     h1_conn_kill(s->conn, cause);
 }
 

@@ -76,7 +76,8 @@ void server_drain(struct server *s, uint64_t idle_ms, void (*on_drained)(struct 
     }
     LIST_FOR_EACH_SAFE(at, next, &s->connections)
     {
-        h1_conn_drain(CONTAINER_OF(at, struct h1_conn, link));
+        struct conn *c = CONTAINER_OF(at, struct conn, link);
+        c->ops->drain(c);
     }
     server_check_drained(s);
 }
@@ -93,7 +94,8 @@ void server_check_drained(struct server *s)
 void server_abort(struct server *s)
 {
     while (!list_is_empty(&s->connections)) {
-        h1_conn_abort(CONTAINER_OF(s->connections.next, struct h1_conn, link));
+        struct conn *c = CONTAINER_OF(s->connections.next, struct conn, link);
+        c->ops->abort(c);
     }
 }
 

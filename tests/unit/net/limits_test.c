@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "net/h1_conn_int.h"
+#include "net/conn_int.h"
 #include "rig.h"
 
 #define HOST " HTTP/1.1\r\nHost: a\r\n"
@@ -194,8 +194,8 @@ static void test_rate_behind_large_buffers(void **state)
     setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &(int){65536}, sizeof(int));
     LIST_FOR_EACH_SAFE(at, next, &rig.server->connections)
     {
-        const struct h1_conn *c = CONTAINER_OF(at, struct h1_conn, link);
-        setsockopt(c->watch.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+        const struct conn *c = CONTAINER_OF(at, struct conn, link);
+        setsockopt(c->transport.watch.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     }
     client_put(&client, STR(GET("/f")));
     rig_settle(&rig);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/conn_int.h"
+
+#include "base/assert.h"
+
+static void conn_on_ready(struct loop_watch *w, unsigned events)
+{
+    struct transport *t = CONTAINER_OF(w, struct transport, watch);
+    struct conn *c = CONTAINER_OF(t, struct conn, transport);
+    c->ops->on_ready(c, events);
+}
+
+static void conn_set_peer(struct conn *c, const struct socket_address *address)
+{
+    char host[SOCKET_ADDRESS_TEXT_BYTES];
+    size_t n = socket_address_host(address, host);
+    n = n < sizeof(c->host_text) ? n : sizeof(c->host_text);
+    memcpy(c->host_text, host, n);
+    c->peer.address = *address;
+    c->peer.host = str_make(c->host_text, n);
+}
+
+enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
+                   const struct socket_address *peer)
+{
+    enum err e = transport_init(&c->transport, s->loop, fd, conn_on_ready);
+    if (e) {
+        return e;
+    }
+    c->ops = ops;
+    c->server = s;
+    conn_set_peer(c, peer);
+    list_push_back(&s->connections, &c->link);
+    s->connection_count++;
+    s->hooks.on_connection(s->hooks.context, 1);
+    return ERR_OK;
+}
+
+void conn_done(struct conn *c)
+{
+    transport_done(&c->transport);
+    list_remove(&c->link);
+}
+
+void conn_leave(struct server *s)
+{
+    s->connection_count--;
+    s->hooks.on_connection(s->hooks.context, -1);
+}
