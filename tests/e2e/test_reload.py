@@ -39,8 +39,10 @@ class Download(threading.Thread):
 
     def __init__(self, server):
         super().__init__(daemon=True)
-        with open(server.www / "big", "wb") as f:
-            f.truncate(self.SIZE)
+        big = server.www / "big"
+        if not big.exists():  # cut anew, it would reset the downloads that are under way
+            with open(big, "wb") as f:
+                f.truncate(self.SIZE)
         self.wire = Wire(server.address, 30)
         self.may_end = threading.Event()
         self.head = b""
