@@ -20,7 +20,7 @@ struct client_hello {
     uint8_t alpn_count;
     bool offers_tls13;
     bool offers_early_data;
-    bool takes_ecdsa; /* P-256 and P-384 signatures with SHA-2 */
+    bool takes_ecdsa; /* P-256 or P-384 with SHA-2 */
     bool takes_ed25519;
     bool takes_rsa;
     struct str ticket; /* the first ticket: TLS 1.3 identity, else TLS 1.2 extension */

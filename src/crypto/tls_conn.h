@@ -45,17 +45,18 @@ void tls_conn_destroy(struct tls_conn *c);
 
 /* Goes on with the handshake and then decrypts, one record at most, into `plain` (best
  * TLS_RECORD_BYTES). ERR_OK: `*ret_n` > 0 bytes. ERR_AGAIN: needs more input. ERR_EOF: the peer
- * said close_notify. ERR_RESET: the input ended without it, or within the handshake. ERR_TIMEOUT is
- * never returned: deadlines are the caller's. Fatal, an alert is in `out`: ERR_SYNTAX (malformed
- * or altered records, not TLS), ERR_UNSUPPORTED (no common version, cipher, protocol; or
+ * said close_notify. ERR_RESET: the input ended without it, or within the handshake, or the
+ * peer sent a fatal alert. Fatal, an alert is in `out`: ERR_SYNTAX (malformed
+ * or altered records), ERR_UNSUPPORTED (not TLS; no common version, cipher or protocol;
  * renegotiation), ERR_ACCESS (client certificate missing or refused), ERR_NOT_FOUND (name
  * refused, or no certificate for it), ERR_LIMIT, ERR_NOMEM. After a fatal error or ERR_RESET the
  * same error comes back for good. */
 enum err tls_conn_read(struct tls_conn *c, struct tls_input *in, char *plain, size_t plain_bytes,
                        struct buf *out, size_t *ret_n) MUST_CHECK;
 
-/* Encrypts all of the pieces, in records that are as full as they can be. The handshake must be
- * done. ERR_NOMEM, ERR_CLOSED (after tls_conn_close), or the fatal error of before. */
+/* Encrypts all of the pieces, in records that are as full as they can be. ERR_AGAIN: the handshake
+ * is not done yet, nothing was taken. ERR_NOMEM, ERR_CLOSED (after tls_conn_close), or the fatal
+ * error of before. */
 enum err tls_conn_write(struct tls_conn *c, const struct str *pieces, size_t count,
                         struct buf *out) MUST_CHECK;
 
@@ -94,7 +95,7 @@ struct tls_client_certificate {
     struct str issuer;       /* RFC 4514 */
     struct str serial;       /* hexadecimal */
     int64_t not_after_s;
-    char text[768]; /* what the views point into */
+    char text[768]; /* what the views point into: the struct must not be copied */
 };
 
 /* Describes the client's certificate (also of the original session, when resumed). A name that is

@@ -25,7 +25,9 @@ enum tls_client_auth {
 
 struct tls_policy_config {
     enum tls_version min_version;
-    const struct str *ciphers; /* TLS 1.2 suites by IANA name, best first; none: all modern ones */
+    /* Best first, of AES-128-GCM, AES-256-GCM and CHACHA20-POLY1305, for both versions; none: all
+     * of them, in the order of the client, who knows which one its machine is fast at. */
+    const struct str *ciphers;
     size_t cipher_count;
     struct str alpn[TLS_ALPN_MAX]; /* best first */
     size_t alpn_count;             /* 0: the extension is ignored */

@@ -25,7 +25,7 @@ struct tls_choice {
 struct tls_server_hooks {
     /* Chooses for one ClientHello, within tls_conn_read. `user` is what tls_conn_create was given.
      * ERR_NOT_FOUND refuses the name (alert unrecognized_name); any other error ends the handshake.
-     * May be called a second time when the client must try again (HelloRetryRequest). */
+     * Called once per connection. */
     enum err (*on_client_hello)(void *context, void *user, const struct client_hello *hello,
                                 struct tls_choice *ret_choice);
     void *context;
