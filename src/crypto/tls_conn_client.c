@@ -12,7 +12,9 @@ static struct str put_text(struct tls_client_certificate *d, size_t *used, const
     size_t room = (sizeof(d->text) - *used) / 2;
     size_t n = t->size < room ? t->size : room;
     struct str s = str_make(d->text + *used, n);
-    memcpy(d->text + *used, t->data, n);
+    if (n) {
+        memcpy(d->text + *used, t->data, n);
+    }
     *used += n;
     return s;
 }
@@ -35,6 +37,9 @@ static int describe(gnutls_x509_crt_t crt, struct tls_client_certificate *d)
             d->text[used++] = digits[serial[i] & 15];
         }
         r = gnutls_x509_crt_get_dn3(crt, &subject, 0);
+    }
+    if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE) {
+        r = 0; /* an empty subject is legal */
     }
     if (r >= 0) {
         d->subject = put_text(d, &used, &subject);

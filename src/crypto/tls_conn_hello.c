@@ -34,7 +34,9 @@ static enum err conn_choose(struct tls_conn *c, const struct client_hello *hello
     const struct certificate_wish wish = {hello->takes_ecdsa, hello->takes_ed25519,
                                           hello->takes_rsa};
     c->certificate = certificate_store_find(c->store, hello->sni, &wish);
-    if (!c->certificate) {
+    /* A client that can check nothing we have speaks an old version or old ciphers only: GnuTLS
+     * finds the right words for it. */
+    if (!c->certificate && (wish.takes_ecdsa || wish.takes_ed25519 || wish.takes_rsa)) {
         return ERR_NOT_FOUND;
     }
     if (hello->sni.n) {
@@ -130,8 +132,13 @@ int tls_conn_on_certificate(gnutls_session_t session, const struct gnutls_cert_r
                             gnutls_ocsp_data_st **ret_staple, unsigned *ret_staple_count,
                             gnutls_privkey_t *ret_key, unsigned *ret_flags)
 {
-    struct certificate *cert = conn_of(session)->certificate;
+    struct tls_conn *c = conn_of(session);
+    struct certificate *cert = c->certificate;
     (void)info;
+    if (!cert) {
+        c->hook_error = ERR_UNSUPPORTED;
+        return GNUTLS_E_NO_CIPHER_SUITES;
+    }
     *ret_chain = cert->core->pcerts;
     *ret_chain_count = cert->core->pcert_count;
     *ret_staple = &cert->staple;
