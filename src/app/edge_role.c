@@ -195,7 +195,7 @@ static enum err edge_start_server(struct edge *e, const struct listen_address *l
     struct server_limits limits = edge_limits(e->site->settings, 1);
     err = server_create(e->loop, &limits, hooks, ret);
     if (!err) {
-        err = server_listen(*ret, bound.fds[0], &listener);
+        err = server_listen(*ret, bound.fds[0], false, &listener);
     }
     return err;
 }

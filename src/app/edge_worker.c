@@ -107,7 +107,7 @@ static void worker_listen(struct worker *w, int fd)
     }
     struct worker_listener *l = &w->listeners[w->listener_count];
     ASSERT(w->listener_count < WORKER_LISTENERS_MAX);
-    enum err e = server_listen(w->server, fd, &l->listener);
+    enum err e = server_listen(w->server, fd, false, &l->listener);
     if (e) {
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker cannot listen", log_u64("worker", w->index),
             log_err(e));

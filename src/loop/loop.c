@@ -352,6 +352,13 @@ void loop_unwatch(struct loop *l, struct loop_watch *w)
     loop_forget(l, w, false);
 }
 
+void loop_watch_move(struct loop *l, struct loop_watch *to, struct loop_watch *from)
+{
+    ASSERT(l->slots[to->fd].watch == from);
+    l->slots[to->fd].watch = to;
+    from->is_active = false;
+}
+
 void loop_close(struct loop *l, struct loop_watch *w)
 {
     loop_forget(l, w, true);

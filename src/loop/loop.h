@@ -97,6 +97,9 @@ enum err loop_rewatch(struct loop *l, struct loop_watch *w, unsigned events) MUS
 /* Ends watching: on_ready will not be called again, not even in this turn. No-op if inactive. */
 void loop_unwatch(struct loop *l, struct loop_watch *w);
 
+/* `to`, a copy of `from`, takes its place. */
+void loop_watch_move(struct loop *l, struct loop_watch *to, struct loop_watch *from);
+
 /* Ends watching and closes the descriptor, which nobody else may hold. */
 void loop_close(struct loop *l, struct loop_watch *w);
 

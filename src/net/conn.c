@@ -23,7 +23,7 @@ static void conn_set_peer(struct conn *c, const struct socket_address *address)
 enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
                    const struct socket_address *peer)
 {
-    enum err e = transport_init(&c->transport, s->loop, fd, conn_on_ready);
+    enum err e = transport_init(&c->transport, s->loop, fd, &s->scratch, conn_on_ready);
     if (e) {
         return e;
     }
@@ -36,9 +36,21 @@ enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s,
     return ERR_OK;
 }
 
-void conn_done(struct conn *c)
+void conn_move(struct conn *to, const struct conn_ops *ops, struct conn *from)
 {
-    transport_done(&c->transport);
+    to->ops = ops;
+    to->server = from->server;
+    to->peer = from->peer;
+    memcpy(to->host_text, from->host_text, sizeof(to->host_text));
+    to->peer.host.p = to->host_text;
+    transport_move(&to->transport, &from->transport);
+    list_push_back(&from->link, &to->link);
+    list_remove(&from->link);
+}
+
+void conn_done(struct conn *c, bool is_orderly)
+{
+    transport_done(&c->transport, is_orderly);
     list_remove(&c->link);
 }
 

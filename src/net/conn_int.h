@@ -32,8 +32,12 @@ struct conn {
 enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
                    const struct socket_address *peer) MUST_CHECK;
 
-/* Closes the transport and leaves the list of the server. */
-void conn_done(struct conn *c);
+/* `from` becomes `to`, a connection of another protocol, in its place; `from` is dead and only its
+ * memory is left. */
+void conn_move(struct conn *to, const struct conn_ops *ops, struct conn *from);
+
+/* Closes the transport and leaves the list of the server. `is_orderly`: nothing was cut off. */
+void conn_done(struct conn *c, bool is_orderly);
 
 /* The connection does not count any more. */
 void conn_leave(struct server *s);

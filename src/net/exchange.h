@@ -29,6 +29,7 @@
 
 struct exchange;
 struct server;
+struct tls_conn;
 
 /* A file that is being sent; shared by the exchanges that send it. */
 struct exchange_file {
@@ -83,7 +84,8 @@ struct exchange_protocol {
 
 struct exchange_peer {
     struct socket_address address;
-    struct str host; /* the address as text, without port */
+    struct str host;            /* the address as text, without port */
+    const struct tls_conn *tls; /* NULL: the connection is not encrypted */
 };
 
 enum exchange_phase {

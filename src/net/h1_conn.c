@@ -13,6 +13,7 @@ static void h1_conn_on_timeout(struct timer *t);
 static void h1_conn_on_settle(struct loop_task *t);
 static void h1_conn_on_free(struct loop_task *t);
 static void h1_conn_read(struct h1_conn *c);
+static void h1_conn_take(struct h1_conn *c, char *p, size_t kept, size_t n);
 
 static const struct conn_ops h1_conn_ops = {
     .on_ready = h1_conn_on_ready,
@@ -27,11 +28,11 @@ static struct h1_conn *h1_conn_of(struct conn *conn)
     return c;
 }
 
-enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer)
+static struct h1_conn *h1_conn_alloc(struct server *s)
 {
     struct h1_conn *c = slab_alloc(&s->conn_slab);
     if (!c) {
-        return ERR_NOMEM;
+        return NULL;
     }
     c->magic = H1_CONN_MAGIC;
     c->unsent_tail = &c->unsent;
@@ -39,17 +40,42 @@ enum err h1_conn_create(struct server *s, int fd, const struct socket_address *p
     timer_init(&c->timer, h1_conn_on_timeout);
     loop_task_init(&c->settle_task, h1_conn_on_settle);
     loop_task_init(&c->free_task, h1_conn_on_free);
+    c->activity_ms = loop_now_ms(s->loop);
+    c->head_start_ms = c->activity_ms;
+    return c;
+}
+
+enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer)
+{
+    struct h1_conn *c = h1_conn_alloc(s);
+    if (!c) {
+        return ERR_NOMEM;
+    }
     enum err e = conn_init(&c->conn, &h1_conn_ops, s, fd, peer);
     if (e) {
         slab_free(&s->conn_slab, c);
         return e;
     }
-    c->activity_ms = loop_now_ms(s->loop);
-    c->head_start_ms = c->activity_ms;
     loop_timer_set(s->loop, &c->timer, c->activity_ms + s->limits.header_ms);
     /* The request mostly stands behind the handshake already, and a connection for one request is
      * then over before the poller hears of it. */
     h1_conn_read(c);
+    h1_conn_settle(c);
+    return ERR_OK;
+}
+
+enum err h1_conn_adopt(struct conn *from, char *bytes, size_t n)
+{
+    struct server *s = from->server;
+    struct h1_conn *c = h1_conn_alloc(s);
+    if (!c) {
+        return ERR_NOMEM;
+    }
+    conn_move(&c->conn, &h1_conn_ops, from);
+    loop_timer_set(s->loop, &c->timer, c->activity_ms + s->limits.header_ms);
+    if (n) {
+        h1_conn_take(c, bytes, 0, n);
+    }
     h1_conn_settle(c);
     return ERR_OK;
 }
@@ -72,7 +98,7 @@ static void h1_conn_end(struct h1_conn *c, enum err cause)
     /* Behind on_end, which may have answered another exchange of this connection. */
     h1_output_clear(c);
     loop_task_cancel(&c->settle_task);
-    conn_done(&c->conn);
+    conn_done(&c->conn, cause == ERR_OK);
 }
 
 static void h1_conn_free(struct h1_conn *c)
@@ -131,7 +157,7 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
         *ret_limit = SERVER_LIMIT_IDLE_TIME;
         return c->activity_ms;
     }
-    if (c->out) {
+    if (h1_conn_has_output(c)) {
         *ret_limit = SERVER_LIMIT_WRITE_TIME;
         return c->activity_ms + limits->write_idle_ms;
     }
@@ -152,7 +178,7 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
 static bool h1_conn_is_rated(const struct h1_conn *c)
 {
     return c->conn.server->limits.min_rate_bytes_per_s && !c->is_lingering &&
-           (c->out || (c->current && h1_input_is_wanted(c)));
+           (h1_conn_has_output(c) || (c->current && h1_input_is_wanted(c)));
 }
 
 static void h1_conn_arm(struct h1_conn *c)
@@ -175,7 +201,7 @@ static void h1_conn_on_timeout(struct timer *t)
     struct server *s = c->conn.server;
     uint64_t now = loop_now_ms(s->loop);
     enum server_limit limit;
-    uint64_t taken = c->out ? transport_take_progress(&c->conn.transport) : 0;
+    uint64_t taken = h1_conn_has_output(c) ? transport_take_progress(&c->conn.transport) : 0;
     if (taken) {
         h1_conn_progress(c, taken);
     }
@@ -194,7 +220,7 @@ static void h1_conn_on_timeout(struct timer *t)
     if (!c->is_lingering) {
         s->hooks.on_limit(s->hooks.context, limit);
     }
-    if (c->out) {
+    if (h1_conn_has_output(c)) {
         transport_break(&c->conn.transport);
     }
     if (limit == SERVER_LIMIT_HEADER_TIME && c->pending_bytes) {
@@ -228,7 +254,7 @@ void h1_conn_settle(struct h1_conn *c)
     if (c->is_dead) {
         return;
     }
-    enum err e = c->out ? h1_output_flush(c) : ERR_OK;
+    enum err e = h1_conn_has_output(c) ? h1_output_flush(c) : ERR_OK;
     if (c->is_dead) {
         return;
     }
@@ -236,7 +262,7 @@ void h1_conn_settle(struct h1_conn *c)
         h1_conn_kill(c, e);
         return;
     }
-    if (!c->out && !c->current) {
+    if (!h1_conn_has_output(c) && !c->current) {
         bool is_over = c->is_closing || (c->is_input_closed && !c->pending_bytes);
         if (is_over && (!c->needs_linger || c->is_input_closed)) {
             h1_conn_kill(c, ERR_OK);
@@ -249,8 +275,11 @@ void h1_conn_settle(struct h1_conn *c)
     /* Input that waited for room goes on in the next turn, before any more is received. */
     bool has_work = h1_input_has_work(c);
     bool is_reading = !has_work && !c->is_input_closed && h1_input_is_wanted(c);
-    unsigned events = (c->out || has_work ? POLLER_WRITE : 0u) | (is_reading ? POLLER_READ : 0u);
-    bool is_waiting = c->out || (c->current && (events & POLLER_READ));
+    bool is_sending = h1_conn_has_output(c);
+    bool is_ending = is_reading && transport_is_ended(&c->conn.transport);
+    unsigned events =
+        (is_sending || has_work || is_ending ? POLLER_WRITE : 0u) | (is_reading ? POLLER_READ : 0u);
+    bool is_waiting = is_sending || (c->current && (events & POLLER_READ));
     if (is_waiting && !c->is_waiting_write) {
         c->activity_ms = loop_now_ms(s->loop);
         c->window_ms = c->activity_ms;
@@ -342,14 +371,20 @@ static void h1_conn_read(struct h1_conn *c)
         return;
     }
     s->hooks.on_bytes(s->hooks.context, n, 0);
-    if (c->is_lingering) {
-        return;
+    if (!c->is_lingering) {
+        h1_conn_take(c, s->input, kept, n);
     }
-    if (!c->out) {
+}
+
+/* `kept` bytes from before and `n` new ones stand at `p`. */
+static void h1_conn_take(struct h1_conn *c, char *p, size_t kept, size_t n)
+{
+    enum err e;
+    if (!h1_conn_has_output(c)) {
         /* Where output waits, only its progress counts. */
         h1_conn_progress(c, n);
     }
-    size_t used = h1_input_feed(c, s->input, kept + n);
+    size_t used = h1_input_feed(c, p, kept + n);
     if (c->is_dead) {
         return;
     }
@@ -367,7 +402,7 @@ static void h1_conn_read(struct h1_conn *c)
         h1_conn_kill(c, ERR_NOMEM);
         return;
     }
-    if ((used < kept + n || kept) && h1_conn_keep(c, s->input + used, kept + n - used) != ERR_OK) {
+    if ((used < kept + n || kept) && h1_conn_keep(c, p + used, kept + n - used) != ERR_OK) {
         h1_conn_kill(c, ERR_NOMEM);
     }
 }
@@ -375,7 +410,9 @@ static void h1_conn_read(struct h1_conn *c)
 static void h1_conn_on_ready(struct conn *conn, unsigned events)
 {
     struct h1_conn *c = h1_conn_of(conn);
-    if (events & c->conn.transport.watch.events & POLLER_READ) {
+    const struct transport *t = &c->conn.transport;
+    bool is_readable = (events & POLLER_READ) || transport_is_ended(t);
+    if (is_readable && (t->watch.events & POLLER_READ)) {
         h1_conn_read(c);
     } else if (events & POLLER_HANGUP) {
         h1_conn_kill(c, ERR_RESET);

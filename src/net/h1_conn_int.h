@@ -84,6 +84,16 @@ struct h1_conn {
 
 enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer) MUST_CHECK;
 
+/* `from` goes on as HTTP/1, and the first `n` bytes stand at `bytes`, in the server's input
+ * buffer. On failure `from` is as it was. */
+enum err h1_conn_adopt(struct conn *from, char *bytes, size_t n) MUST_CHECK;
+
+/* Output that the socket has not taken yet. */
+static inline bool h1_conn_has_output(const struct h1_conn *c)
+{
+    return c->out || transport_has_unsent(&c->conn.transport);
+}
+
 /* Ends everything now; memory is freed at the end of the turn. */
 void h1_conn_kill(struct h1_conn *c, enum err cause);
 

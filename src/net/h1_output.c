@@ -179,7 +179,10 @@ enum err h1_output_flush(struct h1_conn *c)
     size_t budget = FLUSH_BUDGET_BYTES;
     enum err e = ERR_OK;
     c->is_flushing = true;
-    while (c->out && !c->is_dead) {
+    if (transport_has_unsent(&c->conn.transport)) {
+        e = transport_flush(&c->conn.transport);
+    }
+    while (!e && c->out && !c->is_dead) {
         size_t sent = 0;
         if (c->out->n) {
             e = c->out->chunk ? h1_output_send_memory(c, &sent) : h1_output_send_file(c, &sent);
@@ -206,7 +209,7 @@ enum err h1_output_flush(struct h1_conn *c)
         current->x.service->on_room(&current->x);
     }
     c->is_flushing = false;
-    return c->is_dead ? ERR_OK : (c->out ? ERR_AGAIN : ERR_OK);
+    return c->is_dead || !h1_conn_has_output(c) ? ERR_OK : ERR_AGAIN;
 }
 
 /* Outside of the connection's own callbacks, output is written at the end of the turn. What

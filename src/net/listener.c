@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "net/h1_conn_int.h"
+#include "net/tls_accept_int.h"
 #include "os/file.h"
 
 #define ACCEPT_BATCH_MAX 64  /* per turn, so that open connections get their share */
@@ -15,13 +16,21 @@ static const char overload_answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
                                       "Content-Length: 0\r\nRetry-After: 1\r\n"
                                       "Connection: close\r\n\r\n";
 
-static void listener_refuse(struct server *s, int fd)
+static enum err listener_open(struct listener *l, int fd, const struct socket_address *peer)
 {
+    return l->is_tls ? tls_accept_create(l->server, fd, peer) : h1_conn_create(l->server, fd, peer);
+}
+
+static void listener_refuse(struct listener *l, int fd)
+{
+    struct server *s = l->server;
     struct iovec piece = {(char *)overload_answer, sizeof(overload_answer) - 1};
     size_t sent;
     /* Best effort: the answer fits an empty socket buffer or the client learns by the close. */
-    enum err ignored = socket_send(fd, &piece, 1, false, &sent);
-    (void)ignored;
+    if (!l->is_tls) {
+        enum err ignored = socket_send(fd, &piece, 1, false, &sent);
+        (void)ignored;
+    }
     file_close(fd);
     s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_CONNECTIONS);
 }
@@ -59,8 +68,8 @@ static void listener_on_ready(struct loop_watch *w, unsigned events)
             return;
         }
         if (s->connection_count >= s->limits.connections_max) {
-            listener_refuse(s, fd);
-        } else if (h1_conn_create(s, fd, &peer) != ERR_OK) {
+            listener_refuse(l, fd);
+        } else if (listener_open(l, fd, &peer) != ERR_OK) {
             s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_MEMORY);
             file_close(fd);
         }
@@ -68,13 +77,15 @@ static void listener_on_ready(struct loop_watch *w, unsigned events)
     l->batch = l->batch < ACCEPT_BATCH_MAX ? l->batch * 2 : ACCEPT_BATCH_MAX;
 }
 
-enum err server_listen(struct server *s, int fd, struct listener **ret_listener)
+enum err server_listen(struct server *s, int fd, bool is_tls, struct listener **ret_listener)
 {
     struct listener *l = mem_zalloc(1, sizeof(*l));
     if (!l) {
         return ERR_NOMEM;
     }
     l->server = s;
+    l->is_tls = is_tls;
+    ASSERT(!is_tls || s->tls);
     l->batch = 1;
     timer_init(&l->pause, listener_on_resume);
     enum err e = loop_watch(s->loop, &l->watch, fd, POLLER_READ, listener_on_ready);

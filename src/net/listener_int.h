@@ -8,5 +8,6 @@ struct listener {
     struct server *server;
     struct loop_watch watch;
     struct timer pause; /* after running out of descriptors */
-    unsigned batch;     /* how many connections to take before others have their turn */
+    bool is_tls;
+    unsigned batch; /* how many connections to take before others have their turn */
 };

@@ -8,6 +8,7 @@
 #include "http/date.h"
 #include "net/h1_conn_int.h"
 #include "net/listener_int.h"
+#include "net/tls_accept_int.h"
 
 enum err server_create(struct loop *loop, const struct server_limits *limits,
                        const struct server_hooks *hooks, struct server **ret_server)
@@ -21,6 +22,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     s->date_s = -1;
     list_init(&s->listeners);
     list_init(&s->connections);
+    slab_init(&s->accept_slab, tls_accept_bytes(), 0);
     slab_init(&s->conn_slab, sizeof(struct h1_conn), 0);
     slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
     s->stream_slab.zeroed_bytes = offsetof(struct h1_stream, fields);
@@ -42,9 +44,12 @@ void server_destroy(struct server *s)
         server_unlisten(s, CONTAINER_OF(s->listeners.next, struct listener, link));
     }
     server_abort(s);
+    slab_done(&s->accept_slab);
     slab_done(&s->conn_slab);
     slab_done(&s->stream_slab);
     slab_done(&s->piece_slab);
+    tls_server_destroy(s->tls);
+    transport_scratch_done(&s->scratch);
     mem_free(s->input);
     mem_free(s);
 }
@@ -63,6 +68,17 @@ enum err server_set_limits(struct server *s, const struct server_limits *limits)
         s->input_bytes = bytes;
     }
     s->limits = *limits;
+    return ERR_OK;
+}
+
+enum err server_set_tls(struct server *s, struct tls_server *tls)
+{
+    ASSERT(!s->tls);
+    s->scratch.cipher = mem_alloc(TRANSPORT_CIPHER_BYTES);
+    if (!s->scratch.cipher) {
+        return ERR_NOMEM;
+    }
+    s->tls = tls;
     return ERR_OK;
 }
 

@@ -13,6 +13,7 @@
 #include "base/slab.h"
 #include "loop/loop.h"
 #include "net/exchange.h"
+#include "net/transport.h"
 
 struct listener;
 
@@ -24,6 +25,7 @@ struct listener;
     X(IDLE_TIME, "idle_timeout")                                                                   \
     X(READ_TIME, "read_idle_timeout")                                                              \
     X(WRITE_TIME, "write_idle_timeout")                                                            \
+    X(HANDSHAKE, "tls_handshake")                                                                  \
     X(RATE, "min_rate")                                                                            \
     X(BODY, "max_body")                                                                            \
     X(MEMORY, "memory")
@@ -71,6 +73,9 @@ struct server {
     unsigned connection_count;
     bool is_draining;
     uint64_t drain_idle_end_ms; /* when idle connections are closed */
+    struct tls_server *tls;     /* for the listeners that begin with TLS; NULL: there are none */
+    struct transport_scratch scratch;
+    struct slab accept_slab;
     struct slab conn_slab;
     struct slab stream_slab;
     struct slab piece_slab;
@@ -91,8 +96,13 @@ void server_destroy(struct server *s);
 /* New limits hold for the next request of every connection. ERR_NOMEM: the old ones stay. */
 enum err server_set_limits(struct server *s, const struct server_limits *limits) MUST_CHECK;
 
-/* Accepts from `fd` from now on; the descriptor stays the caller's. */
-enum err server_listen(struct server *s, int fd, struct listener **ret_listener) MUST_CHECK;
+/* Lets listeners begin with TLS; takes `tls`, which must not change afterwards. ERR_NOMEM. */
+enum err server_set_tls(struct server *s, struct tls_server *tls) MUST_CHECK;
+
+/* Accepts from `fd` from now on; the descriptor stays the caller's. `is_tls` needs
+ * server_set_tls. */
+enum err server_listen(struct server *s, int fd, bool is_tls,
+                       struct listener **ret_listener) MUST_CHECK;
 
 /* Stops accepting; connections go on. */
 void server_unlisten(struct server *s, struct listener *l);

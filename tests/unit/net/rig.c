@@ -321,7 +321,7 @@ static void rig_start_at(struct rig *r, const struct server_limits *limits,
     ASSERT(socket_local(r->listen_fd, &r->address) == ERR_OK);
     ASSERT(loop_create(POLLER_KIND_SIM, &r->loop) == ERR_OK);
     ASSERT(server_create(r->loop, limits, &hooks, &r->server) == ERR_OK);
-    ASSERT(server_listen(r->server, r->listen_fd, &r->listener) == ERR_OK);
+    ASSERT(server_listen(r->server, r->listen_fd, false, &r->listener) == ERR_OK);
 }
 
 void rig_start(struct rig *r, const struct server_limits *limits)
