@@ -223,6 +223,10 @@ static void load_number(struct loader *l, const struct conf_key *key, const stru
     int64_t value = 0;
     size_t at = 0;
     const char *fault = NULL;
+    if ((key->flags & CONF_OFF_OK) != 0 && node_is_word(n, "off")) {
+        *field = 0;
+        return;
+    }
     if (key->type == CONF_DURATION) {
         fault = value_parse_duration(n->text, &value, &at);
     } else if (key->type == CONF_SIZE) {
@@ -355,7 +359,8 @@ static void load_list_item(struct loader *l, const struct conf_key *key, const s
         fault = value_parse_domain(l->arena, n->text, d, &at);
         d->origin = n->origin;
     } else {
-        *(struct str *)item = load_text(l, key, n);
+        *(struct str *)item =
+            (key->flags & CONF_PATHS) != 0 ? load_path(l, key, n) : load_text(l, key, n);
     }
     if (fault != NULL) {
         fail_at(l, key, inside(n, at), fault);

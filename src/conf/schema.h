@@ -49,11 +49,12 @@ enum conf_type {
 enum conf_flag {
     CONF_REQUIRED = 1 << 0,
     CONF_AUTO_OK = 1 << 1,    /* `auto` is 0 (CONF_INT) */
-    CONF_OFF_OK = 1 << 2,     /* `off`: LISTEN_OFF, OUTPUT_OFF, an empty enum list */
+    CONF_OFF_OK = 1 << 2,     /* `off`: LISTEN_OFF, OUTPUT_OFF, an empty enum list, no duration */
     CONF_INHERITS = 1 << 3,   /* list whose items inherit the embedded keys of our own object */
     CONF_HANDLER = 1 << 4,    /* answers requests: only one may stand on one object */
     CONF_TAKES_OVER = 1 << 5, /* handler that is not inherited past another handler */
     CONF_NO_STDOUT = 1 << 6,  /* CONF_OUTPUT: stdout is no choice */
+    CONF_PATHS = 1 << 7,      /* CONF_STRING_LIST: of paths, each as CONF_PATH */
 };
 
 struct conf_table;

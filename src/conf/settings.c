@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "conf/schema_int.h"
+#include "conf/settings_int.h"
 
 enum { ARENA_BLOCK_BYTES = 16 * 1024 };
 
@@ -139,18 +140,32 @@ static void check_hosts(struct checker *c, const struct settings *s)
     }
 }
 
+/* Whatever is spoken there. */
+static bool is_same_address(const struct listen_address *a, const struct listen_address *b)
+{
+    if (a->kind != b->kind || (a->kind == LISTEN_INET && a->port == 0)) {
+        return false;
+    }
+    return a->family == b->family && a->port == b->port && a->fd == b->fd &&
+           memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0 && str_eq(a->path, b->path);
+}
+
 static void check_server(struct checker *c, const struct server_settings *server)
 {
     for (size_t i = 0; i < server->listen.count; i++) {
         for (size_t k = 0; k < i; k++) {
             const struct listen_address *a = &server->listen.items[i];
-            if (str_eq(a->text, server->listen.items[k].text) &&
-                (a->kind != LISTEN_INET || a->port != 0)) {
+            if (is_same_address(a, &server->listen.items[k])) {
                 (void)diag_add(c->diags, conf_origin_of(server, "listen"),
                                "listen: " STR_FMT " stands there twice", STR_ARG(a->text));
                 c->is_wrong = true;
             }
         }
+    }
+    if (server->admin.is_tls) {
+        (void)diag_add(c->diags, conf_origin_of(server, "admin"),
+                       "admin: this address speaks plain HTTP; keep it on the machine");
+        c->is_wrong = true;
     }
     if (server->admin.kind == LISTEN_INET && server->admin.family == 0) {
         struct diag *d = diag_add(c->diags, conf_origin_of(server, "admin"),
@@ -161,30 +176,54 @@ static void check_server(struct checker *c, const struct server_settings *server
     }
 }
 
-/* Hosts take the format of their access log from the top: hands `log.format` down to each. */
-static enum err hand_down_format(struct arena *arena, const struct node **root)
+/* What every host takes from the top: `log.format`, and `server.tls` as its `ssl`. */
+static enum err inherited_by_hosts(struct arena *arena, const struct node *root,
+                                   const struct node **ret_outer)
 {
-    const struct node_entry *log = node_find(*root, STR("log"));
-    const struct node_entry *hosts = node_find(*root, STR("hosts"));
+    const struct node_entry *log = node_find(root, STR("log"));
+    const struct node_entry *server = node_find(root, STR("server"));
     const struct node_entry *format = log != NULL ? node_find(log->value, STR("format")) : NULL;
-    const struct conf_key *hosts_key = conf_table_find(&conf_table_root, STR("hosts"), NULL);
-    if (format == NULL || hosts == NULL || hosts->value->kind != NODE_LIST) {
-        return ERR_OK;
-    }
-    struct node *outer = node_map_create(arena, format->key_origin, 1);
-    struct node *inner = node_map_create(arena, format->key_origin, 1);
-    struct node *list = node_map_create(arena, hosts->value->origin, hosts->value->count);
-    struct node *copy = node_map_create(arena, (*root)->origin, (*root)->count);
-    if (outer == NULL || inner == NULL || list == NULL || copy == NULL) {
+    const struct node_entry *tls = server != NULL ? node_find(server->value, STR("tls")) : NULL;
+    struct node *outer = node_map_create(arena, root->origin, 2);
+    if (outer == NULL) {
         return ERR_NOMEM;
     }
-    inner->entries[0] = *format;
-    outer->entries[0] =
-        (struct node_entry){.key = log->key, .key_origin = format->key_origin, .value = inner};
+    outer->count = 0;
+    if (format != NULL) {
+        struct node *inner = node_map_create(arena, format->key_origin, 1);
+        if (inner == NULL) {
+            return ERR_NOMEM;
+        }
+        inner->entries[0] = *format;
+        outer->entries[outer->count++] =
+            (struct node_entry){.key = log->key, .key_origin = format->key_origin, .value = inner};
+    }
+    if (tls != NULL) {
+        outer->entries[outer->count++] = (struct node_entry){
+            .key = STR("ssl"), .key_origin = tls->key_origin, .value = tls->value};
+    }
+    *ret_outer = outer;
+    return ERR_OK;
+}
+
+static enum err hand_down(struct arena *arena, const struct node **root)
+{
+    const struct node_entry *hosts = node_find(*root, STR("hosts"));
+    const struct conf_key *hosts_key = conf_table_find(&conf_table_root, STR("hosts"), NULL);
+    const struct node *outer;
+    enum err e = inherited_by_hosts(arena, *root, &outer);
+    if (e != ERR_OK || outer->count == 0 || hosts == NULL || hosts->value->kind != NODE_LIST) {
+        return e;
+    }
+    struct node *list = node_map_create(arena, hosts->value->origin, hosts->value->count);
+    struct node *copy = node_map_create(arena, (*root)->origin, (*root)->count);
+    if (list == NULL || copy == NULL) {
+        return ERR_NOMEM;
+    }
     list->kind = NODE_LIST;
     for (size_t i = 0; i < list->count; i++) {
-        enum err e = conf_node_merge(arena, hosts_key->child, outer, hosts->value->entries[i].value,
-                                     &list->entries[i].value);
+        e = conf_node_merge(arena, hosts_key->child, outer, hosts->value->entries[i].value,
+                            &list->entries[i].value);
         if (e != ERR_OK) {
             return e;
         }
@@ -200,14 +239,15 @@ static enum err hand_down_format(struct arena *arena, const struct node **root)
 }
 
 /* Takes over the arena: on failure it is ended. */
-static enum err settings_from(struct arena *arena, const struct node *root,
-                              struct settings **ret_settings, struct diag_list *reterr_diags)
+static enum err settings_from(struct arena *arena, const struct conf_io *io,
+                              const struct node *root, struct settings **ret_settings,
+                              struct diag_list *reterr_diags)
 {
     struct settings *s = arena_zalloc(arena, sizeof(*s));
     if (s == NULL) {
         return ERR_NOMEM;
     }
-    enum err e = hand_down_format(arena, &root);
+    enum err e = hand_down(arena, &root);
     if (e == ERR_OK) {
         e = conf_object_load(arena, &conf_table_root, root, s, reterr_diags);
     }
@@ -218,6 +258,9 @@ static enum err settings_from(struct arena *arena, const struct node *root,
     check_server(&c, &s->server);
     check_hosts(&c, s);
     e = check_domains(&c, s);
+    if (e == ERR_OK) {
+        e = settings_read_tls(s, arena, io, reterr_diags, &c.is_wrong);
+    }
     if (e != ERR_OK || reterr_diags->is_out_of_memory) {
         return ERR_NOMEM;
     }
@@ -229,11 +272,12 @@ static enum err settings_from(struct arena *arena, const struct node *root,
     return ERR_OK;
 }
 
-static enum err finish(struct arena *arena, enum err e, const struct node *root,
-                       struct settings **ret_settings, struct diag_list *reterr_diags)
+static enum err finish(struct arena *arena, const struct conf_io *io, enum err e,
+                       const struct node *root, struct settings **ret_settings,
+                       struct diag_list *reterr_diags)
 {
     if (e == ERR_OK) {
-        e = settings_from(arena, root, ret_settings, reterr_diags);
+        e = settings_from(arena, io, root, ret_settings, reterr_diags);
     }
     if (e == ERR_CONFIG && reterr_diags->is_out_of_memory) {
         e = ERR_NOMEM;
@@ -251,9 +295,9 @@ enum err settings_load(const char *const *paths, size_t count, const struct conf
     struct arena arena;
     const struct node *root = NULL;
     arena_init(&arena, ARENA_BLOCK_BYTES, 0);
-    enum err e = node_load_files(&arena, io != NULL ? io : &conf_io_system, paths, count,
-                                 reterr_diags, &root);
-    return finish(&arena, e, root, ret_settings, reterr_diags);
+    io = io != NULL ? io : &conf_io_system;
+    enum err e = node_load_files(&arena, io, paths, count, reterr_diags, &root);
+    return finish(&arena, io, e, root, ret_settings, reterr_diags);
 }
 
 enum err settings_load_text(const char *name, struct str text, const struct conf_io *io,
@@ -262,9 +306,9 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
     struct arena arena;
     const struct node *root = NULL;
     arena_init(&arena, ARENA_BLOCK_BYTES, 0);
-    enum err e =
-        node_load_text(&arena, io != NULL ? io : &conf_io_system, name, text, reterr_diags, &root);
-    return finish(&arena, e, root, ret_settings, reterr_diags);
+    io = io != NULL ? io : &conf_io_system;
+    enum err e = node_load_text(&arena, io, name, text, reterr_diags, &root);
+    return finish(&arena, io, e, root, ret_settings, reterr_diags);
 }
 
 enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,

@@ -25,6 +25,10 @@ enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
 enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARN, CONF_LOG_ERROR };
+enum issuer_choice { ISSUER_AUTO, ISSUER_INTERNAL, ISSUER_NONE };
+enum client_auth_choice { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_OPTIONAL };
+enum tls_version_choice { TLS_CHOICE_12, TLS_CHOICE_13 };
+enum early_data_choice { EARLY_DATA_OFF, EARLY_DATA_SAFE };
 enum rewrite_flag {
     REWRITE_FLAG_LAST,
     REWRITE_FLAG_REDIRECT,
@@ -56,9 +60,30 @@ struct max_settings {
     int64_t min_rate_bytes_per_s; /* 0 = none */
 };
 
+/* Of the server, and of each host with what the server gives. */
+struct tls_settings {
+    struct conf_object object;
+    bool is_on;
+    enum issuer_choice issuer;
+    struct str_list cert; /* files */
+    struct str_list key;  /* as many, or none where the certificates bring theirs */
+    struct str client_ca; /* pointer NULL = clients are not asked for certificates */
+    enum client_auth_choice client_auth;
+    enum tls_version_choice min_version;
+    struct str_list ciphers;
+    enum early_data_choice early_data;
+    int64_t hsts_ms; /* 0 = off */
+    /* What the files hold, read when the settings were loaded. */
+    struct str *cert_pem;
+    struct str *key_pem;
+    struct str client_ca_pem;
+};
+
 struct server_settings {
     struct conf_object object;
     struct listen_list listen;
+    struct tls_settings tls;
+    struct str state; /* pointer NULL = the usual place */
     struct worker_settings worker;
     enum poller_choice poller;
     struct str user;
@@ -170,6 +195,8 @@ struct host_settings {
     struct conf_object object;
     struct domain_list domains;
     int64_t priority;
+    struct tls_settings ssl;
+    bool https_redirect;
     struct route_keys keys; /* for requests that no route takes */
     struct route_list routes;
 };
@@ -233,6 +260,9 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
  * address, no user change, no admin address. */
 enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
                                struct diag_list *reterr_diags) MUST_CHECK;
+
+/* Overwrites the private keys, once they are where they are used from. */
+void settings_wipe_keys(struct settings *s);
 
 /* Ends settings; NULL is a no-op. */
 void settings_destroy(struct settings *s);

@@ -21,16 +21,21 @@ static const char *const LOG_LEVELS[] = {"debug", "info", "warn", "error", NULL}
 static const char *const REWRITE_FLAGS[] = {"L", "R", "F", "G", NULL};
 static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 
+static const char *const ISSUERS[] = {"auto", "internal", "none", NULL};
+static const char *const ISSUERS_LATER[] = {"acme", "cloudflare", NULL};
+static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
+static const char *const TLS_VERSIONS[] = {"1.2", "1.3", NULL};
+static const char *const EARLY_DATA[] = {"off", "safe", NULL};
+static const char *const TLS_LATER[] = {"acme", "ech", NULL};
 static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
                                          "notify",   "plugins", "cluster", NULL};
-static const char *const SERVER_LATER[] = {"protocols", "tls", "resolver", "locale", NULL};
+static const char *const SERVER_LATER[] = {"protocols", "resolver", "locale", NULL};
 static const char *const WORKER_LATER[] = {"affinity", NULL};
 static const char *const MAX_LATER[] = {"streams", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
-static const char *const ROUTE_LATER[] = {
-    "backend", "process", "proxy",   "static", "ssl",  "tls", "https_redirect",
-    "cors",    "errors",  "cache",   "limits", "auth", "waf", "concurrency",
-    "split",   "mirror",  "plugins", NULL};
+static const char *const ROUTE_LATER[] = {"backend",     "process", "proxy",  "static",  "cors",
+                                          "errors",      "cache",   "limits", "auth",    "waf",
+                                          "concurrency", "split",   "mirror", "plugins", NULL};
 
 static const char *check_redirect_status(struct str text, size_t *ret_at)
 {
@@ -166,14 +171,101 @@ static const struct conf_table MAX_TABLE = {.name = "server.max",
                                             .struct_bytes = sizeof(struct max_settings),
                                             .later_keys = MAX_LATER};
 
+static const struct conf_key TLS_KEYS[] = {
+    {.name = "issuer",
+     .type = CONF_ENUM,
+     AT(tls_settings, issuer),
+     .names = ISSUERS,
+     .later_names = ISSUERS_LATER,
+     .default_text = "auto",
+     .example = "internal",
+     .doc = "Who signs where no certificate is given: internal is an authority of this machine's "
+            "own, none is nobody; auto takes internal for localhost, addresses and .local."},
+    {.name = "cert",
+     .type = CONF_STRING_LIST,
+     AT(tls_settings, cert),
+     .flags = CONF_PATHS,
+     .default_text = "[]",
+     .example = "[/etc/ssl/site-ecdsa.pem, /etc/ssl/site-rsa.pem]",
+     .doc = "Files with certificate chains in PEM, the leaf first; several for several kinds of "
+            "key."},
+    {.name = "key",
+     .type = CONF_STRING_LIST,
+     AT(tls_settings, key),
+     .flags = CONF_PATHS,
+     .default_text = "[]",
+     .example = "[/etc/ssl/site-ecdsa.key, /etc/ssl/site-rsa.key]",
+     .doc = "Their private keys in the same order; none where they stand in the same files."},
+    {.name = "client_ca",
+     .type = CONF_PATH,
+     AT(tls_settings, client_ca),
+     .example = "/etc/ssl/clients.pem",
+     .doc = "Who may sign the certificates of clients; without it none is asked for."},
+    {.name = "client_auth",
+     .type = CONF_ENUM,
+     AT(tls_settings, client_auth),
+     .names = CLIENT_AUTHS,
+     .default_text = "require",
+     .example = "optional",
+     .doc = "Whether a client without a certificate is turned away."},
+    {.name = "min_version",
+     .type = CONF_ENUM,
+     AT(tls_settings, min_version),
+     .names = TLS_VERSIONS,
+     .default_text = "1.2",
+     .example = "\"1.3\"",
+     .doc = "The oldest TLS that is spoken."},
+    {.name = "ciphers",
+     .type = CONF_STRING_LIST,
+     AT(tls_settings, ciphers),
+     .default_text = "[]",
+     .example = "[AES-256-GCM, CHACHA20-POLY1305]",
+     .doc = "AES-128-GCM, AES-256-GCM, CHACHA20-POLY1305, the best first; empty is all, as the "
+            "client likes."},
+    {.name = "early_data",
+     .type = CONF_ENUM,
+     AT(tls_settings, early_data),
+     .names = EARLY_DATA,
+     .default_text = "off",
+     .example = "safe",
+     .doc = "Requests within the first flight of a resumed session; safe takes GET and HEAD "
+            "without a query."},
+    {.name = "hsts",
+     .type = CONF_DURATION,
+     AT(tls_settings, hsts_ms),
+     .unit = "ms",
+     .flags = CONF_OFF_OK,
+     .default_text = "off",
+     .example = "365d",
+     .doc = "How long browsers shall insist on HTTPS, or off."},
+};
+static const struct conf_table TLS_TABLE = {.name = "tls",
+                                            KEYS(TLS_KEYS),
+                                            .struct_bytes = sizeof(struct tls_settings),
+                                            .has_switch = true,
+                                            .is_on_default = true,
+                                            .on_offset = offsetof(struct tls_settings, is_on),
+                                            .later_keys = TLS_LATER};
+
 static const struct conf_key SERVER_KEYS[] = {
     {.name = "listen",
      .type = CONF_LISTEN_LIST,
      AT(server_settings, listen),
      .default_text = "[80]",
-     .example = "[80, \"127.0.0.1:8080\", \"[::1]:8080\", unix:/run/sws.sock, fd:3]",
+     .example = "[80, 443, \"127.0.0.1:8080\", \"https://[::1]:8081\", unix:/run/sws.sock]",
      .doc = "Where the server listens: a port, an address and port, a Unix socket, or an open "
-            "file descriptor."},
+            "file descriptor; 443 and 8443 speak HTTPS, others with https:// before them."},
+    {.name = "tls",
+     .type = CONF_OBJECT,
+     AT(server_settings, tls),
+     .child = &TLS_TABLE,
+     .doc = "Encryption; hosts take these keys over in ssl."},
+    {.name = "state",
+     .type = CONF_PATH,
+     AT(server_settings, state),
+     .example = "/var/lib/selenia",
+     .doc = "Where certificates and the local authority are kept; without it /var/lib/selenia for "
+            "root, else ~/.local/state/selenia."},
     {.name = "worker",
      .type = CONF_OBJECT,
      AT(server_settings, worker),
@@ -601,6 +693,18 @@ static const struct conf_key HOST_KEYS[] = {
      .max = 1000000,
      .example = "10",
      .doc = "Higher is asked first; equal ones exact, then suffix, prefix and default."},
+    {.name = "ssl",
+     .type = CONF_OBJECT,
+     AT(host_settings, ssl),
+     .child = &TLS_TABLE,
+     .example = "{cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}",
+     .doc = "Encryption of this host, or off; what is not said here is as in server.tls."},
+    {.name = "https_redirect",
+     .type = CONF_BOOL,
+     AT(host_settings, https_redirect),
+     .default_text = "true",
+     .example = "false",
+     .doc = "Send clients from http to https, where the server listens for https."},
     {.name = "", .type = CONF_EMBED, AT(host_settings, keys), .child = &ROUTE_KEYS_TABLE},
     {.name = "routes",
      .type = CONF_OBJECT_LIST,

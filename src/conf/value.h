@@ -46,6 +46,7 @@ struct listen_address {
     uint8_t bytes[16]; /* network order; the first 4 for family 4 */
     uint16_t port;     /* 0: the system picks one */
     int fd;
+    bool is_tls;
     struct str path; /* LISTEN_UNIX; NUL-terminated */
     struct str text; /* as it is printed */
 };

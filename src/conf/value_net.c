@@ -95,10 +95,23 @@ static const char *parse_inet(struct str text, struct listen_address *a, size_t 
     return parse_port(port, &a->port) ? NULL : bad_port;
 }
 
+/* What the port says by itself is not written. */
+static const char *listen_scheme(const struct listen_address *a)
+{
+    bool is_usual = a->kind == LISTEN_INET && (a->port == 443 || a->port == 8443);
+    return a->is_tls == is_usual ? "" : a->is_tls ? "https://" : "http://";
+}
+
 static struct str print_listen(struct arena *arena, const struct listen_address *a)
 {
-    const char *scheme = a->port == 443 || a->port == 8443 ? "http://" : "";
+    const char *scheme = listen_scheme(a);
     char ip[INET6_ADDRSTRLEN];
+    if (a->kind == LISTEN_UNIX) {
+        return arena_printf(arena, "%sunix:" STR_FMT, scheme, STR_ARG(a->path));
+    }
+    if (a->kind == LISTEN_FD) {
+        return arena_printf(arena, "%sfd:%d", scheme, a->fd);
+    }
     if (a->family == 0) {
         return arena_printf(arena, "%s%u", scheme, a->port);
     }
@@ -110,13 +123,11 @@ const char *value_parse_listen(struct arena *arena, struct str text, struct list
                                size_t *ret_at)
 {
     struct listen_address a = {.kind = LISTEN_INET, .fd = -1};
-    *ret_at = 0;
-    if (str_starts_with(text, STR("https://"))) {
-        return "TLS is not served by this version yet: write http:// or the port alone";
-    }
-    bool is_explicit = str_starts_with(text, STR("http://"));
-    struct str rest = is_explicit ? str_sub(text, 7, text.n) : text;
+    bool is_https = str_starts_with(text, STR("https://"));
+    bool is_http = str_starts_with(text, STR("http://"));
+    struct str rest = str_sub(text, is_https ? 8 : is_http ? 7 : 0, text.n);
     *ret_at = text.n - rest.n;
+    a.is_tls = is_https;
     if (str_starts_with(rest, STR("unix:"))) {
         struct str path = str_sub(rest, 5, rest.n);
         *ret_at += 5;
@@ -128,7 +139,6 @@ const char *value_parse_listen(struct arena *arena, struct str text, struct list
         }
         a.kind = LISTEN_UNIX;
         a.path = arena_str(arena, path);
-        a.text = arena_printf(arena, "unix:" STR_FMT, STR_ARG(path));
         if (a.path.p == NULL) {
             return value_no_memory;
         }
@@ -140,19 +150,14 @@ const char *value_parse_listen(struct arena *arena, struct str text, struct list
         }
         a.kind = LISTEN_FD;
         a.fd = (int)fd;
-        a.text = arena_printf(arena, "fd:%d", a.fd);
     } else {
         const char *fault = parse_inet(rest, &a, ret_at);
         if (fault != NULL) {
             return fault;
         }
-        if (!is_explicit && (a.port == 443 || a.port == 8443)) {
-            *ret_at = 0;
-            return "443 and 8443 mean HTTPS, and TLS is not served by this version yet; a plain "
-                   "listener there is written http://443";
-        }
-        a.text = print_listen(arena, &a);
+        a.is_tls = is_https || (!is_http && (a.port == 443 || a.port == 8443));
     }
+    a.text = print_listen(arena, &a);
     if (a.text.p == NULL) {
         return value_no_memory;
     }

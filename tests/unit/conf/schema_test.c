@@ -10,12 +10,21 @@
 #include "base/mem.h"
 #include "conf/settings.h"
 
+/* Certificates of examples: every file is there. */
+static enum err read_any_file(void *context, const char *path, struct buf *out)
+{
+    buf_add_str(out, STR("contents of "));
+    buf_add_str(out, str_of(path));
+    return out->is_failed ? ERR_NOMEM : ERR_OK;
+}
+
 static struct settings *load(const char *text)
 {
+    const struct conf_io io = {NULL, read_any_file, conf_io_system.glob, conf_io_system.get_env};
     struct diag_list diags;
     struct settings *s = NULL;
     diag_list_init(&diags);
-    enum err e = settings_load_text("test.yaml", str_of(text), NULL, &s, &diags);
+    enum err e = settings_load_text("test.yaml", str_of(text), &io, &s, &diags);
     if (e != ERR_OK) {
         struct buf b;
         buf_init(&b, 0);
@@ -230,6 +239,34 @@ static void test_examples(void **state)
     buf_done(&b);
 }
 
+/* A host has what the server says, but for what it says itself. */
+static void test_tls(void **state)
+{
+    (void)state;
+    struct settings *s = load("server:\n"
+                              "  listen: [443, 8080]\n"
+                              "  tls: {cert: a.pem, min_version: 1.3, hsts: 1d}\n"
+                              "hosts:\n"
+                              "  - {domains: a.example, root: /srv}\n"
+                              "  - domains: b.example\n"
+                              "    root: /srv\n"
+                              "    ssl: {cert: [/b.pem, /c.pem], key: [/b.key, /c.key]}\n"
+                              "  - {domains: c.example, root: /srv, ssl: off}\n");
+    const struct tls_settings *a = &s->hosts.items[0].ssl, *b = &s->hosts.items[1].ssl;
+    assert_true(s->server.listen.items[0].is_tls && !s->server.listen.items[1].is_tls);
+    assert_int_equal(a->min_version, TLS_CHOICE_13);
+    assert_int_equal(a->hsts_ms, 86400000);
+    assert_true(str_eq(a->cert_pem[0], STR("contents of a.pem")));
+    assert_int_equal(b->min_version, TLS_CHOICE_13);
+    assert_int_equal(b->cert.count, 2);
+    assert_true(str_eq(b->key_pem[1], STR("contents of /c.key")));
+    assert_true(b->is_on && !s->hosts.items[2].ssl.is_on);
+    expect_round_trip(s);
+    settings_wipe_keys(s);
+    assert_null(b->key_pem[1].p);
+    settings_destroy(s);
+}
+
 static void expect_contains(const struct buf *b, const char *text)
 {
     if (memmem(b->p, b->n, text, strlen(text)) == NULL) {
@@ -343,10 +380,11 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),           cmocka_unit_test(test_inheritance),
-        cmocka_unit_test(test_relative_paths),     cmocka_unit_test(test_default_site),
-        cmocka_unit_test(test_examples),           cmocka_unit_test(test_generators),
-        cmocka_unit_test(test_print_with_origins), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_inheritance),
+        cmocka_unit_test(test_relative_paths), cmocka_unit_test(test_default_site),
+        cmocka_unit_test(test_examples),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_generators),     cmocka_unit_test(test_print_with_origins),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "conf/settings.h"
+
+/* Reads the certificates, keys and authorities that `s` names into `arena`. What is wrong becomes
+ * a diagnostic and `*is_wrong`. ERR_NOMEM. */
+enum err settings_read_tls(struct settings *s, struct arena *arena, const struct conf_io *io,
+                           struct diag_list *diags, bool *is_wrong) MUST_CHECK;
