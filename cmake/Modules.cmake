@@ -10,11 +10,12 @@ set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+set(SWS_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes
+    -Wstrict-prototypes -Wcast-align -Wswitch-enum -Wundef -Werror)
+
 add_library(sws_flags INTERFACE)
 target_compile_definitions(sws_flags INTERFACE _GNU_SOURCE SWS_VERSION="${PROJECT_VERSION}")
-target_compile_options(sws_flags INTERFACE
-    -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes
-    -Wcast-align -Wswitch-enum -Wundef -Werror -fno-strict-aliasing -ffp-contract=off)
+target_compile_options(sws_flags INTERFACE ${SWS_WARNINGS} -fno-strict-aliasing -ffp-contract=off)
 target_include_directories(sws_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 if(SWS_POOLS)
     target_compile_definitions(sws_flags INTERFACE SWS_POOLS)
