@@ -365,7 +365,8 @@ int main(void)
         cmocka_unit_test(test_creation_survives_failed_allocations),
     };
     int failed = 0;
-    const enum poller_kind kinds[] = {POLLER_KIND_EPOLL, POLLER_KIND_URING, POLLER_KIND_SIM};
+    const enum poller_kind kinds[] = {POLLER_KIND_EPOLL, POLLER_KIND_URING, POLLER_KIND_KQUEUE,
+                                      POLLER_KIND_SIM};
     for (unsigned i = 0; i < COUNT_OF(kinds); i++) {
         struct poller *p = NULL;
         kind = kinds[i];
