@@ -286,6 +286,10 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
 #endif
+    if (heads == 0) {
+        printf("usage: h1_agree [COUNT [SEED]], COUNT at least 1\n");
+        return EXIT_FAILURE;
+    }
     if (count == 0) {
         printf("this machine has the scalar scanner only\n");
         return EXIT_SKIPPED;
