@@ -10,11 +10,12 @@ set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+set(SWS_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes
+    -Wstrict-prototypes -Wcast-align -Wswitch-enum -Wundef -Werror)
+
 add_library(sws_flags INTERFACE)
 target_compile_definitions(sws_flags INTERFACE _GNU_SOURCE SWS_VERSION="${PROJECT_VERSION}")
-target_compile_options(sws_flags INTERFACE
-    -Wall -Wextra -Wconversion -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes
-    -Wcast-align -Wswitch-enum -Wundef -Werror -fno-strict-aliasing -ffp-contract=off)
+target_compile_options(sws_flags INTERFACE ${SWS_WARNINGS} -fno-strict-aliasing -ffp-contract=off)
 target_include_directories(sws_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 if(SWS_POOLS)
     target_compile_definitions(sws_flags INTERFACE SWS_POOLS)
@@ -40,16 +41,27 @@ function(sws_link_libraries target visibility)
     endforeach()
 endfunction()
 
-# sws_module(NAME folder SOURCES file... USES folder... LIBRARIES pkg-config-name...)
-# The folders under USES are the only ones whose headers this folder may include.
+# sws_module(NAME folder SOURCES file... USES folder... LIBRARIES pkg-config-name...
+#            OPTIONAL pkg-config-name...)
+# The folders under USES are the only ones whose headers this folder may include. A library under
+# OPTIONAL is used where it is installed, and SWS_HAVE_<NAME> is defined then.
 function(sws_module)
-    cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBRARIES" ${ARGN})
+    cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBRARIES;OPTIONAL" ${ARGN})
     add_library(sws_${M_NAME} STATIC ${M_SOURCES})
     target_link_libraries(sws_${M_NAME} PUBLIC sws_flags Threads::Threads)
     foreach(folder ${M_USES})
         target_link_libraries(sws_${M_NAME} PUBLIC sws_${folder})
     endforeach()
     sws_link_libraries(sws_${M_NAME} PRIVATE ${M_LIBRARIES})
+    foreach(name ${M_OPTIONAL})
+        string(MAKE_C_IDENTIFIER ${name} id)
+        string(TOUPPER ${id} upper)
+        pkg_check_modules(${id} QUIET IMPORTED_TARGET GLOBAL ${name})
+        if(${id}_FOUND)
+            target_link_libraries(sws_${M_NAME} PRIVATE PkgConfig::${id})
+            target_compile_definitions(sws_${M_NAME} PRIVATE SWS_HAVE_${upper})
+        endif()
+    endforeach()
 endfunction()
 
 # cmocka's macros and callbacks do not keep to the house's warnings.

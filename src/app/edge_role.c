@@ -249,6 +249,10 @@ static enum err edge_start_workers(struct edge *e)
     for (unsigned i = 0; i < e->worker_count && !err; i++) {
         err = worker_init(&e->workers[i], e, i);
     }
+    if (err == ERR_UNSUPPORTED && e->site->settings->server.poller == POLLER_KQUEUE) {
+        fprintf(stderr, "sws: server.poller is kqueue, but this program was built without it\n");
+        return err;
+    }
     if (err) {
         fprintf(stderr, "sws: cannot start a worker: %s\n", err_text(err));
         return err;

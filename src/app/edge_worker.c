@@ -35,6 +35,8 @@ static enum poller_kind worker_poller(enum poller_choice choice)
         return POLLER_KIND_EPOLL;
     case POLLER_IO_URING:
         return POLLER_KIND_URING;
+    case POLLER_KQUEUE:
+        return POLLER_KIND_KQUEUE;
     }
     return POLLER_KIND_AUTO;
 }
@@ -56,8 +58,9 @@ enum err worker_init(struct worker *w, struct edge *edge, unsigned index)
     w->edge = edge;
     w->index = index;
     timer_init(&w->tick, worker_on_tick);
-    enum err e = loop_create(worker_poller(settings->server.poller), &w->loop);
-    if (e == ERR_UNSUPPORTED) {
+    enum poller_choice choice = settings->server.poller;
+    enum err e = loop_create(worker_poller(choice), &w->loop);
+    if (e == ERR_UNSUPPORTED && choice == POLLER_IO_URING) {
         LOG(edge->log, LOG_LEVEL_WARN, "this kernel refuses io_uring, epoll serves instead",
             log_u64("worker", index));
         e = loop_create(POLLER_KIND_EPOLL, &w->loop);

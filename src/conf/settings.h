@@ -18,7 +18,7 @@
 #include "conf/schema.h"
 #include "conf/value.h"
 
-enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING };
+enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING, POLLER_KQUEUE };
 enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
 enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
 enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };

@@ -49,7 +49,7 @@ static enum err read_pems(struct tls_reader *r, const struct tls_settings *tls, 
 
 static enum err read_tls(struct tls_reader *r, struct tls_settings *tls)
 {
-    if (tls->key.count != 0 && tls->key.count != tls->cert.count) {
+    if (tls->key.count != 0 && tls->cert.count != 0 && tls->key.count != tls->cert.count) {
         (void)diag_add(r->diags, conf_origin_of(tls, "key"),
                        "key: there are %zu keys for %zu certificates", tls->key.count,
                        tls->cert.count);

@@ -10,7 +10,7 @@ static_assert(sizeof(enum poller_choice) == sizeof(int), "enum fields are writte
 #define KEYS(list) .keys = (list), .key_count = COUNT_OF(list)
 #define AT(type, member) .offset = offsetof(struct type, member)
 
-static const char *const POLLERS[] = {"auto", "epoll", "io_uring", NULL};
+static const char *const POLLERS[] = {"auto", "epoll", "io_uring", "kqueue", NULL};
 static const char *const LISTINGS[] = {"off", "html", "json", NULL};
 static const char *const SYMLINKS[] = {"off", "inside", "all", NULL};
 static const char *const SECURITIES[] = {"off", "basic", "strict", NULL};
@@ -194,7 +194,7 @@ static const struct conf_key TLS_KEYS[] = {
      AT(tls_settings, key),
      .flags = CONF_PATHS,
      .default_text = "[]",
-     .example = "[/etc/ssl/site-ecdsa.key, /etc/ssl/site-rsa.key]",
+     .example = "/etc/ssl/site.key",
      .doc = "Their private keys in the same order; none where they stand in the same files."},
     {.name = "client_ca",
      .type = CONF_PATH,
@@ -277,7 +277,8 @@ static const struct conf_key SERVER_KEYS[] = {
      .names = POLLERS,
      .default_text = "auto",
      .example = "epoll",
-     .doc = "The kernel interface that waits for events; auto takes the best one that works."},
+     .doc = "The kernel interface that waits for events; auto takes the best one that works. "
+            "kqueue is there only where the program was built with it."},
     {.name = "user",
      .type = CONF_STRING,
      AT(server_settings, user),

@@ -9,14 +9,17 @@ enum err poller_create(enum poller_kind kind, struct poller **ret_poller)
     case POLLER_KIND_AUTO:
         /* For readiness alone epoll costs less per wake-up than a poll request that is re-armed
          * in the ring (docs/architecture.md has the figures), and every kernel has it. */
-        if (poller_epoll_create(ret_poller) == ERR_OK) {
+        if (poller_epoll_create(ret_poller) == ERR_OK ||
+            poller_uring_create(ret_poller) == ERR_OK) {
             return ERR_OK;
         }
-        return poller_uring_create(ret_poller);
+        return poller_kqueue_create(ret_poller);
     case POLLER_KIND_EPOLL:
         return poller_epoll_create(ret_poller);
     case POLLER_KIND_URING:
         return poller_uring_create(ret_poller);
+    case POLLER_KIND_KQUEUE:
+        return poller_kqueue_create(ret_poller);
     case POLLER_KIND_SIM:
         return poller_sim_create(ret_poller);
     }

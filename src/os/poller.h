@@ -15,6 +15,7 @@ enum poller_kind {
     POLLER_KIND_AUTO, /* the best that works here */
     POLLER_KIND_EPOLL,
     POLLER_KIND_URING,
+    POLLER_KIND_KQUEUE,
     POLLER_KIND_SIM, /* virtual clock: time jumps to the next deadline when nothing is ready */
 };
 
@@ -31,12 +32,13 @@ struct poller_event {
 
 struct poller;
 
-/* Creates a poller. ERR_UNSUPPORTED: the kernel does not have (or forbids) `kind`; POLLER_KIND_AUTO
- * then falls back by itself. Owned by the caller, ended by poller_destroy. */
+/* Creates a poller. ERR_UNSUPPORTED: the kernel does not have (or forbids) `kind`, or the program
+ * was built without it; POLLER_KIND_AUTO then falls back by itself. Owned by the caller, ended by
+ * poller_destroy. */
 enum err poller_create(enum poller_kind kind, struct poller **ret_poller) MUST_CHECK;
 void poller_destroy(struct poller *p);
 
-/* "epoll", "io_uring", "sim". */
+/* "epoll", "io_uring", "kqueue", "sim". */
 const char *poller_name(const struct poller *p);
 
 /* Monotonic time in ns; virtual time for the simulated back end. */

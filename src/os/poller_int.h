@@ -21,4 +21,6 @@ struct poller {
 
 enum err poller_epoll_create(struct poller **ret_poller) MUST_CHECK;
 enum err poller_uring_create(struct poller **ret_poller) MUST_CHECK;
+/* ERR_UNSUPPORTED where the program was built without it. */
+enum err poller_kqueue_create(struct poller **ret_poller) MUST_CHECK;
 enum err poller_sim_create(struct poller **ret_poller) MUST_CHECK;

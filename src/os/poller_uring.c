@@ -4,6 +4,9 @@
  * next wait, in the same system call; re-arming looks at the present state, which makes the whole
  * level-triggered. A table by descriptor says what is wanted; a generation in the request's own
  * user data tells late completions from live ones.
+ *
+ * The kernel adds POLLRDHUP to every request. Where reading is not asked for, a half-closed peer
+ * would complete each request at once, so such a descriptor gets an edge-triggered one that stays.
  */
 #include "os/poller_int.h"
 
@@ -24,8 +27,9 @@ struct uring_watch {
     uint32_t generation; /* of the request in flight, or of the last one */
     uint8_t events;
     bool is_watched;
-    bool is_armed;  /* a request is in flight */
-    bool is_queued; /* stands in the list of those to arm */
+    bool is_armed;       /* a request is in flight */
+    bool is_queued;      /* stands in the list of those to arm */
+    bool is_half_closed; /* POLLRDHUP was seen when reading was not asked for */
 };
 
 struct poller_uring {
@@ -122,6 +126,7 @@ static enum err uring_add(struct poller *p, int fd, unsigned events, uint64_t to
     struct uring_watch *w = &u->watches[fd];
     ASSERT(!w->is_watched);
     w->is_watched = true;
+    w->is_half_closed = false;
     w->token = token;
     w->events = (uint8_t)events;
     uring_queue(u, fd);
@@ -168,7 +173,11 @@ static void uring_arm_queued(struct poller_uring *u)
         struct io_uring_sqe *sqe = uring_request(u);
         w->generation++;
         w->is_armed = true;
-        io_uring_prep_poll_add(sqe, fd, mask);
+        if (w->is_half_closed && !(w->events & POLLER_READ)) {
+            io_uring_prep_poll_multishot(sqe, fd, mask);
+        } else {
+            io_uring_prep_poll_add(sqe, fd, mask);
+        }
         io_uring_sqe_set_data64(sqe, uring_user_data(fd, w));
     }
     u->to_arm_count = 0;
@@ -203,9 +212,23 @@ static bool uring_take(struct poller_uring *u, const struct io_uring_cqe *cqe,
     if (!w->is_armed || w->generation != (uint32_t)(cqe->user_data >> 32)) {
         return false;
     }
+    bool has_more = (cqe->flags & IORING_CQE_F_MORE) != 0;
+    unsigned seen = cqe->res < 0 ? POLLERR : (unsigned)cqe->res;
+    if (!(w->events & POLLER_READ) && (seen & POLLRDHUP)) {
+        w->is_half_closed = true;
+        seen &= ~(unsigned)POLLRDHUP;
+    }
+    if (has_more && seen == 0) {
+        return false;
+    }
+    if (has_more) {
+        uring_disarm(u, fd);
+    }
     w->is_armed = false;
     uring_queue(u, fd);
-    unsigned seen = cqe->res < 0 ? POLLERR : (unsigned)cqe->res;
+    if (seen == 0) {
+        return false;
+    }
     unsigned events = (seen & (POLLIN | POLLRDHUP | POLLHUP | POLLERR) ? POLLER_READ : 0u) |
                       (seen & (POLLOUT | POLLERR) ? POLLER_WRITE : 0u) |
                       (seen & (POLLHUP | POLLERR) ? POLLER_HANGUP : 0u);

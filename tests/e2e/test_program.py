@@ -253,6 +253,17 @@ def test_port_in_use_is_1_with_a_sentence(tmp_path):
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
+def test_poller_that_is_not_built_in_is_1_with_a_sentence(tmp_path):
+    libraries = subprocess.run(["ldd", SWS], capture_output=True, text=True, check=True).stdout
+    if "libkqueue" in libraries:
+        pytest.skip("this program has kqueue")
+    path = write(tmp_path, "server: {listen: ['127.0.0.1:0'], poller: kqueue, admin: off}\n"
+                 "hosts: [{domains: default, respond: 204}]\n")
+    done = run_sws("start", "-c", path)
+    assert done.returncode == 1
+    assert "server.poller is kqueue, but this program was built without it" in done.stderr
+
+
 def test_crashed_edge_is_restarted_and_reported(serve):
     server = serve()
     server.may_crash = True

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -49,6 +50,16 @@ static struct loop *make_loop(void)
 static void soon(struct loop *l)
 {
     loop_turn(l, kind == POLLER_KIND_SIM ? 0 : loop_now_ns(l) + 200 * NS_PER_MS);
+}
+
+/* Nothing happens for a while, and a back end does not turn without end to find that out. */
+static void idle(struct loop *l)
+{
+    uint64_t end = loop_now_ns(l) + 20 * NS_PER_MS;
+    for (int turns = 0; loop_now_ns(l) < end; turns++) {
+        assert_true(turns < 20);
+        loop_turn(l, end);
+    }
 }
 
 static void test_ready_until_read(void **state)
@@ -121,6 +132,106 @@ static void test_unwatched_is_not_called(void **state)
     close(b[1]);
     close(c[0]);
     close(c[1]);
+    loop_destroy(l);
+}
+
+/* Both directions in one call, and no trace of the watch once it is ended. */
+static void test_read_and_write_come_together(void **state)
+{
+    struct loop *l = make_loop();
+    int fds[2];
+    char byte;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct end e = {.loop = l};
+    assert_int_equal(loop_watch(l, &e.watch, fds[0], POLLER_READ | POLLER_WRITE, on_end), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 1);
+    assert_int_equal(e.last, POLLER_WRITE);
+    assert_int_equal(write(fds[1], "a", 1), 1);
+    soon(l);
+    assert_int_equal(e.calls, 2);
+    assert_int_equal(e.last, POLLER_READ | POLLER_WRITE);
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_READ), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 3);
+    assert_int_equal(e.last, POLLER_READ);
+    loop_unwatch(l, &e.watch);
+    loop_turn(l, loop_now_ns(l) + NS_PER_MS);
+    assert_int_equal(e.calls, 3);
+    /* Nothing holds the descriptor any more: its peer sees the close (here a reset, because a byte
+     * was never read). */
+    close(fds[0]);
+    assert_int_equal(recv(fds[1], &byte, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, ECONNRESET);
+    close(fds[1]);
+    loop_destroy(l);
+}
+
+/* A watch for nothing hears of no byte and of no half-close, but of the hangup, again and again. */
+static void test_hangup_is_always_reported(void **state)
+{
+    struct loop *l = make_loop();
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct end e = {.loop = l};
+    assert_int_equal(loop_watch(l, &e.watch, fds[0], 0, on_end), ERR_OK);
+    assert_int_equal(write(fds[1], "a", 1), 1);
+    idle(l);
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    idle(l);
+    assert_int_equal(e.calls, 0);
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_READ), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 1);
+    assert_int_equal(e.last, POLLER_READ);
+    assert_int_equal(loop_rewatch(l, &e.watch, 0), ERR_OK);
+    idle(l);
+    assert_int_equal(e.calls, 1);
+    close(fds[1]);
+    for (int calls = 2; calls < 4; calls++) {
+        soon(l);
+        assert_int_equal(e.calls, calls);
+        assert_int_equal(e.last & POLLER_HANGUP, POLLER_HANGUP);
+    }
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_WRITE), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 4);
+    assert_int_equal(e.last & POLLER_HANGUP, POLLER_HANGUP);
+    loop_unwatch(l, &e.watch);
+    close(fds[0]);
+    loop_destroy(l);
+}
+
+/* A peer that sent all it had and reads slowly. */
+static void test_write_waits_for_a_half_closed_peer(void **state)
+{
+    struct loop *l = make_loop();
+    int fds[2];
+    static char bytes[4096];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct end e = {.loop = l};
+    assert_int_equal(loop_watch(l, &e.watch, fds[0], 0, on_end), ERR_OK);
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    while (send(fds[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_WRITE), ERR_OK);
+    idle(l);
+    assert_int_equal(e.calls, 0);
+    while (recv(fds[1], bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    for (int calls = 1; calls < 4; calls++) {
+        soon(l);
+        assert_int_equal(e.calls, calls);
+        assert_int_equal(e.last, POLLER_WRITE);
+    }
+    while (send(fds[0], bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    e.calls = 0;
+    idle(l);
+    assert_int_equal(e.calls, 0);
+    loop_unwatch(l, &e.watch);
+    close(fds[0]);
+    close(fds[1]);
     loop_destroy(l);
 }
 
@@ -245,18 +356,22 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ready_until_read),
         cmocka_unit_test(test_unwatched_is_not_called),
+        cmocka_unit_test(test_read_and_write_come_together),
+        cmocka_unit_test(test_hangup_is_always_reported),
+        cmocka_unit_test(test_write_waits_for_a_half_closed_peer),
         cmocka_unit_test(test_mail_arrives_in_order),
         cmocka_unit_test(test_tasks_run_once_and_ends_last),
         cmocka_unit_test(test_timer_wakes_the_loop),
         cmocka_unit_test(test_creation_survives_failed_allocations),
     };
     int failed = 0;
-    const enum poller_kind kinds[] = {POLLER_KIND_EPOLL, POLLER_KIND_URING, POLLER_KIND_SIM};
+    const enum poller_kind kinds[] = {POLLER_KIND_EPOLL, POLLER_KIND_URING, POLLER_KIND_KQUEUE,
+                                      POLLER_KIND_SIM};
     for (unsigned i = 0; i < COUNT_OF(kinds); i++) {
         struct poller *p = NULL;
         kind = kinds[i];
         if (poller_create(kind, &p) != ERR_OK) {
-            printf("skipped: this kernel refuses back end %u\n", i);
+            printf("skipped: this kernel or build has no back end %u\n", i);
             continue;
         }
         printf("back end %s\n", poller_name(p));
