@@ -73,10 +73,12 @@ static struct file_entry *send_check_siblings(struct request *r, struct file_ent
     }
     struct str name = arena_str(&r->x->arena, e->name);
     uint8_t found = 0;
+    bool is_sure = true;
     for (uint32_t i = 0; i < list->count; i++) {
         struct file_entry *sibling;
-        if (send_sibling(r, e, (enum coding_choice)list->items[i], &sibling) == ERR_OK &&
-            sibling->kind == FILE_REGULAR && sibling->info.mtime_s >= e->info.mtime_s) {
+        if (send_sibling(r, e, (enum coding_choice)list->items[i], &sibling) != ERR_OK) {
+            is_sure = false; /* this answer does without; the next request looks again */
+        } else if (sibling->kind == FILE_REGULAR && sibling->info.mtime_s >= e->info.mtime_s) {
             found |= (uint8_t)(1u << list->items[i]);
         }
         if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
@@ -85,7 +87,7 @@ static struct file_entry *send_check_siblings(struct request *r, struct file_ent
         }
     }
     e->siblings = found;
-    e->has_siblings_checked = true;
+    e->has_siblings_checked = is_sure;
     return e;
 }
 
@@ -371,10 +373,13 @@ static enum err send_prepare(struct request *r, struct file_entry *e, const stru
     if (!kept.etag.p || !kept.type.p) {
         return ERR_NOMEM;
     }
-    ready->status = 200;
     ready->body_bytes = ready->body->n;
     http_fields_init(&ready->fields, array, FIELDS_MAX);
-    return send_fields(r, &kept, true, &ready->fields);
+    enum err err = send_fields(r, &kept, true, &ready->fields);
+    if (!err) {
+        ready->status = 200; /* complete: later requests may use it */
+    }
+    return err;
 }
 
 static void send_ready(struct request *r, struct exchange_ready *ready, enum err e)
@@ -420,8 +425,8 @@ static void send_whole(struct request *r, const struct variant *v)
     struct file_entry *e = v->entry;
     if (v->is_dynamic) {
         struct exchange_ready *ready = &e->coded_ready[v->code];
-        bool is_made = ready->body != NULL;
-        if (!is_made && e->info.size <= MEMORY_BODY_BYTES_MAX && send_load(r, e) &&
+        bool is_made = ready->status != 0;
+        if (!ready->body && e->info.size <= MEMORY_BODY_BYTES_MAX && send_load(r, e) &&
             file_compress_small(r, e, v->code)) {
             ready->body = chunk_ref(e->coded[v->code]);
         }
