@@ -436,8 +436,14 @@ static void send_whole(struct request *r, const struct variant *v)
             return;
         }
     } else if (e->ready.body || send_load(r, e)) {
-        bool is_made = e->ready.status != 0;
-        send_ready(r, &e->ready, is_made ? ERR_OK : send_prepare(r, e, v, e->fields, &e->ready));
+        /* Under its own name it is another thing than in place of the file it was made from. */
+        bool is_sibling = v->coding.n != 0;
+        struct exchange_ready *ready = is_sibling ? &e->sibling_ready : &e->ready;
+        struct http_field *fields = is_sibling ? e->sibling_fields : e->fields;
+        if (is_sibling && !ready->body) {
+            ready->body = chunk_ref(e->ready.body);
+        }
+        send_ready(r, ready, ready->status ? ERR_OK : send_prepare(r, e, v, fields, ready));
         return;
     }
     send_from_file(r, v, 200);
