@@ -64,7 +64,19 @@ static enum err send_sibling(struct request *r, const struct file_entry *e, enum
                           ret_entry);
 }
 
-/* Looks for precompressed siblings once a second. A lookup may evict, hence the entry anew. */
+/* The entry `name` once more, because looking up another one may have evicted it. NULL: out of
+ * memory, or it is a file no longer. */
+static struct file_entry *send_again(struct request *r, struct str name)
+{
+    struct file_entry *e;
+    if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
+                                  loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+        return NULL;
+    }
+    return e->kind == FILE_REGULAR ? e : NULL;
+}
+
+/* Looks for precompressed siblings once a second. */
 static struct file_entry *send_check_siblings(struct request *r, struct file_entry *e)
 {
     const struct enum_list *list = &r->route->keys->precompressed;
@@ -81,8 +93,8 @@ static struct file_entry *send_check_siblings(struct request *r, struct file_ent
         } else if (sibling->kind == FILE_REGULAR && sibling->info.mtime_s >= e->info.mtime_s) {
             found |= (uint8_t)(1u << list->items[i]);
         }
-        if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
-                                      loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+        e = send_again(r, name);
+        if (!e) {
             return NULL;
         }
     }
@@ -129,12 +141,48 @@ static bool send_may_compress(const struct request *r, const struct file_entry *
     return false;
 }
 
+/* True: `ret` is a precompressed sibling. `*e` is looked up anew; NULL: as send_again. */
+static bool send_choose_sibling(struct request *r, struct file_entry **e, struct variant *ret)
+{
+    const struct enum_list *list = &r->route->keys->precompressed;
+    struct str name = arena_str(&r->x->arena, (*e)->name);
+    struct str type = arena_str(&r->x->arena, (*e)->type);
+    int code = send_pick(r, list, (*e)->siblings);
+    while (code >= 0) {
+        struct file_entry *sibling;
+        if (!type.p || send_sibling(r, *e, (enum coding_choice)code, &sibling) != ERR_OK) {
+            *e = NULL;
+            return false;
+        }
+        if (sibling->kind == FILE_REGULAR) {
+            *ret = (struct variant){.entry = sibling,
+                                    .type = type,
+                                    .etag = sibling->etag,
+                                    .coding = coding_name((enum coding_choice)code),
+                                    .varies = true,
+                                    .code = (enum coding_choice)code};
+            return true;
+        }
+        /* It went within the second since it was looked for: the file itself is still there. */
+        *e = send_again(r, name);
+        if (!*e) {
+            return false;
+        }
+        (*e)->siblings &= (uint8_t) ~(1u << code);
+        code = send_pick(r, list, (*e)->siblings);
+    }
+    return false;
+}
+
 /* Chooses the form. False: the request was failed. */
 static bool send_choose(struct request *r, struct file_entry *e, struct variant *ret)
 {
     const struct http_fields *fields = &r->x->request->fields;
     bool has_accept = fields->known[HTTP_FIELD_ACCEPT_ENCODING] != HTTP_FIELD_NONE;
     e = send_check_siblings(r, e);
+    if (e && e->siblings && has_accept && send_choose_sibling(r, &e, ret)) {
+        return true;
+    }
     if (!e) {
         request_fail(r, 503, "out of memory");
         return false;
@@ -145,26 +193,9 @@ static bool send_choose(struct request *r, struct file_entry *e, struct variant 
     if (!has_accept) {
         return true;
     }
-    int code = e->siblings ? send_pick(r, &r->route->keys->precompressed, e->siblings) : -1;
-    if (code >= 0) {
-        struct file_entry *sibling;
-        struct str type = arena_str(&r->x->arena, e->type);
-        if (type.p && send_sibling(r, e, (enum coding_choice)code, &sibling) == ERR_OK &&
-            sibling->kind == FILE_REGULAR) {
-            *ret = (struct variant){.entry = sibling,
-                                    .type = type,
-                                    .etag = sibling->etag,
-                                    .coding = coding_name((enum coding_choice)code),
-                                    .varies = true,
-                                    .code = (enum coding_choice)code};
-            return true;
-        }
-        request_fail(r, 503, "a precompressed file vanished");
-        return false;
-    }
     /* A range is of the stored bytes: what is coded on the fly has none. */
     bool has_range = fields->known[HTTP_FIELD_RANGE] != HTTP_FIELD_NONE;
-    code = may_compress && !has_range ? send_pick(r, &r->route->keys->compress.codings, 7) : -1;
+    int code = may_compress && !has_range ? send_pick(r, &r->route->keys->compress.codings, 7) : -1;
     if (code >= 0) {
         char tag[HTTP_ETAG_BYTES_MAX];
         const struct http_etag_source source = {
