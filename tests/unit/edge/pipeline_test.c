@@ -429,6 +429,59 @@ static void test_tags(void **state)
     rig_stop(&rig);
 }
 
+/* A precompressed file under its own name and in place of the other one, in any order. */
+static void test_sibling_by_its_own_name(void **state)
+{
+    static const struct {
+        const char *request;
+        const char *lines[2];
+    } asked[] = {
+        {GET("/app.js.br"), {"!Content-Encoding: br", "Content-Type: application/octet-stream"}},
+        {"GET /app.js" A "Accept-Encoding: br\r\n\r\n",
+         {"Content-Encoding: br", "Content-Type: text/javascript; charset=utf-8"}},
+    };
+    for (unsigned first = 0; first < 2; first++) {
+        struct rig rig;
+        rig_start(&rig, site);
+        for (unsigned i = 0; i < 4; i++) {
+            struct answer answer;
+            unsigned at = (first + i) % 2;
+            rig_ask(&rig, false, asked[at].request, 0, &answer);
+            assert_int_equal(answer.status, 200);
+            for (unsigned k = 0; k < 2; k++) {
+                bool is_unwanted = asked[at].lines[k][0] == '!';
+                assert_true(answer_has(&answer, asked[at].lines[k] + is_unwanted) != is_unwanted);
+            }
+            answer_done(&answer);
+        }
+        rig_stop(&rig);
+    }
+}
+
+/* A precompressed file goes in the second between two looks: the file itself is still there. */
+static void test_sibling_vanishes(void **state)
+{
+    static const char request[] = "GET /app.js" A "Accept-Encoding: br\r\n\r\n";
+    struct rig rig;
+    struct answer answer;
+    rig_start(&rig, site);
+    rig_ask(&rig, false, GET("/app.js.br"), 0, &answer);
+    assert_int_equal(answer.status, 200);
+    answer_done(&answer);
+    rig_advance(&rig, 900);
+    rig_ask(&rig, false, request, 0, &answer);
+    assert_true(answer_has(&answer, "Content-Encoding: br"));
+    answer_done(&answer);
+    rig_advance(&rig, 200);
+    rig_file_hide("app.js.br");
+    rig_ask(&rig, false, request, 0, &answer);
+    rig_file_show("app.js.br");
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(answer.content.n, RIG_SCRIPT_BYTES);
+    answer_done(&answer);
+    rig_stop(&rig);
+}
+
 static void test_site_without_memory(void **state)
 {
     unsigned descriptors = open_descriptors();
@@ -500,6 +553,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_answers),
         TEST(test_tags),
+        TEST(test_sibling_by_its_own_name),
+        TEST(test_sibling_vanishes),
         TEST(test_site_without_memory),
         TEST(test_pipeline_without_memory),
         TEST(test_memory_runs_out),

@@ -151,6 +151,28 @@ void rig_file_read(const char *name, struct buf *ret_bytes)
     ASSERT(file_read_all(path, ANSWER_BYTES_MAX, ret_bytes) == ERR_OK);
 }
 
+static void rig_file_move(const char *from, const char *to)
+{
+    char old_path[256], new_path[256];
+    path_of(from, old_path);
+    path_of(to, new_path);
+    ASSERT(rename(old_path, new_path) == 0);
+}
+
+void rig_file_hide(const char *name)
+{
+    char below[128];
+    snprintf(below, sizeof(below), "www/%s", name);
+    rig_file_move(below, "hidden");
+}
+
+void rig_file_show(const char *name)
+{
+    char below[128];
+    snprintf(below, sizeof(below), "www/%s", name);
+    rig_file_move("hidden", below);
+}
+
 /* ---- the site ---- */
 
 static const char configuration[] =

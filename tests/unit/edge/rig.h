@@ -22,6 +22,10 @@ void rig_files_done(void);
 /* The bytes of `name` below www; ended with buf_done. */
 void rig_file_read(const char *name, struct buf *ret_bytes);
 
+/* Takes `name` below www away, and puts it back. */
+void rig_file_hide(const char *name);
+void rig_file_show(const char *name);
+
 /* Loads the configuration of the tests; never fails. */
 struct settings *rig_settings(void);
 
