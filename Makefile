@@ -4,10 +4,11 @@
 BUILD := build
 CMAKE := cmake -G Ninja
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 # Debian's, because pytest and httpx come from Debian.
 PYTHON := /usr/bin/python3
 
-.PHONY: help run build test unit e2e sanitize threads fuzz bench micro lint format docs deps clean
+.PHONY: help run build test unit e2e soak sanitize threads fuzz bench micro lint format docs deps clean
 
 help:
 	@echo "make run      build what is needed and serve the example on http://localhost:8080"
@@ -15,6 +16,8 @@ help:
 	@echo "make test     run every test (also: unit, e2e, sanitize, threads)"
 	@echo "make bench    measure beside nginx and h2o; make micro: the small benchmarks"
 	@echo "make fuzz     run every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "make soak     run the real program under a mixture of everything for" \
+		"SOAK_SECONDS=$(SOAK_SECONDS)"
 	@echo "make lint     formatting, layers, static analysis; make format: mend the formatting"
 	@echo "make docs     write the generated pages again"
 
@@ -58,6 +61,11 @@ threads: deps-test
 # The real program, built with the sanitizers, and clients that other people wrote.
 e2e: deps-test sanitize
 	@SWS=$(BUILD)/asan/sws $(PYTHON) -m pytest -q tests/e2e
+
+# SWS=build/asan/sws soaks the program that make sanitize built.
+soak: deps-test build
+	@SWS=$(or $(SWS),$(BUILD)/release/sws) SOAK_SECONDS=$(SOAK_SECONDS) \
+		$(PYTHON) tests/soak/soak.py
 
 fuzz: deps-test
 	@$(CMAKE) -S . -B $(BUILD)/fuzz -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang \

@@ -36,6 +36,7 @@ enum err file_cache_create(size_t entry_count_max, size_t bytes_max, struct file
 static void file_entry_destroy(struct file_entry *e)
 {
     exchange_ready_done(&e->ready);
+    exchange_ready_done(&e->sibling_ready);
     for (unsigned i = 0; i < FILE_CACHE_CODINGS; i++) {
         exchange_ready_done(&e->coded_ready[i]);
         chunk_unref(e->coded[i]);

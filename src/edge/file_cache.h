@@ -42,10 +42,12 @@ struct file_entry {
     uint8_t siblings; /* bit per enum coding_choice: name.gz and so on exist */
     bool has_siblings_checked;
     size_t memory_bytes;
-    struct exchange_ready ready; /* small files: body and head */
+    struct exchange_ready ready;         /* small files: body and head */
+    struct exchange_ready sibling_ready; /* the same in place of the file without the suffix */
     struct chunk *coded[FILE_CACHE_CODINGS];
     struct exchange_ready coded_ready[FILE_CACHE_CODINGS];
     struct http_field fields[40]; /* of `ready` */
+    struct http_field sibling_fields[40];
     struct http_field coded_fields[FILE_CACHE_CODINGS][40];
 };
 

@@ -64,7 +64,19 @@ static enum err send_sibling(struct request *r, const struct file_entry *e, enum
                           ret_entry);
 }
 
-/* Looks for precompressed siblings once a second. A lookup may evict, hence the entry anew. */
+/* The entry `name` once more, because looking up another one may have evicted it. NULL: out of
+ * memory, or it is a file no longer. */
+static struct file_entry *send_again(struct request *r, struct str name)
+{
+    struct file_entry *e;
+    if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
+                                  loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+        return NULL;
+    }
+    return e->kind == FILE_REGULAR ? e : NULL;
+}
+
+/* Looks for precompressed siblings once a second. */
 static struct file_entry *send_check_siblings(struct request *r, struct file_entry *e)
 {
     const struct enum_list *list = &r->route->keys->precompressed;
@@ -73,19 +85,21 @@ static struct file_entry *send_check_siblings(struct request *r, struct file_ent
     }
     struct str name = arena_str(&r->x->arena, e->name);
     uint8_t found = 0;
+    bool is_sure = true;
     for (uint32_t i = 0; i < list->count; i++) {
         struct file_entry *sibling;
-        if (send_sibling(r, e, (enum coding_choice)list->items[i], &sibling) == ERR_OK &&
-            sibling->kind == FILE_REGULAR && sibling->info.mtime_s >= e->info.mtime_s) {
+        if (send_sibling(r, e, (enum coding_choice)list->items[i], &sibling) != ERR_OK) {
+            is_sure = false; /* this answer does without; the next request looks again */
+        } else if (sibling->kind == FILE_REGULAR && sibling->info.mtime_s >= e->info.mtime_s) {
             found |= (uint8_t)(1u << list->items[i]);
         }
-        if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
-                                      loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+        e = send_again(r, name);
+        if (!e) {
             return NULL;
         }
     }
     e->siblings = found;
-    e->has_siblings_checked = true;
+    e->has_siblings_checked = is_sure;
     return e;
 }
 
@@ -127,12 +141,48 @@ static bool send_may_compress(const struct request *r, const struct file_entry *
     return false;
 }
 
+/* True: `ret` is a precompressed sibling. `*e` is looked up anew; NULL: as send_again. */
+static bool send_choose_sibling(struct request *r, struct file_entry **e, struct variant *ret)
+{
+    const struct enum_list *list = &r->route->keys->precompressed;
+    struct str name = arena_str(&r->x->arena, (*e)->name);
+    struct str type = arena_str(&r->x->arena, (*e)->type);
+    int code = send_pick(r, list, (*e)->siblings);
+    while (code >= 0) {
+        struct file_entry *sibling;
+        if (!type.p || send_sibling(r, *e, (enum coding_choice)code, &sibling) != ERR_OK) {
+            *e = NULL;
+            return false;
+        }
+        if (sibling->kind == FILE_REGULAR) {
+            *ret = (struct variant){.entry = sibling,
+                                    .type = type,
+                                    .etag = sibling->etag,
+                                    .coding = coding_name((enum coding_choice)code),
+                                    .varies = true,
+                                    .code = (enum coding_choice)code};
+            return true;
+        }
+        /* It went within the second since it was looked for: the file itself is still there. */
+        *e = send_again(r, name);
+        if (!*e) {
+            return false;
+        }
+        (*e)->siblings &= (uint8_t) ~(1u << code);
+        code = send_pick(r, list, (*e)->siblings);
+    }
+    return false;
+}
+
 /* Chooses the form. False: the request was failed. */
 static bool send_choose(struct request *r, struct file_entry *e, struct variant *ret)
 {
     const struct http_fields *fields = &r->x->request->fields;
     bool has_accept = fields->known[HTTP_FIELD_ACCEPT_ENCODING] != HTTP_FIELD_NONE;
     e = send_check_siblings(r, e);
+    if (e && e->siblings && has_accept && send_choose_sibling(r, &e, ret)) {
+        return true;
+    }
     if (!e) {
         request_fail(r, 503, "out of memory");
         return false;
@@ -143,26 +193,9 @@ static bool send_choose(struct request *r, struct file_entry *e, struct variant 
     if (!has_accept) {
         return true;
     }
-    int code = e->siblings ? send_pick(r, &r->route->keys->precompressed, e->siblings) : -1;
-    if (code >= 0) {
-        struct file_entry *sibling;
-        struct str type = arena_str(&r->x->arena, e->type);
-        if (type.p && send_sibling(r, e, (enum coding_choice)code, &sibling) == ERR_OK &&
-            sibling->kind == FILE_REGULAR) {
-            *ret = (struct variant){.entry = sibling,
-                                    .type = type,
-                                    .etag = sibling->etag,
-                                    .coding = coding_name((enum coding_choice)code),
-                                    .varies = true,
-                                    .code = (enum coding_choice)code};
-            return true;
-        }
-        request_fail(r, 503, "a precompressed file vanished");
-        return false;
-    }
     /* A range is of the stored bytes: what is coded on the fly has none. */
     bool has_range = fields->known[HTTP_FIELD_RANGE] != HTTP_FIELD_NONE;
-    code = may_compress && !has_range ? send_pick(r, &r->route->keys->compress.codings, 7) : -1;
+    int code = may_compress && !has_range ? send_pick(r, &r->route->keys->compress.codings, 7) : -1;
     if (code >= 0) {
         char tag[HTTP_ETAG_BYTES_MAX];
         const struct http_etag_source source = {
@@ -371,10 +404,13 @@ static enum err send_prepare(struct request *r, struct file_entry *e, const stru
     if (!kept.etag.p || !kept.type.p) {
         return ERR_NOMEM;
     }
-    ready->status = 200;
     ready->body_bytes = ready->body->n;
     http_fields_init(&ready->fields, array, FIELDS_MAX);
-    return send_fields(r, &kept, true, &ready->fields);
+    enum err err = send_fields(r, &kept, true, &ready->fields);
+    if (!err) {
+        ready->status = 200; /* complete: later requests may use it */
+    }
+    return err;
 }
 
 static void send_ready(struct request *r, struct exchange_ready *ready, enum err e)
@@ -420,8 +456,8 @@ static void send_whole(struct request *r, const struct variant *v)
     struct file_entry *e = v->entry;
     if (v->is_dynamic) {
         struct exchange_ready *ready = &e->coded_ready[v->code];
-        bool is_made = ready->body != NULL;
-        if (!is_made && e->info.size <= MEMORY_BODY_BYTES_MAX && send_load(r, e) &&
+        bool is_made = ready->status != 0;
+        if (!ready->body && e->info.size <= MEMORY_BODY_BYTES_MAX && send_load(r, e) &&
             file_compress_small(r, e, v->code)) {
             ready->body = chunk_ref(e->coded[v->code]);
         }
@@ -431,8 +467,14 @@ static void send_whole(struct request *r, const struct variant *v)
             return;
         }
     } else if (e->ready.body || send_load(r, e)) {
-        bool is_made = e->ready.status != 0;
-        send_ready(r, &e->ready, is_made ? ERR_OK : send_prepare(r, e, v, e->fields, &e->ready));
+        /* Under its own name it is another thing than in place of the file it was made from. */
+        bool is_sibling = v->coding.n != 0;
+        struct exchange_ready *ready = is_sibling ? &e->sibling_ready : &e->ready;
+        struct http_field *fields = is_sibling ? e->sibling_fields : e->fields;
+        if (is_sibling && !ready->body) {
+            ready->body = chunk_ref(e->ready.body);
+        }
+        send_ready(r, ready, ready->status ? ERR_OK : send_prepare(r, e, v, fields, ready));
         return;
     }
     send_from_file(r, v, 200);

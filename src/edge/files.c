@@ -47,7 +47,11 @@ static void files_missing(struct request *r, enum file_kind kind)
         struct str name =
             fallback.n && fallback.p[0] == '/' ? str_sub(fallback, 1, fallback.n) : fallback;
         enum err err = files_get(r, name, &e);
-        if (!err && e->kind == FILE_REGULAR) {
+        if (err) {
+            files_fail(r, err);
+            return;
+        }
+        if (e->kind == FILE_REGULAR) {
             file_send(r, e);
             return;
         }
@@ -82,11 +86,17 @@ static void files_directory(struct request *r, struct str name)
         }
     }
     /* Looked up again, because the index lookups may have evicted the entry. */
-    struct file_entry *again;
-    if (keys->listing != LISTING_OFF && files_get(r, name, &again) == ERR_OK &&
-        again->kind == FILE_DIRECTORY) {
-        listing_answer(r, again);
-        return;
+    if (keys->listing != LISTING_OFF) {
+        struct file_entry *again;
+        enum err err = files_get(r, name, &again);
+        if (err) {
+            files_fail(r, err);
+            return;
+        }
+        if (again->kind == FILE_DIRECTORY) {
+            listing_answer(r, again);
+            return;
+        }
     }
     files_missing(r, FILE_MISSING);
 }

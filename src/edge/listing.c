@@ -46,19 +46,20 @@ static void listing_href(struct str name, bool is_directory, struct buf *out)
 }
 
 /* Some names cannot be asked for, because no canonical path spells them (bytes that are no UTF-8,
- * control characters): a link to them would lead nowhere. */
-static bool listing_is_reachable(struct arena *arena, struct str name)
+ * control characters): a link to them would lead nowhere. ERR_NOMEM is no such verdict. */
+static enum err listing_check_name(struct arena *arena, struct str name)
 {
     struct buf link;
     struct http_path path;
+    enum err e = ERR_NOMEM;
     buf_init(&link, 0);
     listing_href(name, false, &link);
     char *out = arena_alloc(arena, link.n + 1);
-    bool is_reachable =
-        !link.is_failed && out &&
-        http_path_canonical(str_sub(buf_str(&link), 1, link.n), out, &path) == ERR_OK;
+    if (!link.is_failed && out) {
+        e = http_path_canonical(str_sub(buf_str(&link), 1, link.n), out, &path);
+    }
     buf_done(&link);
-    return is_reachable;
+    return e;
 }
 
 static bool listing_on_entry(void *context, const char *name)
@@ -74,11 +75,12 @@ static bool listing_on_entry(void *context, const char *name)
         return false;
     }
     struct str path = arena_printf(arena, STR_FMT "%s", STR_ARG(l->directory), name);
-    if (!path.p) {
+    enum err e = path.p ? listing_check_name(arena, str_of(name)) : ERR_NOMEM;
+    if (e == ERR_NOMEM) {
         l->is_failed = true;
         return false;
     }
-    if (!listing_is_reachable(arena, str_of(name))) {
+    if (e) {
         return true;
     }
     if (file_info_beneath(l->request->route->root, path.p, site_links(l->request->route), &info) ||

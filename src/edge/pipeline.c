@@ -188,9 +188,16 @@ static bool pipeline_health(struct request *r)
     return false;
 }
 
+/* What the rewrites ask through their callbacks. */
+struct pipeline_question {
+    struct request *request;
+    enum err error; /* of a lookup: its answer was none */
+};
+
 static bool pipeline_field(void *user, struct str name, struct str *ret_value)
 {
-    const struct request *r = user;
+    const struct pipeline_question *q = user;
+    const struct request *r = q->request;
     const struct http_field *f = http_fields_find(&r->x->request->fields, name);
     if (f) {
         *ret_value = f->value;
@@ -200,11 +207,17 @@ static bool pipeline_field(void *user, struct str name, struct str *ret_value)
 
 static bool pipeline_has_file(void *user, enum rewrite_file_kind kind, struct str path)
 {
-    struct request *r = user;
+    struct pipeline_question *q = user;
+    const struct request *r = q->request;
     struct file_entry *e;
     struct str name = str_sub(path, 1, path.n);
-    if (r->route->root < 0 || file_cache_get(r->pipeline->files, r->route, name,
-                                             loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
+    if (r->route->root < 0) {
+        return false;
+    }
+    enum err err =
+        file_cache_get(r->pipeline->files, r->route, name, loop_now_ms(r->pipeline->loop), &e);
+    if (err) {
+        q->error = err;
         return false;
     }
     switch (kind) {
@@ -221,18 +234,21 @@ static bool pipeline_has_file(void *user, enum rewrite_file_kind kind, struct st
 /* False: the rules answered the request. */
 static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
 {
+    struct pipeline_question question = {.request = r};
     const struct rewrite_request request = {
         .method = r->x->request->method_text,
         .host = r->x->request->authority,
         .path = r->path,
         .query = r->query,
-        .user = r,
+        .user = &question,
         .field = pipeline_field,
         .has_file = pipeline_has_file,
     };
     struct rewrite_result result;
-    if (rewrite_run(set, r->pipeline->rewrite, &request, &result) != ERR_OK) {
-        request_fail(r, 503, "out of memory");
+    enum err e = rewrite_run(set, r->pipeline->rewrite, &request, &result);
+    e = e ? e : question.error;
+    if (e) {
+        request_fail(r, 503, err_text(e));
         return false;
     }
     switch (result.outcome) {
@@ -267,6 +283,10 @@ static bool pipeline_pick_route(struct request *r, const struct site_host *host)
         if (e == ERR_OK) {
             r->route = &host->routes[rule];
             return true;
+        }
+        if (e == ERR_NOMEM) {
+            request_fail(r, 503, err_text(e));
+            return false;
         }
         if (e != ERR_NOT_FOUND) {
             request_fail(r, 500, "the expression of a route took too long");

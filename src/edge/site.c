@@ -70,7 +70,11 @@ static enum err site_build_rewrites(struct site_builder *b, struct site_route *r
     }
     for (size_t i = 0; i < list->count; i++) {
         const struct rewrite_settings *s = &list->items[i];
-        rules[i] = (struct rewrite_rule){s->from, s->to, s->condition, site_rewrite_flags(b, s)};
+        struct str flags = site_rewrite_flags(b, s);
+        if (!flags.p) {
+            return ERR_NOMEM;
+        }
+        rules[i] = (struct rewrite_rule){s->from, s->to, s->condition, flags};
     }
     struct rewrite_fault fault;
     enum err e = rewrite_create(rules, list->count, &r->rewrites, &fault);
@@ -220,14 +224,17 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
     host->settings = settings;
     host->name = settings->domains.count ? settings->domains.items[0].text : STR("default");
     host->routes = arena_zalloc(arena, (n + 1) * sizeof(*host->routes));
-    struct router_rule *rules = arena_zalloc(arena, (n + 1) * sizeof(*rules));
-    if (!host->routes || !rules) {
+    if (!host->routes) {
         return ERR_NOMEM;
     }
     for (size_t i = 0; i <= n; i++) {
         host->routes[i].root = -1;
     }
     host->route_count = n;
+    struct router_rule *rules = arena_zalloc(arena, (n + 1) * sizeof(*rules));
+    if (!rules) {
+        return ERR_NOMEM;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct route_settings *rule = &settings->routes.items[i];
         rules[i] = (struct router_rule){rule->path, (int32_t)rule->priority};
