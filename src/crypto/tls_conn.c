@@ -191,7 +191,11 @@ static enum err conn_finish_handshake(struct tls_conn *c)
         return conn_fail(c, r);
     }
     c->is_handshaken = true;
-    if (c->server->ticket_keys && tls_conn_version(c) == TLS_VERSION_13) {
+    if (c->server->anti_replay && !c->policy->takes_early_data) {
+        /* What the ticket promises: GnuTLS knows no less than one byte. */
+        r = gnutls_record_set_max_early_data_size(c->session, 1);
+    }
+    if (r >= 0 && c->server->ticket_keys && tls_conn_version(c) == TLS_VERSION_13) {
         r = gnutls_session_ticket_send(c->session, 1, 0);
     }
     return r < 0 ? conn_fail(c, r) : ERR_OK;

@@ -95,10 +95,9 @@ static int conn_apply(struct tls_conn *c, const struct client_hello *hello)
     }
     gnutls_certificate_server_set_request(c->session, requests[p->client_auth]);
     if (c->server->anti_replay) {
-        bool takes_early_data = p->takes_early_data;
-        r = gnutls_record_set_max_early_data_size(
-            c->session, takes_early_data ? c->server->early_data_bytes_max : 0);
-        if (takes_early_data) {
+        /* Also what is refused is skipped up to this length. */
+        r = gnutls_record_set_max_early_data_size(c->session, c->server->early_data_bytes_max);
+        if (p->takes_early_data) {
             gnutls_anti_replay_enable(c->session, c->server->anti_replay);
         }
     }
