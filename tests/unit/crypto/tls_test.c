@@ -549,7 +549,6 @@ static void test_allocation_failures(void **state)
         assert_true(e == ERR_OK || e == ERR_NOMEM);
         tls_conn_destroy(spare);
         link_open(&l, &r, &(struct link_config){.sni = "www.example.com", .alpn = {"h2"}});
-        client_hello_offers(&r.hello, STR("h2"));
         l.client_error = gnutls_handshake(l.client);
         struct tls_input in = {l.to_server.p, l.to_server.n, false};
         char plain[64];

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What lies below and beside TLS: hashes, seals, secrets, hellos, signatures. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <gnutls/abstract.h>
+#include <gnutls/crypto.h>
+
+#include "base/assert.h"
+#include "base/base64.h"
+#include "base/mem.h"
+#include "crypto/aead.h"
+#include "crypto/client_hello.h"
+#include "crypto/digest.h"
+#include "crypto/jws.h"
+#include "crypto/secret.h"
+
+static void expect_hex(const uint8_t *bytes, const char *hex)
+{
+    char text[DIGEST_BYTES_MAX * 2 + 1];
+    size_t n = strlen(hex) / 2;
+    for (size_t i = 0; i < n; i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+    assert_string_equal(text, hex);
+}
+
+/* FIPS 180-4, RFC 7693 (256-bit from the reference program), RFC 4231, RFC 5869. */
+static void test_digests(void **state)
+{
+    uint8_t hash[DIGEST_BYTES_MAX], again[DIGEST_BYTES_MAX];
+    struct str text = STR("abc");
+    static const char *const wanted[] = {
+        [DIGEST_SHA256] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        [DIGEST_SHA384] = ("cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
+                           "8086072ba1e7cc2358baeca134c825a7"),
+        [DIGEST_BLAKE2B] = "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319",
+    };
+    for (int kind = DIGEST_SHA256; kind <= DIGEST_BLAKE2B; kind++) {
+        struct digest *d;
+        assert_int_equal(digest_of(kind, text, hash), ERR_OK);
+        expect_hex(hash, wanted[kind]);
+        assert_int_equal(digest_bytes(kind), strlen(wanted[kind]) / 2);
+        assert_int_equal(digest_create(kind, &d), ERR_OK);
+        digest_add(d, STR("a"));
+        digest_add(d, STR(""));
+        digest_add(d, STR("bc"));
+        digest_finish(d, again);
+        assert_memory_equal(hash, again, digest_bytes(kind));
+        mem_test_fail_at(1);
+        assert_int_equal(digest_create(kind, &d), ERR_NOMEM);
+        mem_test_fail_at(0);
+    }
+    assert_int_equal(digest_hmac(STR("Jefe"), STR("what do ya want for nothing?"), hash), ERR_OK);
+    expect_hex(hash, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    char key[22];
+    memset(key, 0x0b, sizeof(key));
+    assert_int_equal(digest_derive(str_make(key, sizeof(key)), STR(""), hash, 42), ERR_OK);
+    expect_hex(hash, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+                     "9d201395faa4b61a96c8");
+}
+
+static void test_seals(void **state)
+{
+    static const uint8_t key[AEAD_KEY_BYTES] = {1, 2, 3}, other[AEAD_KEY_BYTES] = {4};
+    struct buf sealed, open;
+    buf_init(&sealed, 0);
+    buf_init(&open, 0);
+    for (int kind = AEAD_AES_256_GCM; kind <= AEAD_CHACHA20_POLY1305; kind++) {
+        for (size_t n = 0; n < 70; n += 23) {
+            char plain[70] = "what is sealed";
+            buf_clear(&sealed);
+            buf_clear(&open);
+            assert_int_equal(aead_seal(kind, key, STR("about"), str_make(plain, n), &sealed),
+                             ERR_OK);
+            assert_int_equal(sealed.n, n + AEAD_NONCE_BYTES + AEAD_TAG_BYTES);
+            assert_int_equal(aead_open(kind, key, STR("about"), buf_str(&sealed), &open), ERR_OK);
+            assert_true(str_eq(buf_str(&open), str_make(plain, n)));
+            assert_int_equal(aead_open(kind, other, STR("about"), buf_str(&sealed), &open),
+                             ERR_ACCESS);
+            assert_int_equal(aead_open(kind, key, STR("else"), buf_str(&sealed), &open),
+                             ERR_ACCESS);
+            for (size_t i = 0; i < sealed.n; i++) {
+                sealed.p[i] ^= 1;
+                assert_int_equal(aead_open(kind, key, STR("about"), buf_str(&sealed), &open),
+                                 ERR_ACCESS);
+                sealed.p[i] ^= 1;
+                assert_int_equal(aead_open(kind, key, STR("about"), str_make(sealed.p, i), &open),
+                                 ERR_ACCESS);
+            }
+            assert_int_equal(open.n, n);
+        }
+    }
+    buf_done(&sealed);
+    buf_done(&open);
+}
+
+static size_t mapped_bytes;
+static bool has_none;
+
+static void *test_map(size_t bytes, enum secret_kind *ret_kind)
+{
+    if (has_none) {
+        return NULL;
+    }
+    mapped_bytes += bytes;
+    *ret_kind = SECRET_LOCKED;
+    return mem_zalloc(1, bytes);
+}
+
+static void test_unmap(void *pages, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        assert_int_equal(((char *)pages)[i], 0); /* wiped before it goes */
+    }
+    mapped_bytes -= bytes;
+    mem_free(pages);
+}
+
+static void test_secrets(void **state)
+{
+    static const struct secret_memory_ops ops = {test_map, test_unmap};
+    struct secret *s = secret_create(STR("on the heap"));
+    assert_int_equal(secret_count(SECRET_HEAP), 1);
+    secret_destroy(s);
+    secret_set_memory(&ops);
+    s = secret_create(STR("locked"));
+    struct secret *random = secret_create_random(32), *more = secret_create_random(32);
+    assert_true(str_eq(secret_str(s), STR("locked")));
+    assert_false(secret_eq(secret_str(random).p, secret_str(more).p, 32));
+    assert_int_equal(secret_count(SECRET_LOCKED), 3);
+    assert_int_equal(mapped_bytes, 6 + 64);
+    has_none = true;
+    struct secret *spare = secret_create(STR("no page left"));
+    assert_int_equal(secret_count(SECRET_HEAP), 1);
+    secret_destroy(spare);
+    secret_destroy(s);
+    secret_destroy(random);
+    secret_destroy(more);
+    secret_destroy(NULL);
+    assert_int_equal(mapped_bytes, 0);
+    assert_int_equal(secret_count(SECRET_HEAP) + secret_count(SECRET_LOCKED), 0);
+    for (unsigned long n = 1; n <= 2; n++) {
+        mem_test_fail_at(n);
+        assert_null(secret_create(STR("x")));
+        mem_test_fail_at(0);
+    }
+    secret_set_memory(NULL);
+}
+
+/* RFC 4648 10, without padding; RFC 7515 C. */
+static void test_base64url(void **state)
+{
+    static const struct {
+        struct str bytes, text;
+    } cases[] = {
+        {STR(""), STR("")},           {STR("f"), STR("Zg")},
+        {STR("fo"), STR("Zm8")},      {STR("foo"), STR("Zm9v")},
+        {STR("foob"), STR("Zm9vYg")}, {STR("\x03\xec\xff\xe0\xc1"), STR("A-z_4ME")},
+    };
+    static const struct str bad[] = {STR("Z"),    STR("Zg=="), STR("Zh"),   STR("Zm9"),
+                                     STR("A+z/"), STR("Zm 8"), STR("Zm8\n")};
+    struct buf out;
+    buf_init(&out, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        buf_clear(&out);
+        base64url_encode(&out, cases[i].bytes);
+        assert_true(str_eq(buf_str(&out), cases[i].text));
+        buf_clear(&out);
+        assert_int_equal(base64url_decode(&out, cases[i].text), ERR_OK);
+        assert_true(str_eq(buf_str(&out), cases[i].bytes));
+    }
+    buf_clear(&out);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_int_equal(base64url_decode(&out, bad[i]), ERR_SYNTAX);
+        assert_int_equal(out.n, 0);
+    }
+    buf_done(&out);
+}
+
+static void put16(struct buf *b, size_t value)
+{
+    buf_add_char(b, (char)(value >> 8));
+    buf_add_char(b, (char)value);
+}
+
+static void put_extension(struct buf *b, size_t type, struct str data)
+{
+    put16(b, type);
+    put16(b, data.n);
+    buf_add_str(b, data);
+}
+
+/* A hello with these suites and extensions. */
+static void make_hello(struct buf *out, struct str suites, const struct buf *extensions)
+{
+    static const char random[34] = {3, 3};
+    buf_clear(out);
+    buf_add(out, random, sizeof(random));
+    buf_add_char(out, 0);
+    put16(out, suites.n);
+    buf_add_str(out, suites);
+    buf_add_str(out, STR("\1\0"));
+    put16(out, extensions->n);
+    buf_add_str(out, buf_str(extensions));
+}
+
+static void test_hellos(void **state)
+{
+    struct client_hello h;
+    struct buf ext, body;
+    buf_init(&ext, 0);
+    buf_init(&body, 0);
+    put_extension(&ext, 0,
+                  STR("\0\x0c\0\0\x09"
+                      "A.b-C.dE."));
+    put_extension(&ext, 13, STR("\0\6\4\3\x08\x04\x08\x07"));
+    put_extension(&ext, 16, STR("\0\x0c\2h2\x08http/1.1"));
+    put_extension(&ext, 43, STR("\4\x03\x04\x03\x03"));
+    put_extension(&ext, 0x0a0a, STR(""));
+    put_extension(&ext, 0x0a0a, STR("unknown ones are not looked at"));
+    put_extension(&ext, 42, STR(""));
+    put_extension(&ext, 41, STR("\0\x0c\0\6ticket\0\0\0\0rest"));
+    make_hello(&body, STR("\x13\1"), &ext);
+    assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_OK);
+    assert_true(str_eq(h.sni, STR("a.b-c.de")));
+    assert_true(h.offers_tls13 && h.offers_early_data);
+    assert_true(h.takes_ecdsa && h.takes_rsa && h.takes_ed25519);
+    assert_int_equal(h.alpn_count, 2);
+    assert_true(client_hello_offers(&h, STR("h2")) && client_hello_offers(&h, STR("http/1.1")));
+    assert_false(client_hello_offers(&h, STR("h3")));
+    assert_true(str_eq(h.ticket, STR("ticket")));
+    /* However it is cut, it is malformed, and nothing outside of it is read. */
+    for (size_t n = 0; n < body.n; n++) {
+        char *copy = mem_alloc(n);
+        memcpy(copy, body.p, n);
+        enum err e = client_hello_parse(&h, str_make(copy, n));
+        assert_int_equal(e, n == 41 ? ERR_OK : ERR_SYNTAX); /* there it ends without extensions */
+        mem_free(copy);
+    }
+    buf_add_char(&body, 0);
+    assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_SYNTAX);
+    /* Without TLS 1.3 the suites count as well. */
+    buf_clear(&ext);
+    put_extension(&ext, 13, STR("\0\4\4\3\x08\x04"));
+    make_hello(&body, STR("\xc0\x2f"), &ext);
+    assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_OK);
+    assert_true(h.takes_rsa && !h.takes_ecdsa);
+    make_hello(&body, STR("\xc0\x2b"), &ext);
+    assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_OK);
+    assert_true(h.takes_ecdsa && !h.takes_rsa);
+    put_extension(&ext, 13, STR("\0\2\4\3"));
+    make_hello(&body, STR("\xc0\x2b"), &ext);
+    assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_SYNTAX); /* twice */
+    buf_done(&ext);
+    buf_done(&body);
+}
+
+static void test_hello_names(void **state)
+{
+    static const struct {
+        struct str name;
+        bool is_good;
+    } cases[] = {
+        {STR("a"), true},      {STR("a_b.test"), true}, {STR("127.0.0.1"), true},
+        {STR(""), false},      {STR("."), false},       {STR("a..b"), false},
+        {STR(".a"), false},    {STR("a b"), false},     {STR("a\0b"), false},
+        {STR("*.a"), false},   {STR("a/../b"), false},  {STR("\xc3\xbc"), false},
+        {STR("[::1]"), false}, {STR("a:443"), false},   {STR("a.."), false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct client_hello h;
+        struct buf ext, body, name;
+        buf_init(&ext, 0);
+        buf_init(&body, 0);
+        buf_init(&name, 0);
+        put16(&name, cases[i].name.n + 3);
+        buf_add_char(&name, 0);
+        put16(&name, cases[i].name.n);
+        buf_add_str(&name, cases[i].name);
+        put_extension(&ext, 0, buf_str(&name));
+        make_hello(&body, STR("\x13\1"), &ext);
+        assert_int_equal(client_hello_parse(&h, buf_str(&body)),
+                         cases[i].is_good ? ERR_OK : ERR_SYNTAX);
+        buf_done(&ext);
+        buf_done(&body);
+        buf_done(&name);
+    }
+}
+
+static void test_es256(void **state)
+{
+    struct private_key *key, *back;
+    struct buf pem, jwk, thumbprint, second;
+    uint8_t signature[JWS_ES256_BYTES];
+    struct fault fault;
+    buf_init(&pem, 0);
+    buf_init(&jwk, 0);
+    buf_init(&thumbprint, 0);
+    buf_init(&second, 0);
+    for (int i = 0; i < 40; i++) { /* so that short numbers come up */
+        assert_int_equal(private_key_create(PRIVATE_KEY_P256, &key), ERR_OK);
+        buf_clear(&pem);
+        assert_int_equal(private_key_export(key, &pem), ERR_OK);
+        assert_int_equal(private_key_import(buf_str(&pem), &back, &fault), ERR_OK);
+        assert_int_equal(private_key_kind(back), PRIVATE_KEY_P256);
+        assert_int_equal(jws_sign_es256(key, STR("to sign"), signature), ERR_OK);
+        /* Checked with the key that is read back, by the library's own verification. */
+        gnutls_datum_t der, data = {(unsigned char *)"to sign", 7};
+        gnutls_datum_t r = {signature, 32}, s = {signature + 32, 32};
+        gnutls_x509_privkey_t x509;
+        gnutls_privkey_t private;
+        gnutls_pubkey_t public;
+        gnutls_datum_t text = {(unsigned char *)pem.p, (unsigned)pem.n};
+        assert_int_equal(gnutls_encode_rs_value(&der, &r, &s), 0);
+        gnutls_x509_privkey_init(&x509);
+        assert_int_equal(gnutls_x509_privkey_import(x509, &text, GNUTLS_X509_FMT_PEM), 0);
+        gnutls_privkey_init(&private);
+        gnutls_privkey_import_x509(private, x509, 0);
+        gnutls_pubkey_init(&public);
+        gnutls_pubkey_import_privkey(public, private, 0, 0);
+        assert_true(gnutls_pubkey_verify_data2(public, GNUTLS_SIGN_ECDSA_SHA256, 0, &data, &der) >=
+                    0);
+        gnutls_pubkey_deinit(public);
+        gnutls_privkey_deinit(private);
+        gnutls_x509_privkey_deinit(x509);
+        gnutls_free(der.data);
+        buf_clear(&thumbprint);
+        buf_clear(&second);
+        buf_clear(&jwk);
+        assert_int_equal(jws_put_thumbprint(key, &thumbprint), ERR_OK);
+        assert_int_equal(jws_put_thumbprint(back, &second), ERR_OK);
+        assert_true(str_eq(buf_str(&thumbprint), buf_str(&second)));
+        assert_int_equal(thumbprint.n, 43);
+        assert_int_equal(jws_put_jwk(key, &jwk), ERR_OK);
+        assert_int_equal(jwk.n, strlen("{'crv':'P-256','kty':'EC','x':'','y':''}") + 86);
+        private_key_destroy(key);
+        private_key_destroy(back);
+    }
+    buf_done(&pem);
+    buf_done(&jwk);
+    buf_done(&thumbprint);
+    buf_done(&second);
+    assert_int_equal(private_key_import(STR("nonsense"), &key, &fault), ERR_SYNTAX);
+    mem_test_fail_at(1);
+    assert_int_equal(private_key_create(PRIVATE_KEY_P256, &key), ERR_NOMEM);
+    mem_test_fail_at(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_digests), cmocka_unit_test(test_seals),
+        cmocka_unit_test(test_secrets), cmocka_unit_test(test_base64url),
+        cmocka_unit_test(test_hellos),  cmocka_unit_test(test_hello_names),
+        cmocka_unit_test(test_es256),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
