@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -562,6 +563,47 @@ static void test_allocation_failures(void **state)
     rig_stop(&r);
 }
 
+/* The bar is 32 KiB for all of an idle connection; this is the share of TLS. */
+static void test_memory_of_an_idle_connection(void **state)
+{
+    enum { CONNECTIONS = 200 };
+    static struct tls_conn *conns[CONNECTIONS];
+    struct rig r;
+    rig_start(&r, &(struct rig_config){.policy = {.alpn = {STR("h2")}, .alpn_count = 1}});
+    for (int i = 0; i < 2; i++) {
+        size_t before = 0;
+        for (int k = -10; k < CONNECTIONS; k++) {
+            struct link l;
+            before = k == 0 ? mallinfo2().uordblks : before;
+            link_connect(&l, &r,
+                         &(struct link_config){
+                             .priority = versions[i], .sni = "www.example.com", .alpn = {"h2"}});
+            assert_true(link_is_up(&l));
+            link_client_write(&l, STR("request"));
+            link_feed_server(&l);
+            assert_int_equal(link_server_write(&l, STR("answer")), ERR_OK);
+            struct tls_conn *kept = l.conn;
+            l.conn = NULL;
+            link_close(&l);
+            if (k < 0) {
+                tls_conn_destroy(kept); /* what is allocated once is there by now */
+            } else {
+                conns[k] = kept;
+            }
+        }
+        size_t after = mallinfo2().uordblks;
+        for (int k = 0; k < CONNECTIONS; k++) {
+            tls_conn_destroy(conns[k]);
+        }
+        if (before == 0) {
+            rig_stop(&r);
+            skip(); /* the sanitizers have a heap of their own */
+        }
+        assert_true((after - before) / CONNECTIONS < 14 * 1024);
+    }
+    rig_stop(&r);
+}
+
 static int teardown(void **state)
 {
     world_free();
@@ -591,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_renegotiation_is_refused),
         cmocka_unit_test(test_the_store_changes_under_connections),
         cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_memory_of_an_idle_connection),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
