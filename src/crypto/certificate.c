@@ -38,6 +38,7 @@ static void core_unref(struct certificate_core *core)
     if (core->key) {
         gnutls_privkey_deinit(core->key);
     }
+    certificate_secret_destroy(core->secret);
     for (size_t i = 0; i < core->name_count; i++) {
         mem_free((char *)(uintptr_t)core->names[i].p);
     }
@@ -289,6 +290,12 @@ enum err certificate_create(struct str chain_pem, struct str key_pem, struct cer
     }
     if (!e) {
         e = read_facts(core, reterr_fault);
+    }
+    if (!e) {
+        e = certificate_hide_key(core);
+        if (e) {
+            fault_set(reterr_fault, e, "the private key: %s", err_text(e));
+        }
     }
     if (e) {
         core_unref(core);

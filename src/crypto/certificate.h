@@ -2,7 +2,8 @@
 /*
  * A certificate chain and its private key, checked and ready to serve. Immutable and
  * reference-counted; may be shared between threads. Names are the DNS and IP entries of the
- * subject alternative name, in lower case; the common name is ignored (RFC 9110 4.3.4).
+ * subject alternative name, in lower case; the common name is ignored (RFC 9110 4.3.4). The private
+ * key lies in a secret (crypto/secret.h) and leaves it for the length of a signature only.
  */
 #pragma once
 

@@ -19,7 +19,8 @@ struct certificate_core {
     gnutls_pcert_st pcerts[CERTIFICATE_CHAIN_MAX];
     unsigned crt_count;
     unsigned pcert_count;
-    gnutls_privkey_t key;
+    gnutls_privkey_t key; /* a handle on `secret` */
+    struct certificate_secret *secret;
     enum certificate_key kind;
     struct str *names; /* each one a block of its own */
     size_t name_count;
@@ -40,6 +41,10 @@ struct certificate {
     struct certificate_core *core;
     gnutls_ocsp_data_st staple; /* response.data NULL: none; memory of mem_alloc */
 };
+
+/* Moves the key of the core into a secret, where it stays. */
+enum err certificate_hide_key(struct certificate_core *core) MUST_CHECK;
+void certificate_secret_destroy(struct certificate_secret *s);
 
 /* Reads the names of `leaf` into the core. */
 enum err certificate_read_names(struct certificate_core *core, gnutls_x509_crt_t leaf,

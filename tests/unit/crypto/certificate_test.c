@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "crypto/secret.h"
 #include "rig.h"
 
 #define DAY_S 86400
@@ -82,6 +83,17 @@ static void test_facts(void **state)
     assert_int_equal(certificate_authority_key_id(c).n, 20);
     assert_memory_not_equal(certificate_fingerprint(c), certificate_fingerprint(w->rsa), 32);
     assert_int_equal(certificate_staple_until_s(c), 0);
+}
+
+static void test_keys_are_secrets(void **state)
+{
+    struct world *w = world_get();
+    static const struct str name = STR("a.test");
+    size_t before = secret_count(SECRET_HEAP);
+    struct certificate *c = world_issue(w->root, &name, 1, false);
+    assert_int_equal(secret_count(SECRET_HEAP), before + 1);
+    certificate_unref(c);
+    assert_int_equal(secret_count(SECRET_HEAP), before);
 }
 
 static void test_keys(void **state)
@@ -246,6 +258,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_keys_are_secrets),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_store),
         cmocka_unit_test(test_allocation_failures),

@@ -19,10 +19,12 @@
 #include "crypto/digest.h"
 #include "crypto/jws.h"
 #include "crypto/secret.h"
+#include "crypto/signature.h"
+#include "crypto/start.h"
 
 static void expect_hex(const uint8_t *bytes, const char *hex)
 {
-    char text[DIGEST_BYTES_MAX * 2 + 1];
+    char text[SIGNATURE_BYTES * 2 + 1];
     size_t n = strlen(hex) / 2;
     for (size_t i = 0; i < n; i++) {
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
@@ -352,13 +354,54 @@ static void test_es256(void **state)
     mem_test_fail_at(0);
 }
 
+/* RFC 8032 7.1, tests 2 and 3. */
+static void test_signatures(void **state)
+{
+    static const struct {
+        struct str seed, text;
+        const char *public_key, *signature;
+    } cases[] = {
+        {STR("\x4c\xcd\x08\x9b\x28\xff\x96\xda\x9d\xb6\xc3\x46\xec\x11\x4e\x0f\x5b\x8a\x31\x9f"
+             "\x35\xab\xa6\x24\xda\x8c\xf6\xed\x4f\xb8\xa6\xfb"),
+         STR("\x72"), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+         "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"},
+        {STR("\xc5\xaa\x8d\xf4\x3f\x9f\x83\x7b\xed\xb7\x44\x2f\x31\xdc\xb7\xb1\x66\xd3\x85\x35"
+             "\x07\x6f\x09\x4b\x85\xce\x3a\x2e\x0b\x44\x58\xf7"),
+         STR("\xaf\x82"), "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+         "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+         "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"},
+    };
+    uint8_t public_key[SIGNATURE_PUBLIC_BYTES], signature[SIGNATURE_BYTES];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct secret *seed = secret_create(cases[i].seed);
+        signature_public(seed, public_key);
+        expect_hex(public_key, cases[i].public_key);
+        signature_sign(seed, cases[i].text, signature);
+        expect_hex(signature, cases[i].signature);
+        assert_true(signature_verify(public_key, cases[i].text, signature));
+        assert_false(signature_verify(public_key, STR("else"), signature));
+        for (size_t k = 0; k < SIGNATURE_BYTES; k++) {
+            signature[k] ^= 1;
+            assert_false(signature_verify(public_key, cases[i].text, signature));
+            signature[k] ^= 1;
+        }
+        secret_destroy(seed);
+    }
+}
+
+static int setup(void **state)
+{
+    return crypto_start(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digests), cmocka_unit_test(test_seals),
         cmocka_unit_test(test_secrets), cmocka_unit_test(test_base64url),
         cmocka_unit_test(test_hellos),  cmocka_unit_test(test_hello_names),
-        cmocka_unit_test(test_es256),
+        cmocka_unit_test(test_es256),   cmocka_unit_test(test_signatures),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }
