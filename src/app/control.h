@@ -18,8 +18,10 @@ enum control_kind {
     CONTROL_ASK_STOP,
     CONTROL_ASK_UPGRADE,
     CONTROL_ASK_RELOAD,
+    CONTROL_KEEP,   /* what the next edge shall get in its CONTROL_HELLO, in the descriptor */
     CONTROL_CONFIG, /* of the reader: what the configuration is made of, or `error` */
     /* supervisor to role */
+    CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did */
     CONTROL_BOUND,  /* one per socket, with the descriptor, `count` in all; or `error` */
     CONTROL_GO,     /* start accepting */
     CONTROL_RELOAD, /* with what the reader sent */

@@ -3,10 +3,12 @@
 #include "app/edge_int.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "conf/record.h"
+#include "os/clock.h"
 #include "os/file.h"
 
 static void edge_print_diags(struct edge *e, const struct diag_list *diags, bool is_start)
@@ -96,6 +98,36 @@ static bool edge_same_output(const struct settings *a, const struct settings *b)
 
 /* ---- applying a configuration ---- */
 
+/* Where people who ask for http are sent. */
+static uint16_t edge_https_port(const struct edge *e)
+{
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        const struct edge_listen *l = &e->listens[i];
+        struct socket_address a;
+        if (l->is_wanted && l->is_tls && socket_local(l->fds[0], &a) == ERR_OK &&
+            socket_address_port(&a)) {
+            return socket_address_port(&a);
+        }
+    }
+    return 0;
+}
+
+enum err edge_make_certificates(struct edge *e, const struct site *site,
+                                struct certificate_store **ret_store)
+{
+    struct fault fault;
+    *ret_store = NULL;
+    if (!site->listens_for_https) {
+        return ERR_OK;
+    }
+    enum err err =
+        edge_certs_store(&e->certs, site, (int64_t)(clock_wall_ns() / NS_PER_S), ret_store, &fault);
+    if (err) {
+        snprintf(e->reload_error, sizeof(e->reload_error), "%s", fault.text);
+    }
+    return err;
+}
+
 enum err edge_post_change(struct edge *e, struct writer *old_writer)
 {
     struct edge_change *change = mem_zalloc(1, sizeof(*change));
@@ -116,6 +148,8 @@ enum err edge_post_change(struct edge *e, struct writer *old_writer)
     change->site = site_ref(e->site);
     change->limits = edge_limits(e->site->settings, e->worker_count);
     change->writer = e->writer;
+    change->certificates = e->certificates ? certificate_store_ref(e->certificates) : NULL;
+    change->https_port = edge_https_port(e);
     change->old_writer = old_writer;
     change->listen_count = wanted;
     atomic_init(&change->left, e->worker_count);
@@ -133,6 +167,7 @@ void edge_on_applied(void *edge, uint64_t value)
     struct edge *e = edge;
     struct edge_change *change = (struct edge_change *)(uintptr_t)value;
     writer_destroy(change->old_writer);
+    certificate_store_unref(change->certificates);
     site_unref(change->site);
     mem_free(change->listens);
     mem_free(change);
@@ -207,10 +242,16 @@ static void edge_reload_succeeded(struct edge *e, const struct site *old)
 
 /* Loads, opens, binds: everything that can fail, before anything changes. */
 static enum err edge_prepare_change(struct edge *e, const struct str *record,
-                                    struct site **ret_site, struct writer **ret_writer)
+                                    struct site **ret_site, struct certificate_store **ret_store,
+                                    struct writer **ret_writer)
 {
     enum err err = edge_load(e, record, ret_site);
     if (err) {
+        return err;
+    }
+    err = edge_make_certificates(e, *ret_site, ret_store);
+    if (err) {
+        site_unref(*ret_site);
         return err;
     }
     *ret_writer = e->writer;
@@ -220,6 +261,7 @@ static enum err edge_prepare_change(struct edge *e, const struct str *record,
         if (err) {
             snprintf(e->reload_error, sizeof(e->reload_error), "cannot open the access log: %s",
                      err_text(err));
+            certificate_store_unref(*ret_store);
             site_unref(*ret_site);
             return err;
         }
@@ -229,6 +271,7 @@ static enum err edge_prepare_change(struct edge *e, const struct str *record,
         if (!is_same) {
             writer_destroy(*ret_writer);
         }
+        certificate_store_unref(*ret_store);
         site_unref(*ret_site);
     }
     return err;
@@ -238,15 +281,19 @@ static void edge_apply(struct edge *e, const struct str *record)
 {
     struct site *site, *old = e->site;
     struct writer *writer, *old_writer = e->writer;
-    if (edge_prepare_change(e, record, &site, &writer) != ERR_OK) {
+    struct certificate_store *store, *old_store = e->certificates;
+    if (edge_prepare_change(e, record, &site, &store, &writer) != ERR_OK) {
         edge_reload_failed(e);
         return;
     }
     e->site = site;
     e->writer = writer;
+    e->certificates = store;
     if (edge_post_change(e, writer == old_writer ? NULL : old_writer) != ERR_OK) {
         e->site = old;
         e->writer = old_writer;
+        e->certificates = old_store;
+        certificate_store_unref(store);
         if (writer != old_writer) {
             writer_destroy(writer);
         }
@@ -256,7 +303,34 @@ static void edge_apply(struct edge *e, const struct str *record)
         return;
     }
     edge_reload_succeeded(e, old);
+    certificate_store_unref(old_store);
     site_unref(old);
+}
+
+void edge_renew_certificates(struct edge *e)
+{
+    struct certificate_store *store, *old = e->certificates;
+    if (e->is_changing || e->is_draining ||
+        !edge_certs_are_due(&e->certs, (int64_t)(clock_wall_ns() / NS_PER_S))) {
+        return;
+    }
+    enum err err = edge_make_certificates(e, e->site, &store);
+    if (!err) {
+        e->certificates = store;
+        err = edge_post_change(e, NULL);
+        if (err) {
+            e->certificates = old;
+            certificate_store_unref(store);
+        }
+    }
+    if (err) {
+        LOG(e->log, LOG_LEVEL_ERROR, "certificates of the local authority were not renewed",
+            log_err(err));
+        return;
+    }
+    certificate_store_unref(old);
+    LOG(e->log, LOG_LEVEL_INFO, "certificates of the local authority are renewed",
+        log_u64("count", e->certs.issued_count));
 }
 
 void edge_reload(struct edge *e, enum err error, int fd)
@@ -289,6 +363,7 @@ void edge_reload(struct edge *e, enum err error, int fd)
     } else {
         const struct str bytes = str_make(record.p, got);
         edge_apply(e, &bytes);
+        explicit_bzero(record.p, got); /* it may hold keys */
     }
     buf_done(&record);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "app/control.h"
+#include "app/edge_certs.h"
 #include "app/edge_role.h"
 #include "conf/settings.h"
 #include "edge/pipeline.h"
@@ -27,6 +28,7 @@ struct edge_listen {
     struct socket_address asked;
     uint32_t fd_count;
     int fds[EDGE_WORKERS_MAX];
+    bool is_tls;
     bool is_wanted; /* by the configuration that is being applied */
 };
 
@@ -37,6 +39,8 @@ struct edge_change {
     struct server_limits limits;
     struct writer *writer; /* NULL = no access log */
     struct writer *old_writer;
+    struct certificate_store *certificates;
+    uint16_t https_port; /* 0 = none */
     atomic_uint left;
     uint32_t listen_count;
     struct edge_listen *listens; /* a copy of the set to listen on */
@@ -45,6 +49,7 @@ struct edge_change {
 struct worker_listener {
     struct listener *listener;
     int fd;
+    bool is_tls;
     bool is_wanted;
 };
 
@@ -68,6 +73,11 @@ struct edge {
     struct metrics *metrics;
     struct writer *writer;
     struct site *site;
+    struct edge_certs certs;
+    struct certificate_store *certificates; /* in force */
+    struct ticket_keys *ticket_keys;
+    struct replay_window *replay_window;
+    struct timer renewal;
     struct server *admin;
     struct listener *admin_listener;
     struct server *metrics_server; /* where `metrics.listen` asks for one */
@@ -107,6 +117,10 @@ void worker_on_stop(void *worker, uint64_t unused);
 /* Derived from settings, for one of `worker_count`. */
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count);
 
+/* edge_tickets.c: takes over what an edge before kept, or begins anew. The first thing that is read
+ * from the supervisor. */
+enum err edge_start_tickets(struct edge *e) MUST_CHECK;
+
 /* edge_sockets.c: gets the sockets of `a` from the supervisor, at least `count`. */
 enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited, uint32_t count,
                    struct edge_listen *ret) MUST_CHECK;
@@ -121,6 +135,11 @@ enum err edge_load(struct edge *e, const struct str *record, struct site **ret_s
 enum err edge_open_writer(struct edge *e, const struct settings *s, struct writer **ret) MUST_CHECK;
 enum log_level edge_log_level(enum conf_log_level level);
 enum err edge_post_change(struct edge *e, struct writer *old_writer) MUST_CHECK;
+/* The certificates for `site`; what is wrong stands in reload_error. */
+enum err edge_make_certificates(struct edge *e, const struct site *site,
+                                struct certificate_store **ret_store) MUST_CHECK;
+/* Gives issued certificates that grow old a successor. */
+void edge_renew_certificates(struct edge *e);
 void edge_on_applied(void *edge, uint64_t change); /* loop message of the last worker */
 
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */

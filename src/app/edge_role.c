@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/state_dir.h"
+#include "crypto/secret.h"
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -16,9 +18,13 @@
 #include "os/process.h"
 #include "os/random.h"
 #include "os/sandbox.h"
+#include "os/secret_memory.h"
 
 #define TICK_MS 1000u
 #define EXIT_CONFIG 2
+#define RENEWAL_MS 3600000u
+#define REPLAY_ENTRIES_MAX 65536u
+#define REPLAY_WINDOW_MS 10000u
 #define DRAIN_IDLE_MS 5000u /* after an upgrade, for requests that are on their way */
 
 /* ---- draining and stopping ---- */
@@ -159,6 +165,23 @@ static void edge_on_channel(struct loop_watch *w, unsigned events)
     edge_handle_deferred(e);
 }
 
+static void edge_on_renewal(struct timer *t)
+{
+    struct edge *e = CONTAINER_OF(t, struct edge, renewal);
+    edge_renew_certificates(e);
+    loop_timer_set(e->loop, t, loop_now_ms(e->loop) + RENEWAL_MS);
+}
+
+static void *edge_map_secret(size_t bytes, enum secret_kind *ret_kind)
+{
+    bool is_hidden;
+    void *pages = secret_memory_map(bytes, &is_hidden);
+    *ret_kind = is_hidden ? SECRET_HIDDEN : SECRET_LOCKED;
+    return pages;
+}
+
+static const struct secret_memory_ops secret_memory = {edge_map_secret, secret_memory_unmap};
+
 static void edge_on_tick(struct timer *t)
 {
     struct edge *e = CONTAINER_OF(t, struct edge, tick);
@@ -275,6 +298,33 @@ static enum err edge_start_workers(struct edge *e)
     return err;
 }
 
+/* What TLS needs of the process: tickets and early data that any loop may get, and certificates. */
+static enum err edge_prepare_tls(struct edge *e)
+{
+    const struct server_settings *s = &e->site->settings->server;
+    enum err err = edge_start_tickets(e);
+    if (!err) {
+        err = replay_window_create(REPLAY_ENTRIES_MAX, REPLAY_WINDOW_MS, &e->replay_window);
+    }
+    if (err) {
+        fprintf(stderr, "sws: cannot prepare TLS: %s\n", err_text(err));
+        return err;
+    }
+    if (!e->site->listens_for_https) {
+        return ERR_OK;
+    }
+    err = state_dir_create(s->state, s->user);
+    if (err && err != ERR_NOT_FOUND) {
+        fprintf(stderr, "sws: cannot make the state directory (server.state): %s\n", err_text(err));
+        return err;
+    }
+    err = edge_make_certificates(e, e->site, &e->certificates);
+    if (err) {
+        fprintf(stderr, "sws: %s\n", e->reload_error);
+    }
+    return err;
+}
+
 static enum err edge_prepare(struct edge *e)
 {
     const struct settings *s = e->site->settings;
@@ -303,6 +353,9 @@ static enum err edge_prepare(struct edge *e)
         err = e->workers ? loop_create(POLLER_KIND_EPOLL, &e->loop) : ERR_NOMEM;
     }
     if (!err) {
+        err = edge_prepare_tls(e);
+    }
+    if (!err) {
         err = edge_listen_all(e, s, true);
     }
     if (!err) {
@@ -328,6 +381,10 @@ static void edge_done(struct edge *e)
     server_destroy(e->metrics_server);
     writer_destroy(e->writer);
     loop_destroy(e->loop);
+    certificate_store_unref(e->certificates);
+    edge_certs_done(&e->certs);
+    replay_window_unref(e->replay_window);
+    ticket_keys_unref(e->ticket_keys);
     site_unref(e->site);
     metrics_destroy(e->metrics);
     log_destroy(e->log);
@@ -347,6 +404,8 @@ int edge_run(const struct edge_options *options)
     *e = (struct edge){.options = options, .next_config = -1, .start_ns = clock_monotonic_ns()};
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
+    timer_init(&e->renewal, edge_on_renewal);
+    secret_set_memory(&secret_memory);
     enum err err = edge_load(e, NULL, &e->site);
     if (err) {
         return EXIT_CONFIG;
@@ -366,6 +425,7 @@ int edge_run(const struct edge_options *options)
         return 1; /* said where it was found; the process ends, and with it all it holds */
     }
     loop_timer_set(e->loop, &e->tick, loop_now_ms(e->loop));
+    loop_timer_set(e->loop, &e->renewal, loop_now_ms(e->loop) + RENEWAL_MS);
     edge_ask(e, CONTROL_READY);
     edge_handle_deferred(e);
     loop_run(e->loop);

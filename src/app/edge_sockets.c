@@ -48,12 +48,13 @@ enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited
     return err;
 }
 
-static enum err edge_want(struct edge *e, const struct socket_address *a, int inherited,
-                          uint32_t count)
+static enum err edge_want(struct edge *e, const struct socket_address *a,
+                          const struct listen_address *wanted, uint32_t count)
 {
     for (uint32_t i = 0; i < e->listen_count; i++) {
         if (e->listens[i].asked.n == a->n && memcmp(&e->listens[i].asked.raw, &a->raw, a->n) == 0) {
             e->listens[i].is_wanted = true;
+            e->listens[i].is_tls = wanted->is_tls;
             return ERR_OK;
         }
     }
@@ -61,8 +62,9 @@ static enum err edge_want(struct edge *e, const struct socket_address *a, int in
         return ERR_LIMIT;
     }
     struct edge_listen *l = &e->listens[e->listen_count];
-    enum err err = edge_bind(e, a, inherited, count, l);
+    enum err err = edge_bind(e, a, wanted->kind == LISTEN_FD ? wanted->fd : -1, count, l);
     if (!err) {
+        l->is_tls = wanted->is_tls;
         e->listen_count++;
     }
     return err;
@@ -94,18 +96,18 @@ static enum err edge_listen_inet(struct edge *e, const struct listen_address *l)
     if (l->family == 0) {
         err = socket_address_ip(any4, l->port, &a);
         if (!err) {
-            err = edge_want(e, &a, -1, e->worker_count);
+            err = edge_want(e, &a, l, e->worker_count);
         }
         /* A machine without IPv6 serves IPv4 alone. With port 0 a second family would get a port
          * of its own, which nobody could guess. */
         if (!err && l->port && socket_address_ip(any6, l->port, &a) == ERR_OK) {
-            enum err err6 = edge_want(e, &a, -1, e->worker_count);
+            enum err err6 = edge_want(e, &a, l, e->worker_count);
             err = err6 == ERR_IN_USE ? err6 : ERR_OK;
         }
         return err;
     }
     edge_inet_address(l, &a);
-    return edge_want(e, &a, -1, e->worker_count);
+    return edge_want(e, &a, l, e->worker_count);
 }
 
 static enum err edge_listen_one(struct edge *e, const struct listen_address *l)
@@ -119,11 +121,11 @@ static enum err edge_listen_one(struct edge *e, const struct listen_address *l)
         return edge_listen_inet(e, l);
     case LISTEN_UNIX:
         err = socket_address_unix(l->path, &a);
-        return err ? err : edge_want(e, &a, -1, 1);
+        return err ? err : edge_want(e, &a, l, 1);
     case LISTEN_FD:
         a = (struct socket_address){.n = sizeof(a.raw.ss_family) + sizeof(int)};
         memcpy((char *)&a.raw + sizeof(a.raw.ss_family), &l->fd, sizeof(int));
-        return edge_want(e, &a, l->fd, 1);
+        return edge_want(e, &a, l, 1);
     }
     return ERR_UNSUPPORTED;
 }

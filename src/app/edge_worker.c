@@ -7,6 +7,7 @@
 #include "os/process.h"
 
 #define TICK_MS 1000u
+#define EARLY_DATA_BYTES_MAX 16384u
 
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count)
 {
@@ -100,23 +101,52 @@ void *worker_main(void *worker)
     return NULL;
 }
 
-static void worker_listen(struct worker *w, int fd)
+/* TLS costs memory: a loop has it from the first address on that asks for it. */
+static enum err worker_begin_tls(struct worker *w)
+{
+    const struct tls_server_config config = {
+        .hooks = pipeline_tls_hooks(&w->pipeline),
+        .ticket_keys = w->edge->ticket_keys,
+        .replay_window = w->edge->replay_window,
+        .early_data_bytes_max = EARLY_DATA_BYTES_MAX,
+    };
+    struct tls_server *tls;
+    enum err e = w->server->tls ? ERR_OK : tls_server_create(&config, &tls);
+    if (!e && !w->server->tls) {
+        e = server_set_tls(w->server, tls);
+        if (e) {
+            tls_server_destroy(tls);
+        }
+    }
+    return e;
+}
+
+static void worker_listen(struct worker *w, int fd, bool is_tls)
 {
     for (uint32_t i = 0; i < w->listener_count; i++) {
-        if (w->listeners[i].fd == fd) {
+        if (w->listeners[i].fd == fd && w->listeners[i].is_tls == is_tls) {
             w->listeners[i].is_wanted = true;
             return;
+        }
+        if (w->listeners[i].fd == fd) {
+            server_unlisten(w->server, w->listeners[i].listener);
+            w->listeners[i] = w->listeners[--w->listener_count];
+            break;
         }
     }
     struct worker_listener *l = &w->listeners[w->listener_count];
     ASSERT(w->listener_count < WORKER_LISTENERS_MAX);
-    enum err e = server_listen(w->server, fd, false, &l->listener);
+    enum err e = is_tls ? worker_begin_tls(w) : ERR_OK;
+    if (!e) {
+        e = server_listen(w->server, fd, is_tls, &l->listener);
+    }
     if (e) {
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker cannot listen", log_u64("worker", w->index),
             log_err(e));
         return;
     }
     l->fd = fd;
+    l->is_tls = is_tls;
     l->is_wanted = true;
     w->listener_count++;
 }
@@ -131,6 +161,8 @@ void worker_on_change(void *worker, uint64_t value)
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker keeps the old configuration: no memory",
             log_u64("worker", w->index));
     }
+    pipeline_set_certificates(&w->pipeline, change->certificates);
+    w->pipeline.https_port = change->https_port;
     w->pipeline.access = change->writer ? writer_producer(change->writer, w->index) : NULL;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         w->listeners[i].is_wanted = false;
@@ -139,7 +171,7 @@ void worker_on_change(void *worker, uint64_t value)
         const struct edge_listen *l = &change->listens[i];
         for (uint32_t k = 0; k < l->fd_count; k++) {
             if (l->fd_count == 1 || k % w->edge->worker_count == w->index) {
-                worker_listen(w, l->fds[k]);
+                worker_listen(w, l->fds[k], l->is_tls);
             }
         }
     }

@@ -80,7 +80,14 @@ static int supervisor_spawn(struct supervisor *s)
         supervisor_say("error", "too many old processes still drain; try again later");
         return -1;
     }
-    return supervisor_start_role(s, "edge", &s->edges[slot]) == ERR_OK ? slot : -1;
+    if (supervisor_start_role(s, "edge", &s->edges[slot]) != ERR_OK) {
+        return -1;
+    }
+    const struct control_message hello = {.kind = CONTROL_HELLO, .fd = -1};
+    if (control_send(s->edges[slot].channel, &hello, s->kept) != ERR_OK) {
+        supervisor_say("warn", "process %d does not listen", (int)s->edges[slot].pid);
+    }
+    return slot;
 }
 
 static void supervisor_tell(struct supervisor *s, int slot, enum control_kind kind)
@@ -407,6 +414,11 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         shutdown(s->edges[slot].channel, SHUT_RDWR);
         return;
     }
+    if (m.kind == CONTROL_KEEP && fd >= 0) {
+        file_close(s->kept);
+        s->kept = fd;
+        return;
+    }
     file_close(fd);
     if (m.kind == CONTROL_BIND) {
         supervisor_on_bind(s, slot, &m);
@@ -506,7 +518,7 @@ int supervisor_run(const struct supervisor_options *options)
 {
     static const int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, 0};
     static struct supervisor s;
-    s = (struct supervisor){.options = options, .current = -1, .next = -1};
+    s = (struct supervisor){.options = options, .current = -1, .next = -1, .kept = -1};
     signal(SIGPIPE, SIG_IGN);
     if (process_signals(signals, &s.signals) != ERR_OK) {
         supervisor_say("error", "cannot watch signals: %s", strerror(errno));

@@ -34,6 +34,7 @@ struct supervisor {
     struct supervisor_edge reader; /* reads the configuration for a reload; pid 0 = none */
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
     uint32_t socket_count;
+    int kept; /* of CONTROL_KEEP, -1 = nothing */
     bool is_stopping;
     bool has_served; /* some edge became ready once */
     unsigned failures;

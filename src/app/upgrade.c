@@ -12,7 +12,7 @@
 #include "app/supervisor_int.h"
 
 #define UPGRADE_MAGIC 0x73777375u
-#define UPGRADE_FORMAT 2u
+#define UPGRADE_FORMAT 3u
 
 struct upgrade_state {
     uint32_t magic;
@@ -20,6 +20,7 @@ struct upgrade_state {
     int32_t current;
     uint32_t socket_count;
     uint32_t is_reload_due; /* one was under way */
+    int32_t kept;
     struct supervisor_edge edges[SUPERVISOR_EDGES_MAX];
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
 };
@@ -39,6 +40,9 @@ static void upgrade_keep_all(const struct supervisor *s, bool is_kept)
     for (uint32_t i = 0; i < s->socket_count; i++) {
         upgrade_keep(s->sockets[i].fd, is_kept);
     }
+    if (s->kept >= 0) {
+        upgrade_keep(s->kept, is_kept);
+    }
 }
 
 void upgrade_replace_program(struct supervisor *s)
@@ -49,7 +53,8 @@ void upgrade_replace_program(struct supervisor *s)
                                    .format = UPGRADE_FORMAT,
                                    .current = s->current,
                                    .socket_count = s->socket_count,
-                                   .is_reload_due = s->reader.pid != 0};
+                                   .is_reload_due = s->reader.pid != 0,
+                                   .kept = s->kept};
     memcpy(state.edges, s->edges, sizeof(state.edges));
     memcpy(state.sockets, s->sockets, sizeof(state.sockets));
     int fd = memfd_create("sws-upgrade", 0);
@@ -87,6 +92,7 @@ enum err upgrade_resume(struct supervisor *s, bool *ret_is_reload_due)
     }
     s->current = state.current;
     s->socket_count = state.socket_count;
+    s->kept = state.kept;
     s->has_served = true;
     *ret_is_reload_due = state.is_reload_due != 0;
     memcpy(s->edges, state.edges, sizeof(s->edges));

@@ -199,3 +199,8 @@ enum tls_client_auth tls_policy_client_auth(const struct tls_policy *p)
 {
     return p->client_auth;
 }
+
+bool tls_policy_is_like(const struct tls_policy *a, const struct tls_policy *b)
+{
+    return memcmp(a->id, b->id, sizeof(a->id)) == 0;
+}

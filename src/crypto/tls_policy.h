@@ -49,3 +49,7 @@ struct tls_policy *tls_policy_ref(struct tls_policy *p);
 void tls_policy_unref(struct tls_policy *p);
 
 enum tls_client_auth tls_policy_client_auth(const struct tls_policy *p);
+
+/* Whether whoever satisfies one satisfies the other: a ticket, or a request on an open connection,
+ * may cross between them. */
+bool tls_policy_is_like(const struct tls_policy *a, const struct tls_policy *b);

@@ -176,10 +176,10 @@ static enum err file_entry_open(const struct site_route *route, struct file_entr
     return e->kind == FILE_REGULAR ? file_entry_describe(route, e) : ERR_OK;
 }
 
-enum err file_cache_get(struct file_cache *c, const struct site_route *route, struct str name,
-                        uint64_t now_ms, struct file_entry **ret_entry)
+enum err file_cache_get(struct file_cache *c, const struct site_route *route, bool is_secure,
+                        struct str name, uint64_t now_ms, struct file_entry **ret_entry)
 {
-    uint64_t owner = route->site->generation << 32 | route->id;
+    uint64_t owner = route->site->generation << 32 | (uint64_t)route->id << 1 | is_secure;
     uint64_t hash = hash_join(hash_str(name), owner);
     struct file_entry **bucket = &c->buckets[hash % BUCKETS];
     for (struct file_entry *e = *bucket; e; e = e->next) {

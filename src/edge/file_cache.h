@@ -58,10 +58,11 @@ enum err file_cache_create(size_t entry_count_max, size_t bytes_max,
                            struct file_cache **ret_cache) MUST_CHECK;
 void file_cache_destroy(struct file_cache *c);
 
-/* The entry for the file `name` (relative, no leading slash) below the route's root. ERR_NOMEM,
+/* The entry for the file `name` (relative, no leading slash) below the route's root; `is_secure`:
+ * for answers over TLS, whose fields differ. ERR_NOMEM,
  * ERR_LIMIT (no descriptors). */
-enum err file_cache_get(struct file_cache *c, const struct site_route *route, struct str name,
-                        uint64_t now_ms, struct file_entry **ret_entry) MUST_CHECK;
+enum err file_cache_get(struct file_cache *c, const struct site_route *route, bool is_secure,
+                        struct str name, uint64_t now_ms, struct file_entry **ret_entry) MUST_CHECK;
 
 /* Notes that `bytes` of memory came to hang on the entry, evicting others where needed. */
 void file_cache_account(struct file_cache *c, struct file_entry *e, size_t bytes);

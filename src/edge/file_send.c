@@ -60,8 +60,8 @@ static enum err send_sibling(struct request *r, const struct file_entry *e, enum
     if (!name.p) {
         return ERR_NOMEM;
     }
-    return file_cache_get(r->pipeline->files, r->route, name, loop_now_ms(r->pipeline->loop),
-                          ret_entry);
+    return file_cache_get(r->pipeline->files, r->route, r->x->peer->tls != NULL, name,
+                          loop_now_ms(r->pipeline->loop), ret_entry);
 }
 
 /* The entry `name` once more, because looking up another one may have evicted it. NULL: out of
@@ -69,7 +69,7 @@ static enum err send_sibling(struct request *r, const struct file_entry *e, enum
 static struct file_entry *send_again(struct request *r, struct str name)
 {
     struct file_entry *e;
-    if (!name.p || file_cache_get(r->pipeline->files, r->route, name,
+    if (!name.p || file_cache_get(r->pipeline->files, r->route, r->x->peer->tls != NULL, name,
                                   loop_now_ms(r->pipeline->loop), &e) != ERR_OK) {
         return NULL;
     }

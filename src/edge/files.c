@@ -22,8 +22,8 @@ static bool files_is_hidden(struct str name)
 
 static enum err files_get(struct request *r, struct str name, struct file_entry **ret_entry)
 {
-    return file_cache_get(r->pipeline->files, r->route, name, loop_now_ms(r->pipeline->loop),
-                          ret_entry);
+    return file_cache_get(r->pipeline->files, r->route, r->x->peer->tls != NULL, name,
+                          loop_now_ms(r->pipeline->loop), ret_entry);
 }
 
 static void files_fail(struct request *r, enum err e)

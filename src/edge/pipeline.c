@@ -78,6 +78,8 @@ void pipeline_done(struct pipeline *p)
     file_cache_destroy(p->files);
     rewrite_scratch_destroy(p->rewrite);
     site_use_end(p->use);
+    certificate_store_unref(p->certificates);
+    p->certificates = NULL;
     p->files = NULL;
     p->rewrite = NULL;
     p->use = NULL;
@@ -214,8 +216,8 @@ static bool pipeline_has_file(void *user, enum rewrite_file_kind kind, struct st
     if (r->route->root < 0) {
         return false;
     }
-    enum err err =
-        file_cache_get(r->pipeline->files, r->route, name, loop_now_ms(r->pipeline->loop), &e);
+    enum err err = file_cache_get(r->pipeline->files, r->route, r->x->peer->tls != NULL, name,
+                                  loop_now_ms(r->pipeline->loop), &e);
     if (err) {
         q->error = err;
         return false;
@@ -297,6 +299,57 @@ static bool pipeline_pick_route(struct request *r, const struct site_host *host)
     return true;
 }
 
+/* A connection was made for one name; a request on it may name another. */
+static bool pipeline_is_misdirected(const struct request *r, const struct site_host *host)
+{
+    const struct tls_conn *tls = r->x->peer->tls;
+    const struct tls_policy *policy = tls ? tls_conn_policy(tls) : NULL;
+    return policy && (!host->tls.policy || !tls_policy_is_like(policy, host->tls.policy));
+}
+
+/* The same address with https. */
+static void pipeline_redirect_https(struct request *r)
+{
+    struct buf location;
+    char canonical[VHOST_NAME_BYTES_MAX + 1];
+    struct str host;
+    buf_init(&location, 0);
+    if (vhost_canonical(r->x->request->authority, canonical, &host) != ERR_OK || host.n == 0) {
+        request_fail(r, 400, "no host to redirect to");
+        return;
+    }
+    buf_printf(&location, "https://" STR_FMT, STR_ARG(host));
+    if (r->pipeline->https_port != 443) {
+        buf_printf(&location, ":%u", r->pipeline->https_port);
+    }
+    http_path_encode(r->path, &location);
+    if (r->query.n) {
+        buf_add_char(&location, '?');
+        buf_add_str(&location, r->query);
+    }
+    if (location.is_failed) {
+        request_fail(r, 503, "out of memory");
+    } else {
+        request_answer(r, 308, (struct str){NULL, 0}, STR(""), buf_str(&location));
+    }
+    buf_done(&location);
+}
+
+/* False: the request was answered. */
+static bool pipeline_secure(struct request *r, const struct site_host *host)
+{
+    if (r->x->peer->tls && pipeline_is_misdirected(r, host)) {
+        request_fail(r, 421, "the connection was made for another host");
+        return false;
+    }
+    bool is_sent_on = !r->x->peer->tls && r->pipeline->https_port && host->tls.policy &&
+                      host->settings->https_redirect;
+    if (is_sent_on) {
+        pipeline_redirect_https(r);
+    }
+    return !is_sent_on;
+}
+
 static bool pipeline_route(struct request *r)
 {
     const struct site_host *host = site_find_host(r->use->site, r->x->request->authority);
@@ -305,6 +358,9 @@ static bool pipeline_route(struct request *r)
         return false;
     }
     r->route = &host->routes[host->route_count];
+    if (!pipeline_secure(r, host)) {
+        return false;
+    }
     const struct site_route *whole = r->route;
     if (whole->rewrites && !pipeline_rewrite(r, whole->rewrites)) {
         return false;
@@ -413,6 +469,34 @@ static void pipeline_on_bytes(void *context, uint64_t in, uint64_t out)
     if (out) {
         metrics_add(p->metrics, METRICS_BYTES_OUT, (int64_t)out);
     }
+}
+
+/* ---- TLS ---- */
+
+void pipeline_set_certificates(struct pipeline *p, struct certificate_store *store)
+{
+    certificate_store_unref(p->certificates);
+    p->certificates = store ? certificate_store_ref(store) : NULL;
+}
+
+static enum err pipeline_on_client_hello(void *context, void *user,
+                                         const struct client_hello *hello,
+                                         struct tls_choice *ret_choice)
+{
+    struct pipeline *p = context;
+    const struct site_host *host = site_find_host(p->use->site, hello->sni);
+    const struct site_tls *tls = host ? &host->tls : &p->use->site->tls;
+    (void)user;
+    if (!tls->policy || !p->certificates) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_choice = (struct tls_choice){tls->policy, p->certificates};
+    return ERR_OK;
+}
+
+struct tls_server_hooks pipeline_tls_hooks(struct pipeline *p)
+{
+    return (struct tls_server_hooks){.on_client_hello = pipeline_on_client_hello, .context = p};
 }
 
 struct server_hooks pipeline_hooks(struct pipeline *p)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/slab.h"
+#include "crypto/tls_server.h"
 #include "edge/site.h"
 #include "log/metrics.h"
 #include "log/writer.h"
@@ -21,7 +22,9 @@ struct pipeline {
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
     struct metrics_block *metrics;
-    struct writer_producer *access; /* NULL = no access log */
+    struct writer_producer *access;         /* NULL = no access log */
+    struct certificate_store *certificates; /* in force; NULL before TLS is served */
+    uint16_t https_port;                    /* where plain requests are sent; 0 = nowhere */
     struct slab uses;
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];
@@ -43,6 +46,12 @@ uint64_t pipeline_random(struct pipeline *p);
 
 /* Requests that come from now on see `site`; those under way go on with the old one. */
 enum err pipeline_set_site(struct pipeline *p, struct site *site) MUST_CHECK;
+
+/* Certificates for handshakes that begin from now on; takes a reference. */
+void pipeline_set_certificates(struct pipeline *p, struct certificate_store *store);
+
+/* Chooses policy and certificates by name; `context` is the pipeline. */
+struct tls_server_hooks pipeline_tls_hooks(struct pipeline *p);
 
 /* The hooks for the server of this loop. */
 struct server_hooks pipeline_hooks(struct pipeline *p);

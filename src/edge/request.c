@@ -16,6 +16,13 @@ enum err request_add_route_fields(const struct request *r, struct http_fields *f
     if (!route) {
         return ERR_OK;
     }
+    struct str hsts = route->host->tls.hsts;
+    if (hsts.n && r->x->peer->tls) {
+        enum err e = http_fields_add_id(fields, HTTP_FIELD_STRICT_TRANSPORT_SECURITY, hsts);
+        if (e) {
+            return e;
+        }
+    }
     for (unsigned i = 0; i < route->removed_count; i++) {
         http_fields_remove(fields, route->removed[i]);
     }

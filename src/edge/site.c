@@ -247,6 +247,15 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
     if (e) {
         return e;
     }
+    const struct site_tls_input tls = {.arena = arena,
+                                       .settings = &settings->ssl,
+                                       .outer = &b->site->tls,
+                                       .domains = &settings->domains,
+                                       .needs_certificate = b->site->listens_for_https};
+    e = site_tls_init(&host->tls, &tls, b->diags);
+    if (e) {
+        return e;
+    }
     struct pattern_fault fault;
     e = router_build(arena, rules, n, &host->router, &fault);
     if (e && e != ERR_NOMEM) {
@@ -320,11 +329,20 @@ enum err site_create(struct settings *settings, struct site **ret_site,
     s->generation = atomic_fetch_add(&generation, 1) + 1;
     arena_init(&s->arena, 16384, 0);
     struct site_builder b = {.site = s, .diags = reterr_diags};
+    for (size_t i = 0; i < settings->server.listen.count; i++) {
+        s->listens_for_https |= settings->server.listen.items[i].is_tls;
+    }
     enum err e = site_build_types(s);
+    if (!e) {
+        const struct site_tls_input tls = {.arena = &s->arena, .settings = &settings->server.tls};
+        e = site_tls_init(&s->tls, &tls, reterr_diags);
+    }
     if (!e) {
         e = site_build_hosts(&b);
     }
-    if (e) {
+    if (!e) {
+        settings_wipe_keys(settings);
+    } else {
         s->settings = NULL;
         site_unref(s);
         return e;
@@ -344,8 +362,10 @@ void site_unref(struct site *s)
     if (!s || atomic_fetch_sub_explicit(&s->ref_count, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    site_tls_done(&s->tls);
     for (size_t i = 0; s->host_list && i < s->host_count; i++) {
         struct site_host *host = &s->host_list[i];
+        site_tls_done(&host->tls);
         for (size_t k = 0; host->routes && k <= host->route_count; k++) {
             file_close(host->routes[k].root);
             regex_destroy(host->routes[k].regex);

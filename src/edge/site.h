@@ -17,6 +17,7 @@
 #include "edge/regex.h"
 #include "edge/rewrite.h"
 #include "edge/router.h"
+#include "edge/site_tls.h"
 #include "edge/vhost.h"
 #include "http/field.h"
 #include "http/media_type.h"
@@ -49,6 +50,7 @@ struct site_host {
     struct site_route *routes; /* in the order of the settings; one more: the host itself */
     size_t route_count;
     struct str name;
+    struct site_tls tls;
 };
 
 struct site {
@@ -60,6 +62,8 @@ struct site {
     const uint32_t *rule_host; /* host of each rule of the table */
     size_t host_count;
     struct media_types types;
+    struct site_tls tls; /* for names that no host has */
+    bool listens_for_https;
     uint64_t generation;
 };
 

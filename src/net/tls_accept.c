@@ -115,7 +115,7 @@ static void tls_accept_on_ready(struct conn *conn, unsigned events)
         return;
     }
     if (e != ERR_AGAIN) {
-        if (e == ERR_UNSUPPORTED) {
+        if (e != ERR_EOF && e != ERR_RESET) {
             tls_accept_answer_plain(a);
         }
         tls_accept_kill(a, e != ERR_EOF && e != ERR_RESET);

@@ -100,6 +100,9 @@ static enum err transport_recv_tls(struct transport *t, char *bytes, size_t n, s
         e = tls_conn_read(t->tls, &in, bytes + total, n - total, &t->scratch->out, &got);
         total += e ? 0 : got;
     } while (!e && total < n);
+    if (e && e != ERR_AGAIN && !tls_conn_is_handshaken(t->tls) && t->scratch->cipher[0] >= ' ') {
+        buf_clear(&t->scratch->out); /* who speaks no TLS has no use for an alert */
+    }
     enum err put = transport_put_scratch(t, false);
     if (put) {
         return put;

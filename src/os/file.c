@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -149,23 +153,106 @@ enum err file_read_all(const char *path, size_t bytes_max, struct buf *into)
     return e;
 }
 
-enum err file_in_memory(struct str bytes, int *ret_fd)
+enum err file_make_directories(const char *path)
 {
-    int fd = memfd_create("sws", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0) {
-        return err_from_errno(errno);
+    char part[PATH_MAX];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(part)) {
+        return ERR_LIMIT;
     }
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != '\0') {
+            continue;
+        }
+        char end = part[i];
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+            return err_from_errno(errno);
+        }
+        part[i] = end;
+    }
+    return ERR_OK;
+}
+
+enum err file_give_to(const char *path, const char *name)
+{
+    const struct passwd *user = getpwnam(name);
+    if (!user) {
+        return ERR_NOT_FOUND;
+    }
+    return chown(path, user->pw_uid, user->pw_gid) == 0 ? ERR_OK : err_from_errno(errno);
+}
+
+static enum err file_write_all(int fd, struct str bytes)
+{
     for (size_t at = 0; at < bytes.n;) {
         ssize_t n = write(fd, bytes.p + at, bytes.n - at);
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n < 0) {
-            enum err e = err_from_errno(errno);
-            close(fd);
-            return e;
+            return err_from_errno(errno);
         }
         at += (size_t)n;
+    }
+    return ERR_OK;
+}
+
+/* A rename is on disk when its directory is. */
+static enum err file_sync_directory_of(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    if (n >= sizeof(folder)) {
+        return ERR_LIMIT;
+    }
+    memcpy(folder, path, n);
+    memcpy(folder + n, n || slash ? "/" : ".", 2);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum err e = fd < 0 || fsync(fd) != 0 ? err_from_errno(errno) : ERR_OK;
+    file_close(fd);
+    return e;
+}
+
+enum err file_replace(const char *path, struct str bytes, unsigned mode)
+{
+    char fresh[PATH_MAX];
+    if (snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh)) {
+        return ERR_LIMIT;
+    }
+    /* One that a crash left may have other rights. */
+    unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    enum err e = file_write_all(fd, bytes);
+    if (!e && fsync(fd) != 0) {
+        e = err_from_errno(errno);
+    }
+    close(fd);
+    if (!e && rename(fresh, path) != 0) {
+        e = err_from_errno(errno);
+    }
+    if (e) {
+        unlink(fresh);
+        return e;
+    }
+    return file_sync_directory_of(path);
+}
+
+enum err file_in_memory(struct str bytes, int *ret_fd)
+{
+    int fd = memfd_create("sws", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    enum err e = file_write_all(fd, bytes);
+    if (e) {
+        close(fd);
+        return e;
     }
     fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     *ret_fd = fd;

@@ -47,6 +47,16 @@ enum err file_read_at(int fd, uint64_t offset, void *bytes, size_t n, size_t *re
 /* The whole file `path` behind what `into` holds; ERR_LIMIT past `bytes_max`. */
 enum err file_read_all(const char *path, size_t bytes_max, struct buf *into) MUST_CHECK;
 
+/* Makes `path` and what is missing above it, each for its owner alone. */
+enum err file_make_directories(const char *path) MUST_CHECK;
+
+/* Gives `path` itself to the user `name`. ERR_NOT_FOUND: there is no such user. */
+enum err file_give_to(const char *path, const char *name) MUST_CHECK;
+
+/* Puts a file with `bytes` in the place of `path`: after a crash there is the old or the new one,
+ * whole. `mode` as of chmod. */
+enum err file_replace(const char *path, struct str bytes, unsigned mode) MUST_CHECK;
+
 /* A file without a name that holds `bytes` and cannot be changed any more. */
 enum err file_in_memory(struct str bytes, int *ret_fd) MUST_CHECK;
 

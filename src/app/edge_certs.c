@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "app/edge_certs.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "app/authority.h"
+#include "base/assert.h"
+#include "base/mem.h"
+
+#define LEAF_DAYS 30
+#define HOST_NAME_BYTES 256
+
+/* Two thirds of its life are over. */
+static bool certs_is_due(const struct certificate *c, int64_t now_s)
+{
+    int64_t from = certificate_not_before_s(c), to = certificate_not_after_s(c);
+    return now_s > to - (to - from) / 3;
+}
+
+struct certs_names {
+    struct str list[LOCAL_CA_NAMES_MAX];
+    size_t count;
+    char host[HOST_NAME_BYTES];
+};
+
+static void certs_add_name(struct certs_names *n, struct str name)
+{
+    if (n->count < LOCAL_CA_NAMES_MAX && name.n) {
+        n->list[n->count++] = name;
+    }
+}
+
+/* What a certificate for the host must carry. The default host is this machine. */
+static void certs_names_of(const struct site_host *host, struct arena *arena, struct certs_names *n)
+{
+    const struct domain_list *domains = &host->settings->domains;
+    n->count = 0;
+    for (size_t i = 0; i < domains->count; i++) {
+        struct str domain = domains->items[i].text;
+        if (str_eq(domain, STR("default"))) {
+            certs_add_name(n, STR("localhost"));
+            certs_add_name(n, STR("127.0.0.1"));
+            certs_add_name(n, STR("::1"));
+            n->host[0] = '\0';
+            if (gethostname(n->host, sizeof(n->host) - 1) == 0) {
+                certs_add_name(n, str_of(n->host));
+            }
+        } else if (domain.p[0] == '.') {
+            certs_add_name(n, str_sub(domain, 1, domain.n));
+            certs_add_name(n, arena_printf(arena, "*" STR_FMT, STR_ARG(domain)));
+        } else if (domain.p[0] == '[') {
+            certs_add_name(n, str_sub(domain, 1, domain.n - 1));
+        } else if (site_tls_is_certifiable(domain)) {
+            certs_add_name(n, domain);
+        }
+    }
+}
+
+static enum err certs_issue(struct edge_certs *c, const struct site *site,
+                            const struct certs_names *names, int64_t now_s,
+                            struct certificate **ret_certificate, struct fault *fault)
+{
+    struct buf chain, key;
+    const struct local_ca_order order = {names->list, names->count, LEAF_DAYS};
+    enum err e = ERR_OK;
+    if (!c->ca) {
+        e = authority_open(site->settings->server.state, now_s, &c->ca, fault);
+        if (e) {
+            return e;
+        }
+    }
+    buf_init(&chain, 0);
+    buf_init(&key, 0);
+    e = local_ca_issue(c->ca, &order, now_s, &chain, &key);
+    if (e) {
+        fault_set(fault, e, "the local authority cannot sign for " STR_FMT ": %s",
+                  STR_ARG(names->list[0]), err_text(e));
+    } else {
+        e = certificate_create(buf_str(&chain), buf_str(&key), ret_certificate, fault);
+    }
+    if (key.n) {
+        explicit_bzero(key.p, key.n);
+    }
+    buf_done(&chain);
+    buf_done(&key);
+    return e;
+}
+
+static struct str certs_join(const struct certs_names *names)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    for (size_t i = 0; i < names->count; i++) {
+        buf_add_str(&text, names->list[i]);
+        buf_add_char(&text, ' ');
+    }
+    if (text.is_failed) {
+        buf_done(&text);
+    }
+    return buf_str(&text);
+}
+
+/* The certificate for these names, of before where it is still good. */
+static enum err certs_obtain(struct edge_certs *c, const struct site *site,
+                             const struct certs_names *names, int64_t now_s,
+                             struct certificate **ret_certificate, struct fault *fault)
+{
+    struct str joined = certs_join(names);
+    struct issued *found = NULL;
+    if (!joined.p) {
+        return fault_set(fault, ERR_NOMEM, "out of memory");
+    }
+    for (unsigned i = 0; i < c->issued_count && !found; i++) {
+        found = str_eq(c->issued[i].names, joined) ? &c->issued[i] : NULL;
+    }
+    if (!found && c->issued_count == ISSUED_MAX) {
+        mem_free((char *)(uintptr_t)joined.p);
+        return fault_set(fault, ERR_LIMIT, "the local authority signs for %d hosts at most",
+                         ISSUED_MAX);
+    }
+    if (found) {
+        mem_free((char *)(uintptr_t)joined.p);
+    } else {
+        found = &c->issued[c->issued_count++];
+        *found = (struct issued){.names = joined};
+    }
+    enum err e = ERR_OK;
+    if (!found->certificate || certs_is_due(found->certificate, now_s)) {
+        struct certificate *fresh;
+        e = certs_issue(c, site, names, now_s, &fresh, fault);
+        if (!e) {
+            certificate_unref(found->certificate);
+            found->certificate = fresh;
+        }
+    }
+    if (!e) {
+        found->is_wanted = true;
+        *ret_certificate = found->certificate;
+    }
+    return e;
+}
+
+struct certs_list {
+    struct certificate **items;
+    size_t count;
+};
+
+static void certs_add_files(struct certs_list *list, const struct site_tls *tls)
+{
+    for (size_t i = 0; i < tls->certificate_count; i++) {
+        list->items[list->count++] = tls->certificates[i];
+    }
+}
+
+static enum err certs_add_host(struct edge_certs *c, const struct site *site,
+                               const struct site_host *host, int64_t now_s, struct certs_list *list,
+                               struct fault *fault)
+{
+    certs_add_files(list, &host->tls);
+    if (!host->tls.is_issued_here) {
+        return ERR_OK;
+    }
+    struct certs_names names;
+    struct arena arena;
+    enum err e = ERR_OK;
+    arena_init(&arena, 1024, 0);
+    certs_names_of(host, &arena, &names);
+    if (names.count) {
+        e = certs_obtain(c, site, &names, now_s, &list->items[list->count], fault);
+        list->count += !e;
+    }
+    arena_done(&arena);
+    return e;
+}
+
+/* Who answers a client that names no host, or none that is known: the certificate of the server,
+ * else that of the default host, else that of the first. */
+static const struct site_host *certs_default_host(const struct site *site)
+{
+    for (size_t i = 0; i < site->host_count; i++) {
+        const struct domain_list *domains = &site->host_list[i].settings->domains;
+        for (size_t d = 0; d < domains->count; d++) {
+            if (str_eq(domains->items[d].text, STR("default")) && site->host_list[i].tls.policy) {
+                return &site->host_list[i];
+            }
+        }
+    }
+    return site->host_count ? &site->host_list[0] : NULL;
+}
+
+static void certs_forget_unwanted(struct edge_certs *c)
+{
+    for (unsigned i = 0; i < c->issued_count;) {
+        struct issued *one = &c->issued[i];
+        if (one->is_wanted) {
+            i++;
+            continue;
+        }
+        mem_free((char *)(uintptr_t)one->names.p);
+        certificate_unref(one->certificate);
+        *one = c->issued[--c->issued_count];
+    }
+}
+
+enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t now_s,
+                          struct certificate_store **ret_store, struct fault *reterr_fault)
+{
+    size_t max = site->tls.certificate_count + 1;
+    for (size_t i = 0; i < site->host_count; i++) {
+        max += 2 * (site->host_list[i].tls.certificate_count + 1);
+    }
+    struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *))};
+    if (!list.items) {
+        return fault_set(reterr_fault, ERR_NOMEM, "out of memory");
+    }
+    for (unsigned i = 0; i < c->issued_count; i++) {
+        c->issued[i].is_wanted = false;
+    }
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < site->host_count && !e; i++) {
+        e = certs_add_host(c, site, &site->host_list[i], now_s, &list, reterr_fault);
+    }
+    size_t default_at = list.count;
+    const struct site_host *fallback = certs_default_host(site);
+    if (!e && site->tls.certificate_count) {
+        certs_add_files(&list, &site->tls);
+    } else if (!e && fallback) {
+        e = certs_add_host(c, site, fallback, now_s, &list, reterr_fault);
+    }
+    if (!e) {
+        e = certificate_store_create(list.items, list.count, default_at, ret_store);
+        if (e) {
+            fault_set(reterr_fault, e, "the certificates: %s", err_text(e));
+        }
+    }
+    mem_free(list.items);
+    if (!e) {
+        certs_forget_unwanted(c);
+    }
+    return e;
+}
+
+bool edge_certs_are_due(const struct edge_certs *c, int64_t now_s)
+{
+    for (unsigned i = 0; i < c->issued_count; i++) {
+        if (c->issued[i].certificate && certs_is_due(c->issued[i].certificate, now_s)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void edge_certs_done(struct edge_certs *c)
+{
+    for (unsigned i = 0; i < c->issued_count; i++) {
+        c->issued[i].is_wanted = false;
+    }
+    certs_forget_unwanted(c);
+    local_ca_destroy(c->ca);
+    c->ca = NULL;
+}

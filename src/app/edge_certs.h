@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The certificates of the edge: those of files, which a site brings, and those that the local
+ * authority issues, which are kept from one configuration to the next and renewed in time.
+ */
+#pragma once
+
+#include "crypto/certificate_store.h"
+#include "crypto/fault.h"
+#include "edge/site.h"
+
+struct local_ca;
+
+#define ISSUED_MAX 1024
+
+struct issued {
+    struct str names; /* joined, with spaces: what it was asked for; owned */
+    struct certificate *certificate;
+    bool is_wanted;
+};
+
+struct edge_certs {
+    struct local_ca *ca; /* opened when first needed */
+    struct issued issued[ISSUED_MAX];
+    unsigned issued_count;
+};
+
+/* All certificates of `site` by name. ERR_CONFIG and others fill `reterr_fault`. */
+enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t now_s,
+                          struct certificate_store **ret_store,
+                          struct fault *reterr_fault) MUST_CHECK;
+
+/* Whether some issued certificate should be replaced by now. */
+bool edge_certs_are_due(const struct edge_certs *c, int64_t now_s);
+
+void edge_certs_done(struct edge_certs *c);

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/site_tls.h"
+
+#include "base/assert.h"
+
+static enum err tls_fault(struct site_tls *t, const char *key, const char *sentence,
+                          struct diag_list *diags)
+{
+    struct conf_origin origin = conf_origin_of(t->settings, key);
+    diag_add(diags, origin, "%s: %s", key, sentence);
+    return ERR_CONFIG;
+}
+
+static enum err tls_build_policy(struct site_tls *t, struct diag_list *diags)
+{
+    static const struct str alpn[] = {STR("http/1.1")};
+    const struct tls_settings *s = t->settings;
+    struct fault fault;
+    struct tls_policy_config config = {
+        .min_version = s->min_version == TLS_CHOICE_13 ? TLS_VERSION_13 : TLS_VERSION_12,
+        .ciphers = s->ciphers.items,
+        .cipher_count = s->ciphers.count,
+        .client_auth = TLS_CLIENT_OFF,
+        .client_ca_pem = s->client_ca_pem,
+        .takes_early_data = s->early_data == EARLY_DATA_SAFE,
+    };
+    for (size_t i = 0; i < COUNT_OF(alpn); i++) {
+        config.alpn[config.alpn_count++] = alpn[i];
+    }
+    if (s->client_ca.p) {
+        config.client_auth =
+            s->client_auth == CLIENT_AUTH_OPTIONAL ? TLS_CLIENT_OPTIONAL : TLS_CLIENT_REQUIRE;
+    }
+    enum err e = tls_policy_create(&config, &t->policy, &fault);
+    if (!e || e == ERR_NOMEM) {
+        return e;
+    }
+    return tls_fault(t, config.client_auth == TLS_CLIENT_OFF ? "ciphers" : "client_ca", fault.text,
+                     diags);
+}
+
+static bool tls_has_files_of(const struct tls_settings *a, const struct tls_settings *b)
+{
+    bool is_same = a->cert.count == b->cert.count && a->key.count == b->key.count;
+    for (size_t i = 0; is_same && i < a->cert.count; i++) {
+        is_same = str_eq(a->cert.items[i], b->cert.items[i]);
+    }
+    for (size_t i = 0; is_same && i < a->key.count; i++) {
+        is_same = str_eq(a->key.items[i], b->key.items[i]);
+    }
+    return is_same;
+}
+
+/* By name, or by the wildcard one label up. */
+static bool tls_carries(const struct certificate *c, struct str domain)
+{
+    ptrdiff_t dot = str_index(domain, '.');
+    for (size_t i = 0; i < certificate_name_count(c); i++) {
+        struct str name = certificate_name(c, i);
+        bool is_wild = str_starts_with(name, STR("*.")) && dot >= 0;
+        if (str_eq(name, domain) ||
+            (is_wild && str_eq(str_sub(name, 1, name.n), str_sub(domain, (size_t)dot, domain.n)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err tls_check_names(struct site_tls *t, const struct domain_list *domains,
+                                struct diag_list *diags)
+{
+    for (size_t d = 0; domains && d < domains->count; d++) {
+        struct str domain = domains->items[d].text;
+        bool is_carried = !site_tls_is_certifiable(domain) || domain.p[0] == '.';
+        for (size_t i = 0; i < t->certificate_count && !is_carried; i++) {
+            is_carried = tls_carries(t->certificates[i], domain);
+        }
+        if (!is_carried) {
+            diag_add(diags, conf_origin_of(t->settings, "cert"),
+                     "cert: the certificate does not carry the name " STR_FMT, STR_ARG(domain));
+            return ERR_CONFIG;
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err tls_build_certificates(struct site_tls *t, const struct site_tls_input *input,
+                                       struct diag_list *diags)
+{
+    const struct tls_settings *s = t->settings;
+    t->certificates = arena_zalloc(input->arena, (s->cert.count + 1) * sizeof(*t->certificates));
+    if (!t->certificates) {
+        return ERR_NOMEM;
+    }
+    if (input->outer && input->outer->settings && tls_has_files_of(s, input->outer->settings)) {
+        for (size_t i = 0; i < input->outer->certificate_count; i++) {
+            t->certificates[t->certificate_count++] =
+                certificate_ref(input->outer->certificates[i]);
+        }
+        return ERR_OK;
+    }
+    for (size_t i = 0; i < s->cert.count; i++) {
+        struct fault fault;
+        struct str key = s->key.count ? s->key_pem[i] : s->cert_pem[i];
+        enum err e = certificate_create(s->cert_pem[i], key, &t->certificates[i], &fault);
+        if (e) {
+            return e == ERR_NOMEM ? e : tls_fault(t, "cert", fault.text, diags);
+        }
+        t->certificate_count++;
+    }
+    return s->cert.count ? tls_check_names(t, input->domains, diags) : ERR_OK;
+}
+
+bool site_tls_is_certifiable(struct str domain)
+{
+    ptrdiff_t star = str_index(domain, '*');
+    return domain.n && !str_eq(domain, STR("default")) &&
+           (star < 0 || (star == 0 && str_starts_with(domain, STR("*."))));
+}
+
+/* Names that no public authority signs for. */
+static bool tls_is_local(struct str domain)
+{
+    bool is_address =
+        domain.n &&
+        (domain.p[0] == '[' || (domain.p[domain.n - 1] >= '0' && domain.p[domain.n - 1] <= '9'));
+    return is_address || str_eq(domain, STR("default")) || str_eq(domain, STR("localhost")) ||
+           str_ends_with(domain, STR(".localhost")) || str_ends_with(domain, STR(".local")) ||
+           str_ends_with(domain, STR(".test")) || str_ends_with(domain, STR(".internal"));
+}
+
+/* Nobody signs for a public name by himself: its owner says who. */
+static enum err tls_choose_issuer(struct site_tls *t, const struct domain_list *domains,
+                                  struct diag_list *diags)
+{
+    for (size_t i = 0; i < domains->count; i++) {
+        struct str domain = domains->items[i].text;
+        if (t->settings->issuer == ISSUER_NONE || !tls_is_local(domain)) {
+            struct conf_origin origin = domains->items[i].origin;
+            struct diag *d = diag_add(diags, origin,
+                                      "there is no certificate for " STR_FMT
+                                      ", and the server listens for HTTPS",
+                                      STR_ARG(domain));
+            diag_set_expected(diags, d,
+                              "ssl: {cert: FILE, key: FILE}, ssl: {issuer: internal}, or ssl: off");
+            return ERR_CONFIG;
+        }
+    }
+    t->is_issued_here = true;
+    return ERR_OK;
+}
+
+enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
+                       struct diag_list *reterr_diags)
+{
+    const struct tls_settings *settings = input->settings;
+    *t = (struct site_tls){.settings = settings};
+    if (!settings->is_on) {
+        return ERR_OK;
+    }
+    if (settings->key.count && !settings->cert.count) {
+        return tls_fault(t, "key", "there is no certificate (cert) for it", reterr_diags);
+    }
+    enum err e = tls_build_policy(t, reterr_diags);
+    if (!e) {
+        e = tls_build_certificates(t, input, reterr_diags);
+    }
+    if (!e && settings->hsts_ms) {
+        t->hsts = arena_printf(input->arena, "max-age=%lld", (long long)(settings->hsts_ms / 1000));
+        e = t->hsts.p ? ERR_OK : ERR_NOMEM;
+    }
+    if (e || t->certificate_count || !input->needs_certificate || !input->domains) {
+        return e;
+    }
+    if (settings->issuer == ISSUER_INTERNAL) {
+        t->is_issued_here = true;
+        return ERR_OK;
+    }
+    return tls_choose_issuer(t, input->domains, reterr_diags);
+}
+
+void site_tls_done(struct site_tls *t)
+{
+    tls_policy_unref(t->policy);
+    for (size_t i = 0; i < t->certificate_count; i++) {
+        certificate_unref(t->certificates[i]);
+    }
+}

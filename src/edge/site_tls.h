@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the TLS settings of a host, or of the server as a whole, become: a policy and the
+ * certificates of its files. Certificates that someone has to issue are not made here. */
+#pragma once
+
+#include "base/arena.h"
+#include "conf/diag.h"
+#include "conf/settings.h"
+#include "crypto/certificate_store.h"
+#include "crypto/tls_policy.h"
+
+struct site_tls {
+    const struct tls_settings *settings;
+    struct tls_policy *policy; /* NULL = off */
+    struct certificate **certificates;
+    size_t certificate_count;
+    bool is_issued_here; /* the local authority signs for the names of the host */
+    struct str hsts;     /* value of Strict-Transport-Security; empty = none */
+};
+
+struct site_tls_input {
+    struct arena *arena; /* must outlive the result, as must the settings */
+    const struct tls_settings *settings;
+    const struct site_tls *outer; /* whose certificates are shared where the files are the same */
+    const struct domain_list *domains; /* of the host; NULL: the server as a whole */
+    bool needs_certificate;            /* the server listens for HTTPS: having none is a fault */
+};
+
+/* ERR_CONFIG fills `diags`. What was made is ended by site_tls_done, also after a failure. */
+enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
+                       struct diag_list *reterr_diags) MUST_CHECK;
+void site_tls_done(struct site_tls *t);
+
+/* The domain is a name that a certificate can carry: no pattern but *.x, and not `default`. */
+bool site_tls_is_certifiable(struct str domain);
