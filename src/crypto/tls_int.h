@@ -18,7 +18,8 @@ struct tls_policy {
     unsigned alpn_count;
     enum tls_client_auth client_auth;
     bool takes_early_data;
-    uint8_t id[TLS_POLICY_ID_BYTES]; /* tickets are good only where this is the same */
+    uint8_t id[TLS_POLICY_ID_BYTES];         /* tickets are good only where this is the same */
+    uint8_t clients_id[TLS_POLICY_ID_BYTES]; /* of the mode and the CAs alone */
 };
 
 struct tls_server {

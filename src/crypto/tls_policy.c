@@ -107,21 +107,40 @@ static enum err policy_set_alpn(struct tls_policy *p, const struct tls_policy_co
     return ERR_OK;
 }
 
+static enum err policy_set_clients_id(struct tls_policy *p, const struct tls_policy_config *config)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    buf_printf(&text, "%d\n", (int)config->client_auth);
+    if (config->client_auth != TLS_CLIENT_OFF) {
+        buf_add_str(&text, config->client_ca_pem);
+    }
+    enum err e =
+        text.is_failed ? ERR_NOMEM : digest_of(DIGEST_SHA256, buf_str(&text), p->clients_id);
+    buf_done(&text);
+    return e;
+}
+
 /* Everything that a resumed connection takes over from the one before it without looking again. */
 static enum err policy_set_id(struct tls_policy *p, const struct tls_policy_config *config)
 {
     struct buf text;
+    enum err e = policy_set_clients_id(p, config);
+    if (e) {
+        return e;
+    }
     buf_init(&text, 0);
-    buf_printf(&text, "%d %d", (int)config->min_version, (int)config->client_auth);
+    buf_add(&text, p->clients_id, sizeof(p->clients_id));
+    buf_printf(&text, "%d", (int)config->min_version);
     for (size_t i = 0; i < config->alpn_count; i++) {
         buf_printf(&text, " %zu:", config->alpn[i].n);
         buf_add_str(&text, config->alpn[i]);
     }
-    buf_add_char(&text, '\n');
-    if (config->client_auth != TLS_CLIENT_OFF) {
-        buf_add_str(&text, config->client_ca_pem);
+    for (size_t i = 0; i < config->cipher_count; i++) {
+        buf_add_char(&text, ' ');
+        buf_add_str(&text, config->ciphers[i]);
     }
-    enum err e = text.is_failed ? ERR_NOMEM : digest_of(DIGEST_SHA256, buf_str(&text), p->id);
+    e = text.is_failed ? ERR_NOMEM : digest_of(DIGEST_SHA256, buf_str(&text), p->id);
     buf_done(&text);
     return e;
 }
@@ -200,7 +219,7 @@ enum tls_client_auth tls_policy_client_auth(const struct tls_policy *p)
     return p->client_auth;
 }
 
-bool tls_policy_is_like(const struct tls_policy *a, const struct tls_policy *b)
+bool tls_policy_clients_agree(const struct tls_policy *a, const struct tls_policy *b)
 {
-    return memcmp(a->id, b->id, sizeof(a->id)) == 0;
+    return memcmp(a->clients_id, b->clients_id, sizeof(a->clients_id)) == 0;
 }

@@ -50,6 +50,6 @@ void tls_policy_unref(struct tls_policy *p);
 
 enum tls_client_auth tls_policy_client_auth(const struct tls_policy *p);
 
-/* Whether whoever satisfies one satisfies the other: a ticket, or a request on an open connection,
- * may cross between them. */
-bool tls_policy_is_like(const struct tls_policy *a, const struct tls_policy *b);
+/* Whether both let in the same clients: same mode, same CAs. A request for a host whose policy does
+ * not agree with that of its connection gets a 421 (EDGE.md, row 27). */
+bool tls_policy_clients_agree(const struct tls_policy *a, const struct tls_policy *b);

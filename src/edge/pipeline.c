@@ -304,7 +304,7 @@ static bool pipeline_is_misdirected(const struct request *r, const struct site_h
 {
     const struct tls_conn *tls = r->x->peer->tls;
     const struct tls_policy *policy = tls ? tls_conn_policy(tls) : NULL;
-    return policy && (!host->tls.policy || !tls_policy_is_like(policy, host->tls.policy));
+    return policy && (!host->tls.policy || !tls_policy_clients_agree(policy, host->tls.policy));
 }
 
 /* The same address with https. */

@@ -133,6 +133,7 @@ static void test_a_ticket_is_good_for_its_policy_only(void **state)
                                                .key_pem = &w->client_key_pem};
             rig_start(&first, &(struct rig_config){.policy = *all[from], .keys = keys});
             rig_start(&second, &(struct rig_config){.policy = *all[to / 2], .keys = keys});
+            assert_int_equal(tls_policy_clients_agree(first.policy, second.policy), from == to / 2);
             gnutls_datum_t session = session_of(&first, &config);
             assert_int_equal(is_resumed(&second, &session, &config), from == to / 2);
             gnutls_free(session.data);

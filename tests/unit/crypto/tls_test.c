@@ -563,6 +563,33 @@ static void test_allocation_failures(void **state)
     rig_stop(&r);
 }
 
+static void test_allocation_failures_of_policies(void **state)
+{
+    const struct str ciphers[] = {STR("AES-128-GCM")};
+    const struct tls_policy_config config = {.alpn = {STR("h2"), STR("http/1.1")},
+                                             .alpn_count = 2,
+                                             .ciphers = ciphers,
+                                             .cipher_count = 1,
+                                             .client_auth = TLS_CLIENT_REQUIRE,
+                                             .client_ca_pem = buf_str(&world_get()->root_pem)};
+    bool is_done = false;
+    for (unsigned long n = 1; !is_done; n++) {
+        struct tls_policy *p = NULL;
+        struct fault fault;
+        mem_test_fail_at(n);
+        enum err e = tls_policy_create(&config, &p, &fault);
+        is_done = mem_test_fail_at(0) < n;
+        assert_int_equal(e, is_done ? ERR_OK : ERR_NOMEM);
+        tls_policy_unref(p);
+        struct tls_server *server = NULL;
+        const struct tls_server_config server_config = {.hooks = {NULL, NULL}};
+        mem_test_fail_at(n);
+        e = tls_server_create(&server_config, &server);
+        assert_int_equal(e, mem_test_fail_at(0) < n ? ERR_OK : ERR_NOMEM);
+        tls_server_destroy(server);
+    }
+}
+
 /* The bar is 32 KiB for all of an idle connection; this is the share of TLS. */
 static void test_memory_of_an_idle_connection(void **state)
 {
@@ -633,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_renegotiation_is_refused),
         cmocka_unit_test(test_the_store_changes_under_connections),
         cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_allocation_failures_of_policies),
         cmocka_unit_test(test_memory_of_an_idle_connection),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
