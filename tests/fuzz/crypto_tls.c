@@ -39,6 +39,9 @@ static enum err feed(struct str bytes, const uint8_t *cuts, size_t cut_count)
         bytes = str_sub(bytes, n, bytes.n);
     }
     ASSERT(e != ERR_AGAIN && !tls_conn_is_handshaken(c));
+    /* GnuTLS takes an alert in place of the hello for the one when it comes at once, and for the
+     * other when it comes in pieces. */
+    e = e == ERR_RESET ? ERR_SYNTAX : e;
     tls_conn_destroy(c);
     buf_done(&out);
     return e;
