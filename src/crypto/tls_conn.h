@@ -5,9 +5,9 @@
  * enough: a connection keeps no output). After every call, also one that failed, the caller sends
  * what `out` holds: it may be an answer of the handshake, a ticket, or the alert that says why.
  *
- *     in.p, in.n = what the socket gave; in.is_ended = it has closed
- *     while ((e = tls_conn_read(c, &in, plain, sizeof(plain), out, &got)) == ERR_OK) { use(plain,
- * got) } ERR_AGAIN: wait for input.  ERR_EOF: orderly end.  Others: send `out`, then close.
+ * A turn: point `in` at what the socket gave, and call tls_conn_read until it returns something
+ * else than ERR_OK; use the plaintext of each call. ERR_AGAIN: wait for input. ERR_EOF: orderly
+ * end. Anything else: send `out`, then close.
  *
  * GnuTLS keeps a record that is incomplete, so `in` is used up whenever ERR_AGAIN comes back. To
  * stop reading, stop calling and keep the rest of `in`.
@@ -45,12 +45,11 @@ void tls_conn_destroy(struct tls_conn *c);
 
 /* Goes on with the handshake and then decrypts, one record at most, into `plain` (best
  * TLS_RECORD_BYTES). ERR_OK: `*ret_n` > 0 bytes. ERR_AGAIN: needs more input. ERR_EOF: the peer
- * said close_notify. ERR_RESET: the input ended without it, or within the handshake, or the
- * peer sent a fatal alert. Fatal, an alert is in `out`: ERR_SYNTAX (malformed
- * or altered records), ERR_UNSUPPORTED (not TLS; no common version, cipher or protocol;
- * renegotiation), ERR_ACCESS (client certificate missing or refused), ERR_NOT_FOUND (name
- * refused, or no certificate for it), ERR_LIMIT, ERR_NOMEM. After a fatal error or ERR_RESET the
- * same error comes back for good. */
+ * said close_notify. ERR_RESET: the input ended without it, or within the handshake, or the peer
+ * sent a fatal alert. Fatal, an alert is in `out`: ERR_SYNTAX (malformed or altered records),
+ * ERR_UNSUPPORTED (not TLS; no common version, cipher or protocol; renegotiation), ERR_ACCESS
+ * (client certificate missing or refused), ERR_NOT_FOUND (name refused, or no certificate for it),
+ * ERR_LIMIT, ERR_NOMEM. After a fatal error or ERR_RESET the same error comes back for good. */
 enum err tls_conn_read(struct tls_conn *c, struct tls_input *in, char *plain, size_t plain_bytes,
                        struct buf *out, size_t *ret_n) MUST_CHECK;
 

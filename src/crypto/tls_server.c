@@ -35,7 +35,7 @@ enum err tls_server_create(const struct tls_server_config *config, struct tls_se
     s->early_data_bytes_max = config->early_data_bytes_max;
     s->ticket_keys = config->ticket_keys ? ticket_keys_ref(config->ticket_keys) : NULL;
     enum err e = tls_priority_create(TLS_VERSION_12, NULL, 0, &s->priority, NULL);
-    if (!e && config->replay_window && config->ticket_keys) {
+    if (!e && config->replay_window && config->ticket_keys && config->early_data_bytes_max) {
         s->replay_window = replay_window_ref(config->replay_window);
         if (gnutls_anti_replay_init(&s->anti_replay) < 0) {
             s->anti_replay = NULL;

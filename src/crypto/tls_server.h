@@ -35,7 +35,7 @@ struct tls_server_config {
     struct tls_server_hooks hooks;
     struct ticket_keys *ticket_keys;     /* NULL: no resumption */
     struct replay_window *replay_window; /* NULL: no early data, whatever the policy says */
-    uint32_t early_data_bytes_max;
+    uint32_t early_data_bytes_max;       /* 0: likewise */
 };
 
 /* Takes references to what `config` names. ERR_NOMEM. */

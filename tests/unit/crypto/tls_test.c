@@ -515,6 +515,32 @@ static void test_renegotiation_is_refused(void **state)
     rig_stop(&r);
 }
 
+static void test_keys_change_on_the_way(void **state)
+{
+    struct rig r;
+    struct link l;
+    struct buf got;
+    buf_init(&got, 0);
+    rig_start(&r, &(struct rig_config){.policy = {.alpn_count = 0}});
+    link_connect(&l, &r, &(struct link_config){.priority = TLS13_ONLY});
+    assert_int_equal(gnutls_session_key_update(l.client, GNUTLS_KU_PEER), 0);
+    link_client_write(&l, STR("under new keys"));
+    link_feed_server(&l);
+    assert_true(str_eq(buf_str(&l.got), STR("under new keys")));
+    assert_int_equal(link_server_write(&l, STR("here too")), ERR_OK);
+    link_client_read(&l, &got);
+    assert_true(str_eq(buf_str(&got), STR("here too")));
+    /* A client that does nothing else is stopped. */
+    for (int i = 0; i < 100 && l.server_error == ERR_AGAIN; i++) {
+        assert_int_equal(gnutls_session_key_update(l.client, 0), 0);
+        link_feed_server(&l);
+    }
+    assert_int_equal(l.server_error, ERR_LIMIT);
+    buf_done(&got);
+    link_close(&l);
+    rig_stop(&r);
+}
+
 static void test_the_store_changes_under_connections(void **state)
 {
     struct world *w = world_get();
@@ -658,6 +684,7 @@ int main(void)
         cmocka_unit_test(test_garbage_is_refused),
         cmocka_unit_test(test_mutated_bytes),
         cmocka_unit_test(test_renegotiation_is_refused),
+        cmocka_unit_test(test_keys_change_on_the_way),
         cmocka_unit_test(test_the_store_changes_under_connections),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_allocation_failures_of_policies),
