@@ -35,7 +35,7 @@ UPGRADE_SECONDS = 30.0
 RELOAD_SECONDS = 3.0
 PROGRESS_SECONDS = 10.0
 FAILURES_MAX = 20
-PSS_GROWTH_KIB_MAX = 6 * 1024
+PSS_GROWTH_KIB_MAX = 8 * 1024  # the heap keeps what bursts and rotations of the log needed
 DESCRIPTOR_GROWTH_MAX = 0
 BIG_BYTES = 4_000_000
 DISCONNECTS = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
@@ -82,7 +82,7 @@ class Soak:
         self.resting = 0
         self.threads = []
         self.server = Server({"server": {"timeouts": {"drain": "20s"}},
-                              "log": {"rotate": {"size": "5MB", "keep": 2}}})
+                              "log": {"rotate": {"size": "1MB", "keep": 2}}})
         self.addresses = []
         self.version = 0
 
