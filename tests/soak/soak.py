@@ -304,6 +304,13 @@ class Soak:
         text = pathlib.Path(f"/proc/{self.server.status()['pid']}/smaps_rollup").read_text()
         return int(re.search(r"^Pss:\s+(\d+) kB", text, re.M).group(1))
 
+    def progress_pss(self):
+        """For people to look at: a process that is just being replaced has none."""
+        try:
+            return self.pss_kib()
+        except (OSError, ValueError, http.client.HTTPException):
+            return "?"
+
     def figures(self):
         """At rest, and with the caches of files empty: what must not grow."""
         self.write_config()
@@ -354,7 +361,7 @@ class Soak:
                 answers = sum(n for name, n in self.counts.items() if name.startswith("ask"))
             print(f"{time.monotonic() - self.start:4.0f} s: {answers} answers checked, "
                   f"{self.counts['upgrades']} upgrades, {self.counts['reloads']} reloads, "
-                  f"{self.pss_kib()} KiB, {len(self.failures)} failures", flush=True)
+                  f"{self.progress_pss()} KiB, {len(self.failures)} failures", flush=True)
 
     def begin_phase(self):
         with self.lock:
