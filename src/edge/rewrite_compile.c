@@ -54,16 +54,15 @@ static enum err rewrite_compile_regex(const struct rewrite_compiler *c, const ch
         pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof(reason));
         return rewrite_refuse(c, key, column + offset, reason);
     }
-    /* Without JIT (an architecture without it, a kernel that forbids it) the interpreter runs
-     * under the same limits; only lack of memory is a failure. */
     uint32_t captures = 0;
     pcre2_pattern_info(compiled, PCRE2_INFO_CAPTURECOUNT, &captures);
-    bool is_jit_starved = pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE) == PCRE2_ERROR_NOMEMORY;
-    if (is_jit_starved || captures >= REWRITE_CAPTURES_MAX) {
+    if (captures >= REWRITE_CAPTURES_MAX) {
         pcre2_code_free(compiled);
-        return is_jit_starved ? ERR_NOMEM
-                              : rewrite_refuse(c, key, column, "there are too many groups");
+        return rewrite_refuse(c, key, column, "there are too many groups");
     }
+    /* Without JIT (an architecture without it, a kernel that forbids executable memory, which
+     * PCRE2 calls lack of memory) the interpreter runs under the same limits. */
+    pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
     *ret_code = compiled;
     return ERR_OK;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of the program: what they print and how they end."""
+import ctypes
 import json
 import os
 import re
@@ -145,6 +146,25 @@ def test_explain(tmp_path):
     assert "/old/**" in done.stdout and "redirect 308 to https://example.com" in done.stdout
     assert "421" in run_sws("explain", "-c", path, "http://other.test/").stdout
     assert "respond 200" in run_sws("explain", "-c", path, "example.com").stdout
+
+
+def refuse_executable_memory():
+    """What MemoryDenyWriteExecute of systemd asks the kernel for (Linux 6.3)."""
+    return ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+
+
+def test_expressions_where_the_kernel_refuses_to_compile_them(tmp_path):
+    if subprocess.run([SWS, "version"], stdout=subprocess.DEVNULL, check=False,
+                      preexec_fn=lambda: os._exit(0 if refuse_executable_memory() else 1)
+                      ).returncode == 0:
+        pytest.skip("this kernel does not know how")
+    path = write(tmp_path, "server: {admin: off}\nhosts:\n  - domains: default\n"
+                 "    rewrites: [{from: '^/old/(.*)$', to: /new/$1}]\n"
+                 "    routes: [{path: /**, match: {regex: '^/new/[a-z]+$'}, respond: 204}]\n")
+    done = subprocess.run([SWS, "explain", "-c", path, "http://a/old/x"], capture_output=True,
+                          text=True, timeout=30, check=False, preexec_fn=refuse_executable_memory)
+    assert done.returncode == 0, done.stderr
+    assert "to /new/x" in done.stdout and "respond 204" in done.stdout
 
 
 def test_generated_texts():

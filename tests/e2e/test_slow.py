@@ -29,9 +29,10 @@ def test_slow_attacks(serve):
                     "hosts": [{"domains": "default", "root": "@home/www"}]})
     page = b"page\n" * 40_000
     (server.www / "page").write_bytes(page)
-    attacks = {mode: start(server, mode) for mode in MODES}
     slowest, answers = 0.0, 0
     with Wire(server.address) as wire:
+        assert wire.get("/page").body == page
+        attacks = {mode: start(server, mode) for mode in MODES}
         while any(a.poll() is None for a in attacks.values()):
             asked = time.monotonic()
             try:
