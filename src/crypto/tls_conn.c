@@ -155,6 +155,21 @@ static enum err error_of(int code)
     }
 }
 
+/* Best effort: the connection ends whether the peer learns why or not. */
+static void conn_alert(struct tls_conn *c, int code)
+{
+    int ignored;
+    if (code == GNUTLS_E_REHANDSHAKE) {
+        ignored = gnutls_alert_send(c->session, GNUTLS_AL_FATAL, GNUTLS_A_NO_RENEGOTIATION);
+    } else if (code == GNUTLS_E_NO_CERTIFICATE_FOUND) {
+        /* RFC 5246 7.4.6; TLS 1.3 has an alert of its own, under another code. */
+        ignored = gnutls_alert_send(c->session, GNUTLS_AL_FATAL, GNUTLS_A_HANDSHAKE_FAILURE);
+    } else {
+        ignored = gnutls_alert_send_appropriate(c->session, code);
+    }
+    (void)ignored;
+}
+
 /* Ends the connection: keeps the cause, and tells the peer where it can be told. */
 static enum err conn_fail(struct tls_conn *c, int code)
 {
@@ -165,11 +180,7 @@ static enum err conn_fail(struct tls_conn *c, int code)
         c->error_text = alert ? alert : c->error_text;
     }
     if (c->error != ERR_RESET && !c->out->is_failed) {
-        int ignored =
-            code == GNUTLS_E_REHANDSHAKE
-                ? gnutls_alert_send(c->session, GNUTLS_AL_FATAL, GNUTLS_A_NO_RENEGOTIATION)
-                : gnutls_alert_send_appropriate(c->session, code);
-        (void)ignored; /* the connection ends either way */
+        conn_alert(c, code);
     }
     return c->error;
 }
