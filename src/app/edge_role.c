@@ -24,7 +24,7 @@
 #define EXIT_CONFIG 2
 #define RENEWAL_MS 3600000u
 #define REPLAY_ENTRIES_MAX 65536u
-#define REPLAY_WINDOW_MS 10000u
+#define REPLAY_WINDOW_MS 300000u
 #define DRAIN_IDLE_MS 5000u /* after an upgrade, for requests that are on their way */
 
 /* ---- draining and stopping ---- */
