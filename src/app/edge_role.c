@@ -9,6 +9,7 @@
 
 #include "app/state_dir.h"
 #include "crypto/secret.h"
+#include "crypto/start.h"
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -405,8 +406,12 @@ int edge_run(const struct edge_options *options)
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
     timer_init(&e->renewal, edge_on_renewal);
-    secret_set_memory(&secret_memory);
-    enum err err = edge_load(e, NULL, &e->site);
+    enum err err = crypto_start(&secret_memory);
+    if (err) {
+        fprintf(stderr, "sws: the cryptographic libraries do not start: %s\n", err_text(err));
+        return 1;
+    }
+    err = edge_load(e, NULL, &e->site);
     if (err) {
         return EXIT_CONFIG;
     }
