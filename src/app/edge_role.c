@@ -108,8 +108,9 @@ static void edge_say_where(const struct edge *e)
         LOG(e->log, LOG_LEVEL_INFO, "listening", log_str("address", str_make(text, n)));
         bool is_any = str_starts_with(str_make(text, n), STR("0.0.0.0:"));
         if (e->options->directory && is_any) {
-            fprintf(stderr, "\n  Your site: http://localhost:%u/\n  Stop with Ctrl-C.\n\n",
-                    socket_address_port(&a));
+            fprintf(stderr, "\n  Your site: %s://localhost:%u/\n%s  Stop with Ctrl-C.\n\n",
+                    e->options->is_https ? "https" : "http", socket_address_port(&a),
+                    e->options->is_https ? "  Browsers are content after: sws trust\n" : "");
         }
     }
 }
@@ -200,14 +201,14 @@ static void edge_on_tick(struct timer *t)
 static enum err edge_start_server(struct edge *e, const struct listen_address *l,
                                   const struct server_hooks *hooks, struct server **ret)
 {
-    struct socket_address a;
+    struct control_address a = {0};
     struct edge_listen bound;
     struct listener *listener;
     enum err err = ERR_UNSUPPORTED;
     if (l->kind == LISTEN_UNIX) {
-        err = socket_address_unix(l->path, &a);
+        err = socket_address_unix(l->path, &a.at);
     } else if (l->kind == LISTEN_INET && l->family) {
-        edge_inet_address(l, &a);
+        edge_inet_address(l, &a.at);
         err = ERR_OK;
     }
     if (!err) {

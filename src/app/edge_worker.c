@@ -7,7 +7,6 @@
 #include "os/process.h"
 
 #define TICK_MS 1000u
-#define EARLY_DATA_BYTES_MAX 16384u
 
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count)
 {
@@ -108,7 +107,7 @@ static enum err worker_begin_tls(struct worker *w)
         .hooks = pipeline_tls_hooks(&w->pipeline),
         .ticket_keys = w->edge->ticket_keys,
         .replay_window = w->edge->replay_window,
-        .early_data_bytes_max = EARLY_DATA_BYTES_MAX,
+        .early_data_bytes_max = SERVER_EARLY_BYTES_MAX,
     };
     struct tls_server *tls;
     enum err e = w->server->tls ? ERR_OK : tls_server_create(&config, &tls);

@@ -257,8 +257,10 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
                             struct diag_list *reterr_diags) MUST_CHECK;
 
 /* The settings of `sws serve DIR`: one default host with directory listings on `port` of every
- * address, no user change, no admin address. */
-enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
+ * address, with a certificate of the local authority where `is_https`, no user change, no admin
+ * address. */
+enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
+                               struct settings **ret_settings,
                                struct diag_list *reterr_diags) MUST_CHECK;
 
 /* Overwrites the private keys, once they are where they are used from. */

@@ -63,6 +63,7 @@ struct server_hooks {
 };
 
 #define SERVER_INPUT_BYTES_MIN 65536
+#define SERVER_EARLY_BYTES_MAX 16384 /* of early data on a connection */
 
 struct server {
     struct loop *loop;

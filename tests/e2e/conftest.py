@@ -328,6 +328,29 @@ class Server:
         return self.first_address
 
     @property
+    def https_address(self):
+        """The first address that speaks HTTPS."""
+        if not hasattr(self, "first_https"):
+            found = [a for a in self.status()["listen"] if a.startswith("https://127.")]
+            host, _, port = found[0].removeprefix("https://").rpartition(":")
+            self.first_https = (host, int(port))
+        return self.first_https
+
+    @property
+    def root_pem(self):
+        """The root of the local authority, where `state` is @home/state."""
+        return self.home / "state/local/root.pem"
+
+    def https(self, name, *arguments, root=None):
+        """curl to a host of ours by its name, which trusts `root` alone."""
+        port = self.https_address[1]
+        return self.curl("--cacert", str(root or self.root_pem),
+                         "--resolve", f"{name}:{port}:127.0.0.1", *arguments)
+
+    def https_url(self, name, path="/"):
+        return f"https://{name}:{self.https_address[1]}{path}"
+
+    @property
     def url(self):
         return "http://%s:%d" % self.address
 
