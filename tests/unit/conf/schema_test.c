@@ -191,7 +191,8 @@ static void test_default_site(void **state)
     struct diag_list diags;
     struct settings *s = NULL;
     diag_list_init(&diags);
-    assert_int_equal(settings_default_site("a \"dir\": # ${env:X}\n", 443, false, &s, &diags), ERR_OK);
+    assert_int_equal(settings_default_site("a \"dir\": # ${env:X}\n", 443, false, &s, &diags),
+                     ERR_OK);
     assert_true(str_eq(s->hosts.items[0].keys.root, STR("a \"dir\": # ${env:X}\n")));
     assert_int_equal(s->server.listen.items[0].port, 443);
     assert_int_equal(s->server.user.n, 0);
