@@ -94,6 +94,11 @@ static size_t h1_input_head(struct h1_conn *c, const char *p, size_t n)
         h1_input_refuse(c, reject, h1_reject_status(reject));
         return 0;
     }
+    if (server->limits.refuses_h1) {
+        slab_free(&server->stream_slab, s);
+        h1_input_refuse(c, H1_REJECT_VERSION_UNSUPPORTED, 505);
+        return 0;
+    }
     if (s->request.framing == H1_FRAMING_LENGTH &&
         s->request.content_length > server->limits.body_bytes_max) {
         slab_free(&server->stream_slab, s);
