@@ -5,7 +5,6 @@
 #include "base/mem.h"
 
 #define ARENA_BLOCK_BYTES 2048
-#define FRAME_HEAD_BYTES 9
 
 #define PING_PAUSE_MS 100u             /* between two estimates */
 #define PING_BODY_BYTES (64u * 1024u)  /* uploads below that need no larger window */
@@ -69,8 +68,7 @@ static int h2_session_stop(struct h2_session *s, enum h2_abuse abuse)
 static bool h2_frame_is_control(struct h2_session *s, const nghttp2_frame_hd *frame)
 {
     switch (frame->type) {
-    case NGHTTP2_DATA:
-        return frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
+    case NGHTTP2_DATA: /* counted where all of them are seen */
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
     case NGHTTP2_RST_STREAM:
@@ -90,6 +88,11 @@ static int h2_on_begin_frame(nghttp2_session *engine, const nghttp2_frame_hd *fr
 {
     struct h2_session *s = user;
     (void)engine;
+    uint32_t code = h2_frame_check(s, frame);
+    if (code != NGHTTP2_NO_ERROR) {
+        h2_session_fail(s, code);
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     if (frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_CONTINUATION) {
         s->block_bytes = frame->type == NGHTTP2_HEADERS ? 0 : s->block_bytes;
         s->block_bytes += (uint32_t)frame->length;
@@ -312,6 +315,9 @@ static bool h2_is_provoked(uint32_t code)
 static int h2_on_frame_sent(nghttp2_session *engine, const nghttp2_frame *frame, void *user)
 {
     struct h2_session *s = user;
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        h2_frame_closed(s, frame->hd.stream_id, true);
+    }
     if (frame->hd.type == NGHTTP2_RST_STREAM && h2_is_provoked(frame->rst_stream.error_code) &&
         !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         return h2_session_stop(s, H2_ABUSE_RESETS);
@@ -339,6 +345,9 @@ static int h2_on_stream_close(nghttp2_session *engine, int32_t id, uint32_t code
     (void)code;
     if (!stream) {
         return 0;
+    }
+    if (!stream->is_resetting) {
+        h2_frame_closed(s, id, false);
     }
     if (s->reading == stream) {
         s->reading = NULL;
@@ -416,6 +425,7 @@ enum err h2_session_create(const struct h2_limits *limits, const struct h2_event
     s->limits = *limits;
     s->events = *events;
     s->window = H2_WINDOW_STREAM;
+    s->scan_skip = H2_PREFACE_BYTES;
     list_init(&s->streams);
     int rv = h2_session_callbacks(&callbacks);
     if (rv == 0) {
@@ -478,17 +488,35 @@ static enum err h2_session_error(struct h2_session *s, ssize_t rv)
     }
 }
 
+static void h2_session_look_at_frame(struct h2_session *s)
+{
+    nghttp2_frame_hd frame;
+    uint32_t code = h2_frame_found(s, &frame);
+    if (code != NGHTTP2_NO_ERROR) {
+        h2_session_fail(s, code);
+    } else if (frame.type == NGHTTP2_DATA && frame.length == 0 &&
+               !(frame.flags & NGHTTP2_FLAG_END_STREAM) &&
+               !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
+        s->abuse = H2_ABUSE_CONTROL;
+        h2_session_fail(s, H2_ENHANCE_YOUR_CALM);
+    }
+}
+
 enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *bytes, size_t n)
 {
     s->now_ms = now_ms;
     while (n > 0 && !s->is_failed) {
-        size_t step = n < RECV_BYTES_MAX ? n : RECV_BYTES_MAX;
+        bool is_found;
+        size_t step = h2_frame_scan(s, bytes, n < RECV_BYTES_MAX ? n : RECV_BYTES_MAX, &is_found);
         ssize_t rv = nghttp2_session_mem_recv(s->engine, (const uint8_t *)bytes, step);
         if (rv < 0) {
             return h2_session_error(s, rv);
         }
-        bytes += rv;
-        n -= (size_t)rv;
+        if (is_found) {
+            h2_session_look_at_frame(s);
+        }
+        bytes += step;
+        n -= step;
     }
     return ERR_OK;
 }
@@ -496,7 +524,7 @@ enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *byte
 static void h2_session_put_goaway(struct h2_session *s, struct buf *out)
 {
     uint32_t id = (uint32_t)s->last_id, code = s->goaway_code;
-    const uint8_t frame[FRAME_HEAD_BYTES + 8] = {
+    const uint8_t frame[H2_FRAME_HEAD_BYTES + 8] = {
         0,
         0,
         8,

@@ -7,6 +7,10 @@
 
 #include "http/h2_session.h"
 
+#define H2_CLOSED_MAX 128u
+#define H2_FRAME_HEAD_BYTES 9u
+#define H2_SCAN_BYTES (H2_FRAME_HEAD_BYTES + 4u) /* with the dependency of a PRIORITY frame */
+
 /* How often something happened within H2_ABUSE_WINDOW_MS. */
 struct h2_counter {
     uint64_t start_ms;
@@ -28,6 +32,15 @@ struct h2_session {
     uint32_t update_credit; /* window updates that our data called for */
     uint32_t block_bytes;   /* of the header block that comes */
     int32_t last_id;        /* of the latest request */
+    /* The streams that closed last, as id * 2, and 1 more where we reset them: what the client had
+     * sent before it knew is passed over. */
+    uint32_t closed[H2_CLOSED_MAX];
+    uint32_t closed_count;
+    uint32_t closed_floor; /* the largest id that we reset and forgot */
+    /* Where the input stands in its frames. */
+    uint8_t scan_head[H2_SCAN_BYTES];
+    uint32_t scan_have;
+    uint32_t scan_skip;
     enum h2_abuse abuse;
     uint32_t goaway_code; /* of the one that we write ourselves */
     bool is_within_head;
@@ -51,6 +64,19 @@ void h2_head_field(struct h2_session *s, struct h2_stream *stream, const nghttp2
 
 /* All fields are there. */
 void h2_head_finish(struct h2_session *s, struct h2_stream *stream);
+
+/* h2_frame.c: what the engine lets pass */
+
+/* Remembers a stream that closed. */
+void h2_frame_closed(struct h2_session *s, int32_t id, bool is_by_us);
+
+/* The code of the connection error that this frame is, H2_NO_ERROR where it is none. */
+uint32_t h2_frame_check(const struct h2_session *s, const nghttp2_frame_hd *frame);
+
+/* Follows the frames within the input, up to behind the head of one that is to be looked at, which
+ * h2_frame_found does once the engine has had these bytes. Returns how many they are. */
+size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *ret_is_found);
+uint32_t h2_frame_found(const struct h2_session *s, nghttp2_frame_hd *ret_frame);
 
 /* h2_answer.c */
 int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uint8_t *head,
