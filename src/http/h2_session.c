@@ -13,30 +13,6 @@
 static const uint8_t ping_estimate[8] = {'s', 'w', 's', '-', 'r', 't', 't', '1'};
 static const uint8_t ping_notice[8] = {'s', 'w', 's', '-', 'e', 'n', 'd', '1'};
 
-static void *h2_mem_alloc(size_t n, void *user)
-{
-    (void)user;
-    return mem_alloc(n);
-}
-
-static void h2_mem_free(void *p, void *user)
-{
-    (void)user;
-    mem_free(p);
-}
-
-static void *h2_mem_zalloc(size_t count, size_t n, void *user)
-{
-    (void)user;
-    return mem_zalloc(count, n);
-}
-
-static void *h2_mem_realloc(void *p, size_t n, void *user)
-{
-    (void)user;
-    return mem_realloc(p, n);
-}
-
 bool h2_counter_add(struct h2_counter *c, uint64_t now_ms, uint32_t max)
 {
     if (c->count == 0 || now_ms - c->start_ms >= H2_ABUSE_WINDOW_MS) {
@@ -413,9 +389,9 @@ static int h2_session_open(struct h2_session *s)
 }
 
 enum err h2_session_create(const struct h2_limits *limits, const struct h2_events *events,
-                           struct h2_session **ret_session)
+                           struct h2_pool *pool, struct h2_session **ret_session)
 {
-    nghttp2_mem mem = {NULL, h2_mem_alloc, h2_mem_free, h2_mem_zalloc, h2_mem_realloc};
+    nghttp2_mem mem = h2_pool_engine(pool);
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
     struct h2_session *s = mem_zalloc(1, sizeof(*s));

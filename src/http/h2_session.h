@@ -54,6 +54,7 @@ enum h2_abuse {
 #define H2_UNACKED_MAX 100u
 #define H2_ABUSE_WINDOW_MS 10000u
 
+struct h2_pool;
 struct h2_session;
 
 struct h2_limits {
@@ -110,9 +111,9 @@ struct h2_events {
     void *context;
 };
 
-/* `events` are copied. ERR_NOMEM. */
+/* `events` are copied; `pool` must outlive the session. ERR_NOMEM. */
 enum err h2_session_create(const struct h2_limits *limits, const struct h2_events *events,
-                           struct h2_session **ret_session) MUST_CHECK;
+                           struct h2_pool *pool, struct h2_session **ret_session) MUST_CHECK;
 
 /* NULL is a no-op. */
 void h2_session_destroy(struct h2_session *s);

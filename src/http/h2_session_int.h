@@ -5,6 +5,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "http/h2_pool.h"
 #include "http/h2_session.h"
 
 #define H2_CLOSED_MAX 128u
@@ -84,6 +85,9 @@ int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uin
 
 /* Answers with a status alone. */
 void h2_answer_status(struct h2_session *s, struct h2_stream *stream, uint16_t status);
+
+/* h2_pool.c */
+nghttp2_mem h2_pool_engine(struct h2_pool *p);
 
 /* h2_session.c */
 

@@ -130,7 +130,7 @@ enum err h2_conn_adopt(struct conn *from, const char *bytes, size_t n)
                                      .stream_count_max = s->limits.stream_count_max};
     struct h2_events events = h2_stream_events;
     events.context = c;
-    if (h2_session_create(&limits, &events, &c->session) != ERR_OK) {
+    if (h2_session_create(&limits, &events, &s->h2_pool, &c->session) != ERR_OK) {
         slab_free(&s->h2_conn_slab, c);
         return ERR_NOMEM;
     }

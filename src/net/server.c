@@ -31,6 +31,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
     slab_init(&s->h2_conn_slab, sizeof(struct h2_conn), 0);
     slab_init(&s->h2_stream_slab, sizeof(struct h2_exchange), 0);
+    h2_pool_init(&s->h2_pool);
     buf_init(&s->output, 0);
     if (server_set_limits(s, limits) != ERR_OK) {
         server_destroy(s);
@@ -55,6 +56,7 @@ void server_destroy(struct server *s)
     slab_done(&s->piece_slab);
     slab_done(&s->h2_conn_slab);
     slab_done(&s->h2_stream_slab);
+    h2_pool_done(&s->h2_pool);
     buf_done(&s->output);
     tls_server_destroy(s->tls);
     transport_scratch_done(&s->scratch);

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/slab.h"
+#include "http/h2_pool.h"
 #include "loop/loop.h"
 #include "net/exchange.h"
 #include "net/transport.h"
@@ -88,6 +89,7 @@ struct server {
     struct slab piece_slab;
     struct slab h2_conn_slab;
     struct slab h2_stream_slab;
+    struct h2_pool h2_pool;
     struct buf output; /* shared by the HTTP/2 connections of the loop during one call */
     char *input;       /* shared by the connections of the loop during one callback */
     size_t input_bytes;
