@@ -49,10 +49,26 @@ static uint32_t h2_frame_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* What the engine would not tell of, or not completely. */
-static bool h2_frame_is_looked_at(uint8_t type)
+/* All but heads, which the engine tells of before it begins with them. */
+static bool h2_frame_is_looked_at(struct h2_session *s, uint8_t type, uint32_t length)
 {
-    return type == NGHTTP2_DATA || type == NGHTTP2_PRIORITY;
+    if (type == NGHTTP2_HEADERS) {
+        s->block_bytes = length;
+        s->block_frames = 0;
+        return length > s->limits.header_bytes_max;
+    }
+    if (type == NGHTTP2_CONTINUATION) {
+        s->block_bytes += length;
+        s->block_frames++;
+    }
+    return true;
+}
+
+bool h2_frame_is_long_block(const struct h2_session *s, uint8_t type)
+{
+    bool is_block = type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION;
+    return is_block &&
+           (s->block_bytes > s->limits.header_bytes_max || s->block_frames > H2_CONTINUATIONS_MAX);
 }
 
 size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *ret_is_found)
@@ -82,7 +98,7 @@ size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *re
         }
         s->scan_skip = length - (has_head ? 4 : 0);
         s->scan_have = 0;
-        *ret_is_found = h2_frame_is_looked_at(type);
+        *ret_is_found = h2_frame_is_looked_at(s, type, length);
     }
     return at;
 }

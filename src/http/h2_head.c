@@ -20,6 +20,9 @@ static void h2_head_refuse(struct h2_session *s, struct h2_stream *stream, enum 
         /* RFC 9113 8.1.1: malformed. Limits are answered when the block is complete. */
         s->events.on_refused(s->events.context, reason, 0);
         h2_session_reset(s, stream, H2_PROTOCOL_ERROR);
+    } else if (stream->is_trailer) {
+        s->events.on_refused(s->events.context, reason, 0);
+        h2_session_reset(s, stream, H2_ENHANCE_YOUR_CALM);
     }
 }
 

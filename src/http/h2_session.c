@@ -44,7 +44,8 @@ static int h2_session_stop(struct h2_session *s, enum h2_abuse abuse)
 static bool h2_frame_is_control(struct h2_session *s, const nghttp2_frame_hd *frame)
 {
     switch (frame->type) {
-    case NGHTTP2_DATA: /* counted where all of them are seen */
+    case NGHTTP2_DATA:
+        return frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
     case NGHTTP2_RST_STREAM:
@@ -60,35 +61,21 @@ static bool h2_frame_is_control(struct h2_session *s, const nghttp2_frame_hd *fr
     }
 }
 
+/* Of all frames but heads this is called late or not at all: h2_session_look_at_frame. */
 static int h2_on_begin_frame(nghttp2_session *engine, const nghttp2_frame_hd *frame, void *user)
 {
     struct h2_session *s = user;
     (void)engine;
+    if (frame->type != NGHTTP2_HEADERS) {
+        return 0;
+    }
     uint32_t code = h2_frame_check(s, frame);
     if (code != NGHTTP2_NO_ERROR) {
         h2_session_fail(s, code);
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
-    if (frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_CONTINUATION) {
-        s->block_bytes = frame->type == NGHTTP2_HEADERS ? 0 : s->block_bytes;
-        s->block_bytes += (uint32_t)frame->length;
-        if (s->block_bytes > s->limits.header_bytes_max) {
-            return h2_session_stop(s, H2_ABUSE_HEADERS);
-        }
-        s->is_within_head = true;
-    }
-    if (frame->type == NGHTTP2_RST_STREAM &&
-        !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
-        return h2_session_stop(s, H2_ABUSE_RESETS);
-    }
-    if (h2_frame_is_control(s, frame) && !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
-        return h2_session_stop(s, H2_ABUSE_CONTROL);
-    }
-    /* Whoever does not read what its faults provoke makes the queue grow. */
-    size_t queue_max = H2_CONTROL_MAX + 8 * (size_t)s->limits.stream_count_max;
-    return nghttp2_session_get_outbound_queue_size(s->engine) > queue_max
-               ? h2_session_stop(s, H2_ABUSE_CONTROL)
-               : 0;
+    s->is_within_head = true;
+    return 0;
 }
 
 static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *frame, void *user)
@@ -454,10 +441,6 @@ static enum err h2_session_error(struct h2_session *s, ssize_t rv)
         s->abuse = H2_ABUSE_CONTROL;
         h2_session_fail(s, H2_ENHANCE_YOUR_CALM);
         return ERR_OK;
-    case -905: /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS came with a security update */
-        s->abuse = H2_ABUSE_HEADERS;
-        h2_session_fail(s, H2_ENHANCE_YOUR_CALM);
-        return ERR_OK;
     default:
         h2_session_fail(s, H2_PROTOCOL_ERROR);
         return ERR_OK;
@@ -467,14 +450,26 @@ static enum err h2_session_error(struct h2_session *s, ssize_t rv)
 static void h2_session_look_at_frame(struct h2_session *s)
 {
     nghttp2_frame_hd frame;
+    enum h2_abuse abuse = H2_ABUSE_NONE;
     uint32_t code = h2_frame_found(s, &frame);
+    /* Whoever does not read what its faults provoke makes the queue grow. */
+    size_t queue_max = H2_CONTROL_MAX + 8 * (size_t)s->limits.stream_count_max;
+    if (h2_frame_is_long_block(s, frame.type)) {
+        abuse = H2_ABUSE_HEADERS;
+    } else if (frame.type == NGHTTP2_RST_STREAM &&
+               !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
+        abuse = H2_ABUSE_RESETS;
+    } else if ((h2_frame_is_control(s, &frame) &&
+                !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) ||
+               nghttp2_session_get_outbound_queue_size(s->engine) > queue_max) {
+        abuse = H2_ABUSE_CONTROL;
+    }
+    if (abuse != H2_ABUSE_NONE) {
+        s->abuse = abuse;
+        code = H2_ENHANCE_YOUR_CALM;
+    }
     if (code != NGHTTP2_NO_ERROR) {
         h2_session_fail(s, code);
-    } else if (frame.type == NGHTTP2_DATA && frame.length == 0 &&
-               !(frame.flags & NGHTTP2_FLAG_END_STREAM) &&
-               !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
-        s->abuse = H2_ABUSE_CONTROL;
-        h2_session_fail(s, H2_ENHANCE_YOUR_CALM);
     }
 }
 
@@ -484,7 +479,9 @@ enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *byte
     while (n > 0 && !s->is_failed) {
         bool is_found;
         size_t step = h2_frame_scan(s, bytes, n < RECV_BYTES_MAX ? n : RECV_BYTES_MAX, &is_found);
-        ssize_t rv = nghttp2_session_mem_recv(s->engine, (const uint8_t *)bytes, step);
+        bool is_long = is_found && h2_frame_is_long_block(s, s->scan_head[3]);
+        ssize_t rv =
+            is_long ? 0 : nghttp2_session_mem_recv(s->engine, (const uint8_t *)bytes, step);
         if (rv < 0) {
             return h2_session_error(s, rv);
         }

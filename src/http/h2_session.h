@@ -49,6 +49,7 @@ enum h2_abuse {
 };
 
 #define H2_DROP_BYTES_MAX (64u * 1024u) /* of a body behind its answer; a longer one is cut off */
+#define H2_CONTINUATIONS_MAX 8u
 #define H2_RESETS_MAX 100u
 #define H2_CONTROL_MAX 1000u
 #define H2_UNACKED_MAX 100u

@@ -31,8 +31,9 @@ struct h2_session {
     struct h2_counter resets;
     struct h2_counter control;
     uint32_t update_credit; /* window updates that our data called for */
-    uint32_t block_bytes;   /* of the header block that comes */
-    int32_t last_id;        /* of the latest request */
+    uint32_t block_bytes;   /* of the header block that comes, and its frames behind the first */
+    uint32_t block_frames;
+    int32_t last_id; /* of the latest request */
     /* The streams that closed last, as id * 2, and 1 more where we reset them: what the client had
      * sent before it knew is passed over. */
     uint32_t closed[H2_CLOSED_MAX];
@@ -78,6 +79,9 @@ uint32_t h2_frame_check(const struct h2_session *s, const nghttp2_frame_hd *fram
  * h2_frame_found does once the engine has had these bytes. Returns how many they are. */
 size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *ret_is_found);
 uint32_t h2_frame_found(const struct h2_session *s, nghttp2_frame_hd *ret_frame);
+
+/* The header block whose frame was found last is longer than allowed. */
+bool h2_frame_is_long_block(const struct h2_session *s, uint8_t type);
 
 /* h2_answer.c */
 int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uint8_t *head,
