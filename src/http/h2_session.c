@@ -31,6 +31,13 @@ void h2_session_fail(struct h2_session *s, uint32_t code)
     }
 }
 
+void h2_session_exhaust(struct h2_session *s)
+{
+    h2_session_fail(s, H2_INTERNAL_ERROR);
+    s->is_exhausted = true;
+    s->is_goaway_pulled = true;
+}
+
 /* Ends the session within a callback of the engine, which stops at once. */
 static int h2_session_stop(struct h2_session *s, enum h2_abuse abuse)
 {
@@ -378,13 +385,15 @@ static int h2_session_open(struct h2_session *s)
 enum err h2_session_create(const struct h2_limits *limits, const struct h2_events *events,
                            struct h2_pool *pool, struct h2_session **ret_session)
 {
-    nghttp2_mem mem = h2_pool_engine(pool);
     nghttp2_session_callbacks *callbacks = NULL;
     nghttp2_option *option = NULL;
     struct h2_session *s = mem_zalloc(1, sizeof(*s));
     if (!s) {
         return ERR_NOMEM;
     }
+    nghttp2_mem mem = h2_pool_engine(s);
+    s->pool = pool;
+    list_init(&s->blocks);
     s->limits = *limits;
     s->events = *events;
     s->window = H2_WINDOW_STREAM;
@@ -413,7 +422,10 @@ enum err h2_session_create(const struct h2_limits *limits, const struct h2_event
 void h2_session_destroy(struct h2_session *s)
 {
     if (s) {
-        nghttp2_session_del(s->engine);
+        if (!s->is_exhausted) {
+            nghttp2_session_del(s->engine);
+        }
+        h2_pool_free_all(s);
         mem_free(s);
     }
 }
@@ -429,12 +441,11 @@ void h2_session_set_limits(struct h2_session *s, const struct h2_limits *limits)
 static enum err h2_session_error(struct h2_session *s, ssize_t rv)
 {
     if (s->is_failed) {
-        return ERR_OK; /* by ourselves */
+        return s->is_exhausted ? ERR_NOMEM : ERR_OK; /* by ourselves */
     }
     switch (rv) {
     case NGHTTP2_ERR_NOMEM:
-        h2_session_fail(s, H2_INTERNAL_ERROR);
-        s->is_goaway_pulled = true;
+        h2_session_exhaust(s);
         return ERR_NOMEM;
     case NGHTTP2_ERR_FLOODED:
     case NGHTTP2_ERR_TOO_MANY_SETTINGS:
@@ -491,7 +502,7 @@ enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *byte
         bytes += step;
         n -= step;
     }
-    return ERR_OK;
+    return s->is_exhausted ? ERR_NOMEM : ERR_OK;
 }
 
 static void h2_session_put_goaway(struct h2_session *s, struct buf *out)
@@ -539,7 +550,7 @@ enum err h2_session_pull(struct h2_session *s, uint64_t now_ms, struct buf *out,
     if (s->is_failed && !s->is_goaway_pulled) {
         h2_session_put_goaway(s, out);
     }
-    return out->is_failed ? ERR_NOMEM : e;
+    return out->is_failed || s->is_exhausted ? ERR_NOMEM : e;
 }
 
 bool h2_session_wants_output(const struct h2_session *s)

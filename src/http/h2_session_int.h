@@ -20,6 +20,8 @@ struct h2_counter {
 
 struct h2_session {
     nghttp2_session *engine;
+    struct h2_pool *pool;
+    struct list blocks; /* of the pool, that the engine has */
     struct h2_limits limits;
     struct h2_events events;
     struct list streams;
@@ -47,7 +49,8 @@ struct h2_session {
     uint32_t goaway_code; /* of the one that we write ourselves */
     bool is_within_head;
     bool is_ready;
-    bool is_failed; /* the engine must not be used any more */
+    bool is_failed;    /* the engine must not be used any more */
+    bool is_exhausted; /* memory ran out within the engine */
     bool is_goaway_pulled;
     bool is_noticed;
     bool is_broken;
@@ -91,12 +94,16 @@ int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uin
 void h2_answer_status(struct h2_session *s, struct h2_stream *stream, uint16_t status);
 
 /* h2_pool.c */
-nghttp2_mem h2_pool_engine(struct h2_pool *p);
+nghttp2_mem h2_pool_engine(struct h2_session *s);
+void h2_pool_free_all(struct h2_session *s);
 
 /* h2_session.c */
 
 /* Counts; false when there were more than `max` within the window. */
 bool h2_counter_add(struct h2_counter *c, uint64_t now_ms, uint32_t max);
+
+/* Memory ran out: the session ends without a word. */
+void h2_session_exhaust(struct h2_session *s);
 
 /* Ends the session by a GOAWAY of our own. */
 void h2_session_fail(struct h2_session *s, uint32_t code);

@@ -49,17 +49,22 @@ void h2_conn_wake(struct h2_conn *c)
 
 /* ---- life ---- */
 
-static void h2_conn_end(struct h2_conn *c, enum err cause)
+static void h2_conn_end_streams(struct h2_conn *c, enum err cause)
 {
     struct list *streams = h2_session_streams(c->session);
-    c->is_dead = true;
-    c->is_running = true; /* nothing wakes it any more */
-    timer_cancel(&c->timer);
     while (!list_is_empty(streams)) {
         struct h2_stream *stream = CONTAINER_OF(streams->next, struct h2_stream, link);
         list_remove(&stream->link);
-        h2_stream_end(h2_exchange_of(stream), cause ? cause : ERR_RESET);
+        h2_stream_end(h2_exchange_of(stream), cause);
     }
+}
+
+static void h2_conn_end(struct h2_conn *c, enum err cause)
+{
+    c->is_dead = true;
+    c->is_running = true; /* nothing wakes it any more */
+    timer_cancel(&c->timer);
+    h2_conn_end_streams(c, cause ? cause : ERR_RESET);
     loop_task_cancel(&c->settle_task);
     conn_done(&c->conn, cause == ERR_OK);
 }
@@ -455,6 +460,7 @@ static bool h2_conn_check_over(struct h2_conn *c)
         return true;
     }
     /* The peer may be sending still; a close now would take the GOAWAY from it. */
+    h2_conn_end_streams(c, ERR_RESET);
     transport_end(&c->conn.transport);
     c->is_lingering = true;
     c->activity_ms = h2_conn_now(c);
