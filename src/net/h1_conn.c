@@ -393,6 +393,7 @@ static bool h1_conn_hand_over(struct h1_conn *c, const char *p, size_t n)
                       memcmp(p, H2_PREFACE, known) == 0;
     if (!is_preface || n < H2_PREFACE_BYTES) {
         c->has_begun = !is_preface;
+        c->scanned_bytes = is_preface ? n : 0; /* more bytes are needed either way */
         return is_preface;
     }
     c->has_begun = true;

@@ -488,6 +488,7 @@ static void h2_conn_settle(struct h2_conn *c)
     bool is_reading = !c->is_input_closed;
     bool is_ending = is_reading && transport_is_ended(&c->conn.transport);
     bool is_sending = !c->is_lingering && (h2_conn_is_blocked(c) || !list_is_empty(&c->todo) ||
+                                           (c->has_starved && c->out_bytes < H2_CONN_ROOM_BYTES) ||
                                            h2_session_wants_output(c->session));
     unsigned events =
         (is_sending || is_ending ? POLLER_WRITE : 0u) | (is_reading ? POLLER_READ : 0u);

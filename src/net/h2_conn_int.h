@@ -17,6 +17,7 @@
 #define H2_STREAM_ROOM_BYTES (64u * 1024u)    /* queued memory of one stream */
 #define H2_STREAM_ROOM_MIN_BYTES (4u * 1024u) /* the same where the connection has much queued */
 #define H2_CONN_ROOM_BYTES (512u * 1024u)     /* from here on */
+#define H2_CONN_ROOM_MAX_BYTES (896u * 1024u) /* and here there is none: below 1 MB in all */
 #define H2_LINGER_MS 2000u                    /* reading on, so that the last frames arrive */
 #define H2_RATE_WINDOW_MS 10000u
 
@@ -74,6 +75,7 @@ struct h2_conn {
     bool is_running; /* the session is on the stack */
     bool is_dead;
     bool is_abuse_told;
+    bool has_starved; /* a service found no room because other streams took it */
 };
 
 size_t h2_conn_bytes(void);

@@ -63,8 +63,13 @@ static void h2_stream_push(struct h2_exchange *e)
 
 static size_t h2_stream_room(const struct h2_exchange *e)
 {
+    struct h2_conn *c = e->conn;
+    if (c->out_bytes >= H2_CONN_ROOM_MAX_BYTES) {
+        c->has_starved = true;
+        return 0;
+    }
     size_t max =
-        e->conn->out_bytes < H2_CONN_ROOM_BYTES ? H2_STREAM_ROOM_BYTES : H2_STREAM_ROOM_MIN_BYTES;
+        c->out_bytes < H2_CONN_ROOM_BYTES ? H2_STREAM_ROOM_BYTES : H2_STREAM_ROOM_MIN_BYTES;
     return e->out_bytes < max ? max - e->out_bytes : 0;
 }
 
@@ -337,8 +342,26 @@ static void h2_stream_give_body(struct h2_exchange *e)
     buf_done(&in);
 }
 
+/* Those that found no room ask again. */
+static void h2_stream_feed_starved(struct h2_conn *c)
+{
+    if (!c->has_starved || c->out_bytes >= H2_CONN_ROOM_BYTES) {
+        return;
+    }
+    c->has_starved = false;
+    LIST_FOR_EACH(at, h2_session_streams(c->session))
+    {
+        struct h2_exchange *e = h2_exchange_of(CONTAINER_OF(at, struct h2_stream, link));
+        if (e->x.phase == EXCHANGE_RESPONDED && e->is_alive && e->x.service->on_room) {
+            e->wants_room = true;
+            h2_stream_do(e);
+        }
+    }
+}
+
 void h2_stream_run_todo(struct h2_conn *c)
 {
+    h2_stream_feed_starved(c);
     struct list todo;
     list_init(&todo);
     list_splice(&todo, &c->todo);
