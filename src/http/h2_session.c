@@ -231,14 +231,14 @@ static int h2_on_frame(nghttp2_session *engine, const nghttp2_frame *frame, void
     return 0;
 }
 
-/* RFC 9113 8.1: behind the answer the rest of the request is of no use. A short one is taken all
- * the same: a reset could hide the answer from a client that is still sending. */
-static void h2_cut_body(struct h2_session *s, struct h2_stream *stream)
+/* RFC 9113 8.1: behind the answer the rest of the request is of no use, but clients exist that lose
+ * the answer where a reset comes right with it. So what is on its way is taken, without credit for
+ * more, and the reset comes when it is too much, or from the owner when it takes too long. */
+static void h2_drop_body(struct h2_session *s, struct h2_stream *stream, size_t n)
 {
-    bool is_long =
-        stream->body_bytes > H2_DROP_BYTES_MAX ||
-        (stream->content_length != H2_LENGTH_UNKNOWN && stream->content_length > H2_DROP_BYTES_MAX);
-    if (stream->is_answered && !stream->is_body_done && (is_long || stream->expect_continue)) {
+    h2_session_consume(s, NULL, n);
+    stream->dropped_bytes += n;
+    if (stream->dropped_bytes > H2_DROP_BYTES_MAX) {
         h2_session_reset(s, stream, H2_NO_ERROR);
     }
 }
@@ -262,13 +262,16 @@ static int h2_on_data(nghttp2_session *engine, uint8_t flags, int32_t id, const 
     struct h2_stream *stream = nghttp2_session_get_stream_user_data(engine, id);
     (void)flags;
     h2_estimate(s, n);
-    if (!stream || !stream->is_begun || stream->is_resetting) {
+    if (!stream || stream->is_resetting || (!stream->is_begun && !stream->is_answered)) {
         h2_session_consume(s, NULL, n);
+        return 0;
+    }
+    if (stream->is_answered) {
+        h2_drop_body(s, stream, n);
         return 0;
     }
     stream->body_bytes += n;
     s->events.on_body(s->events.context, stream, (const char *)bytes, n);
-    h2_cut_body(s, stream);
     return 0;
 }
 
@@ -301,10 +304,7 @@ static int h2_on_frame_sent(nghttp2_session *engine, const nghttp2_frame *frame,
         return 0;
     }
     stream->is_answered = true;
-    if (stream->is_begun) {
-        s->events.on_answered(s->events.context, stream);
-    }
-    h2_cut_body(s, stream);
+    s->events.on_answered(s->events.context, stream);
     return 0;
 }
 

@@ -80,6 +80,7 @@ struct h2_stream {
     bool is_trailer;
     bool is_begun;       /* on_request was called */
     uint64_t body_bytes; /* so far */
+    uint64_t dropped_bytes;
     uint32_t cost;
     uint32_t field_count;
     uint32_t cookie_count;
@@ -97,8 +98,9 @@ struct h2_events {
     void (*on_body)(void *context, struct h2_stream *stream, const char *bytes, size_t n);
     /* `trailers` are complete as well. */
     void (*on_body_end)(void *context, struct h2_stream *stream);
-    /* The answer went out whole. Where the request is not complete, what is left of it still comes,
-     * H2_DROP_BYTES_MAX at most. */
+    /* The answer went out whole. Where the request is not complete, what is left of it is dropped;
+     * the owner resets the stream (H2_NO_ERROR) when that takes too long. Comes behind refusals
+     * too, where on_request did not. */
     void (*on_answered)(void *context, struct h2_stream *stream);
     /* Last event. ERR_OK: answered whole. ERR_RESET: by the client. on_request may never have
      * come. */

@@ -2,7 +2,7 @@
 /*
  * One request and its answer: the interface between the protocols below and everything above.
  *
- * Below stands a protocol (struct exchange_protocol: h1 today), above a service (struct
+ * Below stands a protocol (struct exchange_protocol: h1, h2), above a service (struct
  * exchange_service: the pipeline and its handlers). Neither knows the other's kind. The request
  * body is pulled by the service, the response body is offered by it and flows under back-pressure.
  *
@@ -66,7 +66,7 @@ struct exchange_service {
     void (*on_body_end)(struct exchange *x);
     /* exchange_room became positive again. */
     void (*on_room)(struct exchange *x);
-    /* Last call. ERR_OK: the answer went out whole. */
+    /* Last call. ERR_OK: the answer went out whole (over HTTP/2: it is encoded whole). */
     void (*on_end)(struct exchange *x, enum err cause);
 };
 

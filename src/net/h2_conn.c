@@ -244,6 +244,10 @@ static uint64_t h2_conn_stream_deadline(const struct h2_conn *c, const struct h2
 {
     const struct server_limits *limits = &c->conn.server->limits;
     uint64_t deadline = UINT64_MAX;
+    if (e->stream.is_answered) {
+        *ret_limit = SERVER_LIMIT_READ_TIME;
+        return e->read_ms + H2_LINGER_MS;
+    }
     if (h2_stream_is_reading(e)) {
         *ret_limit = SERVER_LIMIT_READ_TIME;
         deadline = e->read_ms + limits->read_idle_ms;
@@ -315,6 +319,9 @@ static void h2_conn_arm(struct h2_conn *c)
     uint64_t deadline = h2_conn_deadline(c, &limit);
     if (h2_session_stream_count(c->session) > 0) {
         deadline = h2_min(deadline, now + h2_min(limits->read_idle_ms, limits->write_idle_ms));
+        if (c->has_dropping) {
+            deadline = h2_min(deadline, now + H2_LINGER_MS);
+        }
         if (limits->min_rate_bytes_per_s) {
             deadline = h2_min(deadline, now + H2_RATE_WINDOW_MS);
         }
@@ -331,6 +338,7 @@ static void h2_conn_arm(struct h2_conn *c)
 static uint64_t h2_conn_expire_streams(struct h2_conn *c, uint64_t now)
 {
     uint64_t next = UINT64_MAX;
+    c->has_dropping = false;
     LIST_FOR_EACH(at, h2_session_streams(c->session))
     {
         struct h2_exchange *e = h2_exchange_of(CONTAINER_OF(at, struct h2_stream, link));
@@ -340,12 +348,16 @@ static uint64_t h2_conn_expire_streams(struct h2_conn *c, uint64_t now)
         }
         uint64_t deadline = h2_conn_stream_deadline(c, e, &limit);
         if (deadline <= now) {
-            bool is_answered = e->stream.is_answered;
+            if (e->stream.is_answered) {
+                h2_session_reset(c->session, &e->stream, H2_NO_ERROR);
+                continue;
+            }
             h2_conn_hit(c, limit);
             e->cause = ERR_TIMEOUT;
-            h2_session_reset(c->session, &e->stream, is_answered ? H2_NO_ERROR : H2_CANCEL);
+            h2_session_reset(c->session, &e->stream, H2_CANCEL);
         } else {
             next = h2_min(next, deadline);
+            c->has_dropping |= e->stream.is_answered;
         }
     }
     return next;

@@ -75,7 +75,8 @@ struct h2_conn {
     bool is_running; /* the session is on the stack */
     bool is_dead;
     bool is_abuse_told;
-    bool has_starved; /* a service found no room because other streams took it */
+    bool has_dropping; /* maybe: a stream is answered but not complete */
+    bool has_starved;  /* a service found no room because other streams took it */
 };
 
 size_t h2_conn_bytes(void);

@@ -203,8 +203,13 @@ static void h2_on_body_end(void *context, struct h2_stream *stream)
 
 static void h2_on_answered(void *context, struct h2_stream *stream)
 {
-    (void)context;
-    h2_stream_tell_end(h2_exchange_of(stream), h2_exchange_of(stream)->cause);
+    struct h2_conn *c = context;
+    struct h2_exchange *e = h2_exchange_of(stream);
+    if (!stream->is_body_done) {
+        e->read_ms = loop_now_ms(c->conn.server->loop);
+        c->has_dropping = true;
+    }
+    h2_stream_tell_end(e, e->cause);
 }
 
 static void h2_on_stream_end(void *context, struct h2_stream *stream, enum err cause)

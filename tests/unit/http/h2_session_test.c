@@ -267,6 +267,7 @@ static void test_cuts(void **state)
         struct test other;
         const struct h2_limits limits = test_limits();
         assert_int_equal(open_with(&other, &limits), ERR_OK);
+        other.is_silent = true;
         wire_put(&other.in, WIRE_PRIORITY, 0, 7, str_make("\0\0\0\5\7", 5));
         wire_request(&other.in, 1, 0, "POST", "/", "content-length: 10\n");
         wire_put(&other.in, WIRE_DATA, 0, 1, STR("hello"));
