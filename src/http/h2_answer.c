@@ -77,12 +77,12 @@ static void h2_block_add(struct h2_block *b, struct str name, struct str value)
 
 /* Names of our own are never copied; those of the service are made lower case in `arena`. */
 static enum err h2_block_add_fields(struct h2_block *b, const struct http_fields *fields,
-                                    struct arena *arena)
+                                    bool is_checked, struct arena *arena)
 {
     for (unsigned i = 0; i < fields->n; i++) {
         const struct http_field *f = &fields->v[i];
         struct str name = f->name;
-        if (!http_field_value_is_valid(f->value)) {
+        if (!is_checked && !http_field_value_is_valid(f->value)) {
             return ERR_SYNTAX;
         }
         if (f->id == HTTP_FIELD_OTHER) {
@@ -152,7 +152,7 @@ enum err h2_session_respond(struct h2_session *s, struct h2_stream *stream,
     for (size_t i = 0; i < block.n; i++) {
         block.nv[i].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
     }
-    enum err e = h2_block_add_fields(&block, &head->fields, &stream->arena);
+    enum err e = h2_block_add_fields(&block, &head->fields, response->is_checked, &stream->arena);
     if (e || s->is_failed || stream->is_resetting) {
         return e;
     }
@@ -191,7 +191,7 @@ enum err h2_session_trailers(struct h2_session *s, struct h2_stream *stream,
     struct h2_block block;
     block.n = 0;
     (void)s;
-    enum err e = v ? h2_block_add_fields(&block, fields, &stream->arena) : ERR_NOMEM;
+    enum err e = v ? h2_block_add_fields(&block, fields, false, &stream->arena) : ERR_NOMEM;
     if (e) {
         return e;
     }
@@ -211,7 +211,7 @@ static enum err h2_answer_submit_ending(struct h2_session *s, struct h2_stream *
 {
     struct h2_block block;
     block.n = 0;
-    enum err e = h2_block_add_fields(&block, &stream->ending, &stream->arena);
+    enum err e = h2_block_add_fields(&block, &stream->ending, true, &stream->arena);
     return e ? e
              : h2_answer_error(nghttp2_submit_trailer(s->engine, stream->id, block.nv, block.n));
 }

@@ -87,8 +87,10 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
                            struct str value)
 {
     struct request_head *head = &stream->head;
-    struct str *place = NULL;
-    if (str_eq(name, STR(":method"))) {
+    struct str *place = &head->protocol;
+    /* The engine lets pass only five of them. */
+    switch (name.p[1]) {
+    case 'm':
         if (value.n > METHOD_BYTES_MAX) {
             h2_head_refuse(s, stream, H1_REJECT_METHOD_LONG);
             return;
@@ -99,7 +101,8 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
             return;
         }
         place = &head->method_text;
-    } else if (str_eq(name, STR(":scheme"))) {
+        break;
+    case 's': {
         bool is_https = str_eq_ci(value, STR("https"));
         if (!is_https && !str_eq_ci(value, STR("http"))) {
             h2_head_refuse(s, stream, H1_REJECT_TARGET_FORM);
@@ -107,16 +110,19 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
         }
         head->scheme = is_https ? STR("https") : STR("http");
         return;
-    } else if (str_eq(name, STR(":path"))) {
-        if (value.n > s->limits.uri_bytes_max) {
-            h2_head_refuse(s, stream, H1_REJECT_TARGET_LONG);
-            return;
-        }
-        place = &head->target;
-    } else if (str_eq(name, STR(":authority"))) {
+    }
+    case 'a':
         place = &head->authority;
-    } else {
-        place = &head->protocol;
+        break;
+    default:
+        if (str_eq(name, STR(":path"))) {
+            place = &head->target;
+            if (value.n > s->limits.uri_bytes_max) {
+                h2_head_refuse(s, stream, H1_REJECT_TARGET_LONG);
+                return;
+            }
+        }
+        break;
     }
     *place = h2_head_keep(s, stream, value);
 }
@@ -240,7 +246,7 @@ static enum h1_reject h2_head_check(struct h2_stream *stream)
 {
     struct request_head *head = &stream->head;
     enum h1_reject reason = H1_REJECT_NONE;
-    if (!http_token_is_valid(head->method_text)) {
+    if (head->method == HTTP_METHOD_OTHER && !http_token_is_valid(head->method_text)) {
         return H1_REJECT_METHOD;
     }
     if (head->method == HTTP_CONNECT && !head->protocol.p) {

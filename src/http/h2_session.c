@@ -4,7 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define ARENA_BLOCK_BYTES 2048
+#define ARENA_BLOCK_BYTES 960 /* with its head a size that the heap keeps at hand */
 
 #define PING_PAUSE_MS 100u             /* between two estimates */
 #define PING_BODY_BYTES (64u * 1024u)  /* uploads below that need no larger window */
@@ -107,7 +107,7 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
     stream->head.method = HTTP_METHOD_OTHER;
     stream->is_body_done = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     arena_init(&stream->arena, ARENA_BLOCK_BYTES, 0);
-    http_fields_init(&stream->head.fields, NULL, 0);
+    http_fields_init(&stream->head.fields, stream->first_fields, stream->first_field_count);
     http_fields_init(&stream->trailers, NULL, 0);
     http_fields_init(&stream->ending, NULL, 0);
     list_push_back(&s->streams, &stream->link);

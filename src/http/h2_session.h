@@ -76,6 +76,10 @@ struct h2_stream {
     bool is_body_done; /* the request is complete */
     bool is_answered;  /* the answer went out whole */
     bool is_resetting; /* by us; nothing but its end follows */
+    /* A place for the first fields of the head that the owner may give in on_stream, so that most
+     * heads need no other. */
+    struct http_field *first_fields;
+    unsigned first_field_count;
     /* Of the session. */
     bool is_trailer;
     bool is_begun;       /* on_request was called */
@@ -162,6 +166,7 @@ struct h2_response {
     uint64_t body_bytes;
     const char *date;
     bool has_body;
+    bool is_checked; /* the very same fields were sent before */
 };
 enum err h2_session_respond(struct h2_session *s, struct h2_stream *stream,
                             const struct h2_response *response) MUST_CHECK;

@@ -55,6 +55,7 @@ struct exchange_ready {
     uint32_t head_bytes;   /* of the encoded form */
     uint32_t date_at;      /* where the date stands in it */
     int64_t date_s;        /* which second it shows */
+    bool is_checked;       /* the fields were found fit to be sent */
 };
 
 void exchange_ready_done(struct exchange_ready *r);

@@ -109,8 +109,19 @@ static void h2_conn_drain(struct conn *conn)
     loop_defer(c->conn.server->loop, &c->settle_task);
 }
 
+static struct h2_limits h2_conn_limits(const struct server *s)
+{
+    return (struct h2_limits){.header_bytes_max = s->limits.header_bytes_max,
+                              .header_count_max = s->limits.header_count_max,
+                              .uri_bytes_max = s->limits.uri_bytes_max,
+                              .stream_count_max = s->limits.stream_count_max,
+                              .has_connect_protocol = s->limits.has_connect_protocol};
+}
+
 static enum err h2_conn_recv(struct h2_conn *c, const char *bytes, size_t n)
 {
+    const struct h2_limits limits = h2_conn_limits(c->conn.server);
+    h2_session_set_limits(c->session, &limits);
     c->is_running = true;
     enum err e = h2_session_recv(c->session, h2_conn_now(c), bytes, n);
     c->is_running = false;
@@ -129,10 +140,7 @@ enum err h2_conn_adopt(struct conn *from, const char *bytes, size_t n)
     if (!c) {
         return ERR_NOMEM;
     }
-    const struct h2_limits limits = {.header_bytes_max = s->limits.header_bytes_max,
-                                     .header_count_max = s->limits.header_count_max,
-                                     .uri_bytes_max = s->limits.uri_bytes_max,
-                                     .stream_count_max = s->limits.stream_count_max};
+    const struct h2_limits limits = h2_conn_limits(s);
     struct h2_events events = h2_stream_events;
     events.context = c;
     if (h2_session_create(&limits, &events, &s->h2_pool, &c->session) != ERR_OK) {

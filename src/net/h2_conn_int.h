@@ -18,7 +18,8 @@
 #define H2_STREAM_ROOM_MIN_BYTES (4u * 1024u) /* the same where the connection has much queued */
 #define H2_CONN_ROOM_BYTES (512u * 1024u)     /* from here on */
 #define H2_CONN_ROOM_MAX_BYTES (896u * 1024u) /* and here there is none: below 1 MB in all */
-#define H2_LINGER_MS 2000u                    /* reading on, so that the last frames arrive */
+#define H2_FIELDS_FIRST 24
+#define H2_LINGER_MS 2000u /* reading on, so that the last frames arrive */
 #define H2_RATE_WINDOW_MS 10000u
 
 struct h2_conn;
@@ -50,6 +51,7 @@ struct h2_exchange {
     bool has_body_ended; /* on_body_end was called */
     bool is_out_done;    /* nothing is added to the queue any more */
     bool wants_room;
+    struct http_field fields[H2_FIELDS_FIRST]; /* last: it need not be zeroed */
 };
 
 struct h2_conn {

@@ -16,6 +16,8 @@ static void h2_piece_drop(struct h2_exchange *e)
     struct h2_piece *piece = e->out;
     e->out = piece->next;
     if (!e->out) {
+        e->stream.first_fields = e->fields;
+        e->stream.first_field_count = COUNT_OF(e->fields);
         e->out_tail = &e->out;
     }
     if (piece->chunk) {
@@ -92,6 +94,8 @@ static struct h2_stream *h2_on_stream(void *context)
         return NULL;
     }
     e->conn = c;
+    e->stream.first_fields = e->fields;
+    e->stream.first_field_count = COUNT_OF(e->fields);
     e->out_tail = &e->out;
     list_init(&e->todo);
     buf_init(&e->in, 0);
@@ -121,7 +125,7 @@ static void h2_stream_refuse_body(struct h2_exchange *e)
         return;
     }
     const struct response_head head = {.status = 413};
-    const struct h2_response response = {&head, 0, server_date(s), false};
+    const struct h2_response response = {.head = &head, .date = server_date(s)};
     s->hooks.on_refused(s->hooks.context, &e->conn->conn.peer, H1_REJECT_NONE, 413);
     h2_stream_tell_end(e, ERR_LIMIT);
     if (h2_session_respond(e->conn->session, &e->stream, &response) != ERR_OK) {
@@ -407,8 +411,8 @@ static void h2_read_body(struct exchange *x)
     }
 }
 
-static enum err h2_respond(struct exchange *x, const struct response_head *head,
-                           uint64_t body_bytes)
+static enum err h2_respond_checked(struct exchange *x, const struct response_head *head,
+                                   uint64_t body_bytes, bool is_checked)
 {
     struct h2_exchange *e = h2_exchange_of_x(x);
     struct h2_response response = {
@@ -416,10 +420,17 @@ static enum err h2_respond(struct exchange *x, const struct response_head *head,
         .body_bytes = body_bytes == EXCHANGE_LENGTH_UNKNOWN ? H2_LENGTH_UNKNOWN : body_bytes,
         .date = server_date(x->server),
         .has_body = body_bytes != 0 && !x->is_head_only && http_status_has_content(head->status),
+        .is_checked = is_checked,
     };
     enum err err = h2_session_respond(e->conn->session, &e->stream, &response);
     h2_conn_wake(e->conn);
     return err;
+}
+
+static enum err h2_respond(struct exchange *x, const struct response_head *head,
+                           uint64_t body_bytes)
+{
+    return h2_respond_checked(x, head, body_bytes, false);
 }
 
 static enum err h2_respond_ready(struct exchange *x, struct exchange_ready *ready)
@@ -429,7 +440,8 @@ static enum err h2_respond_ready(struct exchange *x, struct exchange_ready *read
     bool has_body = ready->body && ready->body->n && !x->is_head_only;
     enum err err = has_body ? h2_queue_chunk(e, ready->body, 0, ready->body->n) : ERR_OK;
     if (!err) {
-        err = h2_respond(x, &head, ready->body_bytes);
+        err = h2_respond_checked(x, &head, ready->body_bytes, ready->is_checked);
+        ready->is_checked |= !err;
         if (err && has_body) {
             h2_piece_drop(e); /* the service may answer otherwise */
         }

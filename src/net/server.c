@@ -31,6 +31,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
     slab_init(&s->h2_conn_slab, sizeof(struct h2_conn), 0);
     slab_init(&s->h2_stream_slab, sizeof(struct h2_exchange), 0);
+    s->h2_stream_slab.zeroed_bytes = offsetof(struct h2_exchange, fields);
     h2_pool_init(&s->h2_pool);
     buf_init(&s->output, 0);
     if (server_set_limits(s, limits) != ERR_OK) {

@@ -58,7 +58,10 @@ static void answer(struct test *t, struct h2_stream *stream)
     enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
     assert_int_equal(e, ERR_OK);
     s->body_left = t->answer_bytes;
-    const struct h2_response response = {&head, t->answer_bytes, date, t->answer_bytes > 0};
+    const struct h2_response response = {.head = &head,
+                                         .body_bytes = t->answer_bytes,
+                                         .date = date,
+                                         .has_body = t->answer_bytes > 0};
     e = h2_session_respond(t->session, stream, &response);
     if (!e && t->has_trailers) {
         struct http_fields trailers;

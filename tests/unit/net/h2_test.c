@@ -205,6 +205,47 @@ static void test_unread_body_is_held(void **state)
     assert_int_equal(rig.ended, 2);
 }
 
+static void test_extended_connect(void **state)
+{
+    struct server_limits limits = h2_limits_of_rig();
+    limits.has_connect_protocol = true;
+    open_with(&limits);
+    static const char fields[] = ":method: CONNECT\n:protocol: websocket\n:scheme: http\n"
+                                 ":path: /e\n:authority: a\n";
+    wire_headers(&out, 1, 0, fields);
+    wire_put(&out, WIRE_DATA, 0, 1, STR("to and"));
+    talk();
+    bool is_ended;
+    assert_status(1, "200");
+    assert_int_equal(wire_body(got(), 1, &is_ended), 6);
+    assert_false(is_ended);
+    wire_put(&out, WIRE_DATA, WIRE_END_STREAM, 1, STR(" fro"));
+    talk();
+    assert_body(1, 10);
+    end(state);
+    limits.has_connect_protocol = false;
+    open_with(&limits);
+    wire_headers(&out, 1, 0, fields);
+    talk();
+    assert_int_equal(wire_reset_code(got(), 1), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(rig.refused, 1);
+    end(state);
+}
+
+/* New limits hold for the next request. */
+static void test_new_limits(void **state)
+{
+    struct server_limits limits = h2_limits_of_rig();
+    get(1, "/n");
+    talk();
+    limits.uri_bytes_max = 1;
+    assert_int_equal(server_set_limits(rig.server, &limits), ERR_OK);
+    get(3, "/n");
+    talk();
+    assert_status(1, "200");
+    assert_status(3, "414");
+}
+
 static void test_early_answer(void **state)
 {
     wire_request(&out, 1, 0, "POST", "/n", "content-length: 1000000\n");
@@ -613,6 +654,8 @@ int main(void)
         T(test_large_bodies),
         T(test_uploads),
         T(test_unread_body_is_held),
+        cmocka_unit_test(test_extended_connect),
+        T(test_new_limits),
         T(test_early_answer),
         cmocka_unit_test(test_body_limit),
         T(test_broken_answers),
