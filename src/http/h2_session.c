@@ -295,6 +295,9 @@ static int h2_on_frame_sent(nghttp2_session *engine, const nghttp2_frame *frame,
         !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         return h2_session_stop(s, H2_ABUSE_RESETS);
     }
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+        s->is_broken = true;
+    }
     bool is_answer = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!is_answer || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         return 0;

@@ -338,6 +338,22 @@ static void test_floods_end_the_connection(void **state)
     assert_int_equal(rig.connections, 0);
 }
 
+/* The client may be sending still: a close at once could take the reason from it. */
+static void test_faults_linger(void **state)
+{
+    get(1, "/h");
+    wire_put(&out, WIRE_PUSH_PROMISE, WIRE_END_HEADERS, 1, STR("\0\0\0\2"));
+    talk();
+    assert_int_equal(wire_goaway_code(got()), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(rig.ended, 1);
+    assert_int_equal(rig.connections, 1);
+    get(3, "/n");
+    talk();
+    assert_int_equal(rig.exchanges, 1);
+    rig_advance(&rig, H2_LINGER_MS + 10);
+    assert_int_equal(rig.connections, 0);
+}
+
 /* ---- time ---- */
 
 static void test_stalled_windows(void **state)
@@ -661,6 +677,7 @@ int main(void)
         T(test_broken_answers),
         T(test_cancelled_work),
         T(test_floods_end_the_connection),
+        T(test_faults_linger),
         T(test_stalled_windows),
         T(test_room_of_the_connection),
         T(test_slow_windows),
