@@ -218,6 +218,9 @@ static enum err edge_start_server(struct edge *e, const struct listen_address *l
         return err;
     }
     struct server_limits limits = edge_limits(e->site->settings, 1);
+    /* The administration speaks HTTP/1 whatever the sites speak. */
+    limits.refuses_h1 = false;
+    limits.speaks_h2c = false;
     err = server_create(e->loop, &limits, hooks, ret);
     if (!err) {
         err = server_listen(*ret, bound.fds[0], false, &listener);

@@ -162,6 +162,11 @@ static void check_server(struct checker *c, const struct server_settings *server
             }
         }
     }
+    if (server->protocols.count == 0) {
+        (void)diag_add(c->diags, conf_origin_of(server, "protocols"),
+                       "protocols: at least one must be spoken");
+        c->is_wrong = true;
+    }
     if (server->admin.is_tls) {
         (void)diag_add(c->diags, conf_origin_of(server, "admin"),
                        "admin: this address speaks plain HTTP; keep it on the machine");

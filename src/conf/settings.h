@@ -19,6 +19,7 @@
 #include "conf/value.h"
 
 enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING, POLLER_KQUEUE };
+enum protocol_choice { PROTOCOL_H1, PROTOCOL_H2, PROTOCOL_H2C };
 enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
 enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
 enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
@@ -57,6 +58,7 @@ struct max_settings {
     int64_t header_count;
     int64_t uri_bytes;
     int64_t body_bytes;
+    int64_t stream_count;         /* of one HTTP/2 connection at once */
     int64_t min_rate_bytes_per_s; /* 0 = none */
 };
 
@@ -82,6 +84,7 @@ struct tls_settings {
 struct server_settings {
     struct conf_object object;
     struct listen_list listen;
+    struct enum_list protocols; /* enum protocol_choice */
     struct tls_settings tls;
     struct str state; /* pointer NULL = the usual place */
     struct worker_settings worker;

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "net/h1_conn_int.h"
+#include "net/h2_conn_int.h"
 
 #define TLS_ACCEPT_MAGIC 0x746c7361u
 
@@ -99,7 +100,10 @@ static void tls_accept_become(struct tls_accept *a, size_t n)
         n += a->early.n;
     }
     a->conn.peer.tls = a->conn.transport.tls;
-    if (h1_conn_adopt(&a->conn, s->input, n) != ERR_OK) {
+    bool is_h2 = s->limits.speaks_h2 && str_eq(tls_conn_alpn(a->conn.transport.tls), STR("h2"));
+    enum err e =
+        is_h2 ? h2_conn_adopt(&a->conn, s->input, n) : h1_conn_adopt(&a->conn, s->input, n);
+    if (e) {
         s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_MEMORY);
         tls_accept_kill(a, false);
         return;
