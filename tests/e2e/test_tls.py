@@ -401,7 +401,7 @@ def test_plain_requests_are_sent_to_https(site):
     assert server.get("/", host="never.test").status == 200
     assert server.get("/livez").status == 200, "health answers come before the redirect"
     head = server.https("a.test", "-sI", server.https_url("a.test")).stdout.decode()
-    assert "Strict-Transport-Security: max-age=86400\r\n" in head
+    assert "strict-transport-security: max-age=86400\r\n" in head.lower()
     for _ in range(2):
         assert server.get("/", host="plain.test")["Strict-Transport-Security"] is None
     wrong = server.https("never.test", "-k", server.https_url("never.test"))
