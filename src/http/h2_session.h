@@ -76,10 +76,12 @@ struct h2_stream {
     bool is_body_done; /* the request is complete */
     bool is_answered;  /* the answer went out whole */
     bool is_resetting; /* by us; nothing but its end follows */
-    /* A place for the first fields of the head that the owner may give in on_stream, so that most
-     * heads need no other. */
+    /* Places for the first fields of the head and the first pieces of the arena, which the owner
+     * may give in on_stream, so that most streams take nothing from the heap. */
     struct http_field *first_fields;
     unsigned first_field_count;
+    void *first_bytes;
+    size_t first_byte_count;
     /* Of the session. */
     bool is_trailer;
     bool is_begun;       /* on_request was called */
