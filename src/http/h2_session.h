@@ -30,6 +30,7 @@
 #define H2_WINDOW_STREAM (256 * 1024)
 #define H2_WINDOW_CONNECTION (1024 * 1024)
 #define H2_WINDOW_MAX (4 * 1024 * 1024)
+#define H2_DROP_BYTES_MAX H2_WINDOW_STREAM /* of a body behind its answer */
 
 /* RFC 9113 section 7, as far as we send them. */
 enum h2_code {
@@ -48,7 +49,6 @@ enum h2_abuse {
     H2_ABUSE_HEADERS, /* a header block without end */
 };
 
-#define H2_DROP_BYTES_MAX (64u * 1024u) /* of a body behind its answer; a longer one is cut off */
 #define H2_CONTINUATIONS_MAX 8u
 #define H2_RESETS_MAX 100u
 #define H2_CONTROL_MAX 1000u

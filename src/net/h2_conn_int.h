@@ -11,6 +11,7 @@
 #include <stdalign.h>
 #include <stddef.h>
 
+#include "base/assert.h"
 #include "http/h2_session.h"
 #include "net/conn_int.h"
 
@@ -102,7 +103,7 @@ extern const struct h2_events h2_stream_events; /* context: the connection */
 
 static inline struct h2_exchange *h2_exchange_of(struct h2_stream *stream)
 {
-    return (struct h2_exchange *)stream;
+    return CONTAINER_OF(stream, struct h2_exchange, stream);
 }
 
 /* Body and room that services wait for. */
