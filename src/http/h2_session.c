@@ -107,6 +107,9 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
     stream->head.method = HTTP_METHOD_OTHER;
     stream->is_body_done = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     arena_init(&stream->arena, ARENA_BLOCK_BYTES, 0);
+    if (stream->first_bytes) {
+        arena_lend(&stream->arena, stream->first_bytes, stream->first_byte_count);
+    }
     http_fields_init(&stream->head.fields, stream->first_fields, stream->first_field_count);
     http_fields_init(&stream->trailers, NULL, 0);
     http_fields_init(&stream->ending, NULL, 0);

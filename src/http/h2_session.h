@@ -30,6 +30,7 @@
 #define H2_WINDOW_STREAM (256 * 1024)
 #define H2_WINDOW_CONNECTION (1024 * 1024)
 #define H2_WINDOW_MAX (4 * 1024 * 1024)
+#define H2_DROP_BYTES_MAX H2_WINDOW_STREAM /* of a body behind its answer */
 
 /* RFC 9113 section 7, as far as we send them. */
 enum h2_code {
@@ -48,7 +49,6 @@ enum h2_abuse {
     H2_ABUSE_HEADERS, /* a header block without end */
 };
 
-#define H2_DROP_BYTES_MAX (64u * 1024u) /* of a body behind its answer; a longer one is cut off */
 #define H2_CONTINUATIONS_MAX 8u
 #define H2_RESETS_MAX 100u
 #define H2_CONTROL_MAX 1000u
@@ -76,10 +76,12 @@ struct h2_stream {
     bool is_body_done; /* the request is complete */
     bool is_answered;  /* the answer went out whole */
     bool is_resetting; /* by us; nothing but its end follows */
-    /* A place for the first fields of the head that the owner may give in on_stream, so that most
-     * heads need no other. */
+    /* Places for the first fields of the head and the first pieces of the arena, which the owner
+     * may give in on_stream, so that most streams take nothing from the heap. */
     struct http_field *first_fields;
     unsigned first_field_count;
+    void *first_bytes;
+    size_t first_byte_count;
     /* Of the session. */
     bool is_trailer;
     bool is_begun;       /* on_request was called */

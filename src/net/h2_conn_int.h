@@ -8,6 +8,10 @@
  */
 #pragma once
 
+#include <stdalign.h>
+#include <stddef.h>
+
+#include "base/assert.h"
 #include "http/h2_session.h"
 #include "net/conn_int.h"
 
@@ -19,6 +23,7 @@
 #define H2_CONN_ROOM_BYTES (512u * 1024u)     /* from here on */
 #define H2_CONN_ROOM_MAX_BYTES (896u * 1024u) /* and here there is none: below 1 MB in all */
 #define H2_FIELDS_FIRST 24
+#define H2_BYTES_FIRST 1536
 #define H2_LINGER_MS 2000u /* reading on, so that the last frames arrive */
 #define H2_RATE_WINDOW_MS 10000u
 
@@ -51,7 +56,9 @@ struct h2_exchange {
     bool has_body_ended; /* on_body_end was called */
     bool is_out_done;    /* nothing is added to the queue any more */
     bool wants_room;
-    struct http_field fields[H2_FIELDS_FIRST]; /* last: it need not be zeroed */
+    /* Last: these need not be zeroed. */
+    struct http_field fields[H2_FIELDS_FIRST];
+    alignas(max_align_t) char bytes[H2_BYTES_FIRST];
 };
 
 struct h2_conn {
@@ -96,7 +103,7 @@ extern const struct h2_events h2_stream_events; /* context: the connection */
 
 static inline struct h2_exchange *h2_exchange_of(struct h2_stream *stream)
 {
-    return (struct h2_exchange *)stream;
+    return CONTAINER_OF(stream, struct h2_exchange, stream);
 }
 
 /* Body and room that services wait for. */

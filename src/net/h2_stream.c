@@ -18,6 +18,8 @@ static void h2_piece_drop(struct h2_exchange *e)
     if (!e->out) {
         e->stream.first_fields = e->fields;
         e->stream.first_field_count = COUNT_OF(e->fields);
+        e->stream.first_bytes = e->bytes;
+        e->stream.first_byte_count = sizeof(e->bytes);
         e->out_tail = &e->out;
     }
     if (piece->chunk) {
@@ -96,6 +98,8 @@ static struct h2_stream *h2_on_stream(void *context)
     e->conn = c;
     e->stream.first_fields = e->fields;
     e->stream.first_field_count = COUNT_OF(e->fields);
+    e->stream.first_bytes = e->bytes;
+    e->stream.first_byte_count = sizeof(e->bytes);
     e->out_tail = &e->out;
     list_init(&e->todo);
     buf_init(&e->in, 0);
