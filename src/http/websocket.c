@@ -15,7 +15,6 @@
 #define LENGTH_64 127
 #define KEY_BYTES 4
 #define PIECE_BYTES 4096 /* unmasked at a time before it is inflated */
-#define BITS_MAX 15
 
 static const char deflate_tail[4] = {0, 0, '\xff', '\xff'};
 
@@ -322,8 +321,7 @@ static enum websocket_event_kind websocket_read_compressed(struct websocket *w,
     struct websocket_inflate_step step = {.out = in->out, .out_bytes = in->out_bytes};
     enum err e = ERR_OK;
     if (!w->inflater) {
-        unsigned bits = w->deflate.client_no_context_takeover ? BITS_MAX : w->deflate.client_bits;
-        e = websocket_inflater_open(w->pool, bits, &w->inflater);
+        e = websocket_inflater_open(w->pool, &w->inflater);
     }
     while (!e && step.out_bytes) {
         bool has_input = w->payload_left ? in->n > 0 : w->tail_left > 0;

@@ -17,7 +17,6 @@ static const char flush_end[4] = {0, 0, '\xff', '\xff'};
 
 struct websocket_inflater {
     z_stream z;
-    uint8_t bits;
     bool is_at_end;
 };
 
@@ -38,10 +37,10 @@ static void zfree(voidpf opaque, voidpf p)
     mem_free(p);
 }
 
-enum err websocket_inflater_open(struct websocket_pool *pool, unsigned bits,
+enum err websocket_inflater_open(struct websocket_pool *pool,
                                  struct websocket_inflater **ret_inflater)
 {
-    if (pool && bits == BITS_MAX && pool->inflater_count) {
+    if (pool && pool->inflater_count) {
         *ret_inflater = pool->inflaters[--pool->inflater_count];
         return ERR_OK;
     }
@@ -51,9 +50,8 @@ enum err websocket_inflater_open(struct websocket_pool *pool, unsigned bits,
     }
     i->z.zalloc = zalloc;
     i->z.zfree = zfree;
-    i->bits = (uint8_t)bits;
     i->is_at_end = true;
-    if (inflateInit2(&i->z, -(int)bits) != Z_OK) {
+    if (inflateInit2(&i->z, -BITS_MAX) != Z_OK) {
         mem_free(i);
         return ERR_NOMEM;
     }
@@ -72,7 +70,7 @@ void websocket_inflater_close(struct websocket_pool *pool, struct websocket_infl
     if (!i) {
         return;
     }
-    if (pool && i->bits == BITS_MAX && pool->inflater_count < WEBSOCKET_POOL_COUNT) {
+    if (pool && pool->inflater_count < WEBSOCKET_POOL_COUNT) {
         inflateReset(&i->z);
         i->is_at_end = true;
         pool->inflaters[pool->inflater_count++] = i;
@@ -235,7 +233,6 @@ static uint8_t window_bits(struct str text)
 struct offer {
     bool has[PARAMETER_COUNT];
     uint8_t server_bits;
-    uint8_t client_bits;
 };
 
 static bool read_parameter(struct str text, struct offer *o)
@@ -260,8 +257,8 @@ static bool read_parameter(struct str text, struct offer *o)
             o->server_bits = window_bits(value);
             return o->server_bits != 0;
         case CLIENT_MAX_WINDOW_BITS:
-            o->client_bits = equals < 0 ? BITS_MAX : window_bits(value);
-            return o->client_bits != 0;
+            /* A hint: what is made with a smaller window is read with a larger one as well. */
+            return equals < 0 || window_bits(value) != 0;
         case PARAMETER_COUNT:
             break;
         }
@@ -272,7 +269,7 @@ static bool read_parameter(struct str text, struct offer *o)
 static bool read_offer(struct str text, struct offer *o)
 {
     struct str part;
-    *o = (struct offer){.server_bits = BITS_MAX, .client_bits = BITS_MAX};
+    *o = (struct offer){.server_bits = BITS_MAX};
     if (!str_split(&text, ';', &part) || !str_eq_ci(str_trim(part), STR("permessage-deflate"))) {
         return false;
     }
@@ -288,7 +285,7 @@ static bool read_offer(struct str text, struct offer *o)
 struct websocket_deflate websocket_deflate_agree(const struct http_fields *fields,
                                                  const struct websocket_deflate_policy *policy)
 {
-    struct websocket_deflate d = {.server_bits = BITS_MAX, .client_bits = BITS_MAX};
+    struct websocket_deflate d = {.server_bits = BITS_MAX};
     const struct http_field *f = http_fields_get(fields, HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS);
     for (; f; f = http_fields_next(fields, f)) {
         struct str rest = f->value, text;
@@ -304,11 +301,6 @@ struct websocket_deflate websocket_deflate_agree(const struct http_fields *field
                 o.has[CLIENT_NO_CONTEXT_TAKEOVER] || !policy->client_context_takeover;
             d.has_server_bits = o.has[SERVER_MAX_WINDOW_BITS];
             d.server_bits = o.server_bits;
-            if (o.has[CLIENT_MAX_WINDOW_BITS]) {
-                uint8_t most = policy->client_bits_max;
-                d.client_bits = o.client_bits < most ? o.client_bits : most;
-                d.has_client_bits = d.client_bits < BITS_MAX;
-            }
             return d;
         }
     }
@@ -326,8 +318,5 @@ void websocket_deflate_text(const struct websocket_deflate *d, struct buf *out)
     }
     if (d->has_server_bits) {
         buf_printf(out, "; server_max_window_bits=%u", d->server_bits);
-    }
-    if (d->has_client_bits) {
-        buf_printf(out, "; client_max_window_bits=%u", d->client_bits);
     }
 }

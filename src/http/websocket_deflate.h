@@ -14,22 +14,21 @@
 #include "base/err.h"
 #include "http/field.h"
 
-/* What was agreed on. */
+/* What was agreed on. The window of the client may always be the largest: a smaller one would save
+ * memory only where contexts are kept, and what zlib makes of a client that breaks its word depends
+ * on how much memory the output is given. */
 struct websocket_deflate {
     bool is_on;
     bool server_no_context_takeover;
     bool client_no_context_takeover;
     bool has_server_bits; /* the client asked, so the answer says it */
-    bool has_client_bits; /* the client allowed it, and it is less than 15 */
     uint8_t server_bits;  /* 9 to 15; zlib cannot make windows of 8 */
-    uint8_t client_bits;  /* 8 to 15 */
 };
 
 /* What the server would like. */
 struct websocket_deflate_policy {
     bool server_context_takeover; /* keep it where the client does not object: about 260 KB */
     bool client_context_takeover; /* about 40 KB */
-    uint8_t client_bits_max;      /* 8 to 15: where the client can do with less */
 };
 
 /* Takes the first offer of Sec-WebSocket-Extensions that can be met, or leaves `is_on` false. An
@@ -56,7 +55,7 @@ struct websocket_pool {
 void websocket_pool_done(struct websocket_pool *pool);
 
 /* `pool` may be NULL. ERR_NOMEM. */
-enum err websocket_inflater_open(struct websocket_pool *pool, unsigned bits,
+enum err websocket_inflater_open(struct websocket_pool *pool,
                                  struct websocket_inflater **ret_inflater) MUST_CHECK;
 
 /* Back to the pool where there is room; NULL is a no-op. */
@@ -77,7 +76,7 @@ enum err websocket_inflate(struct websocket_inflater *i,
 /* What came so far ends with a block. */
 bool websocket_inflater_is_at_end(const struct websocket_inflater *i);
 
-/* As for inflaters; `bits` from 9 on. */
+/* As for inflaters; `bits`: of the window, 9 to 15. */
 enum err websocket_deflater_open(struct websocket_pool *pool, unsigned bits,
                                  struct websocket_deflater **ret_deflater) MUST_CHECK;
 void websocket_deflater_close(struct websocket_pool *pool, struct websocket_deflater *d);

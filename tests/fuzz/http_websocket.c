@@ -85,10 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 2) {
         return 0;
     }
-    const struct websocket_deflate deflate = {.is_on = data[0] & 1,
-                                              .client_no_context_takeover = (data[0] & 2) != 0,
-                                              .server_bits = 15,
-                                              .client_bits = (uint8_t)(8 + (data[0] >> 2) % 8)};
+    const struct websocket_deflate deflate = {
+        .is_on = data[0] & 1, .client_no_context_takeover = (data[0] & 2) != 0, .server_bits = 15};
     const struct str bytes = {(const char *)data + 2, n - 2};
     run(&deflate, bytes, n, OUT_BYTES_MAX, &whole);
     run(&deflate, bytes, data[1] % 13 + 1u, data[1] / 13 * 5 + 1u, &cut);

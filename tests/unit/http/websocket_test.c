@@ -18,14 +18,12 @@
 #define RSV1 0x40u
 #define OUT_BYTES 4096
 
-static const struct websocket_deflate plain = {.server_bits = 15, .client_bits = 15};
-static const struct websocket_deflate takeover = {
-    .is_on = true, .server_bits = 15, .client_bits = 15};
+static const struct websocket_deflate plain = {.server_bits = 15};
+static const struct websocket_deflate takeover = {.is_on = true, .server_bits = 15};
 static const struct websocket_deflate no_takeover = {.is_on = true,
                                                      .server_no_context_takeover = true,
                                                      .client_no_context_takeover = true,
-                                                     .server_bits = 15,
-                                                     .client_bits = 15};
+                                                     .server_bits = 15};
 
 /* What came of some input, as text: "T(Hello)" "B()" "P(ping)" "O(pong)" "C1000(bye)" "F1002". */
 struct run {
@@ -519,7 +517,7 @@ static void test_pool(void **state)
     struct websocket_inflater *inflaters[WEBSOCKET_POOL_COUNT + 1];
     struct websocket_deflater *deflaters[WEBSOCKET_POOL_COUNT + 1];
     for (unsigned i = 0; i <= WEBSOCKET_POOL_COUNT; i++) {
-        assert_int_equal(websocket_inflater_open(&pool, 15, &inflaters[i]), ERR_OK);
+        assert_int_equal(websocket_inflater_open(&pool, &inflaters[i]), ERR_OK);
         assert_int_equal(websocket_deflater_open(&pool, 15, &deflaters[i]), ERR_OK);
     }
     for (unsigned i = 0; i <= WEBSOCKET_POOL_COUNT; i++) {
@@ -565,9 +563,7 @@ static void test_deflate_pieces(void **state)
                              ERR_OK);
         }
         add_frame(&b, FIN | RSV1 | WEBSOCKET_TEXT, buf_str(&made));
-        struct websocket_deflate small = takeover;
-        small.client_bits = 9;
-        run_begin(&r, &small, sizeof(text));
+        run_begin(&r, &takeover, sizeof(text));
         run_feed(&r, buf_str(&b), 1500);
         assert_int_equal(r.log.n, sizeof(text) + 3);
         assert_memory_equal(r.log.p + 2, text, sizeof(text));
@@ -742,8 +738,8 @@ static void test_subprotocol(void **state)
 
 static void test_negotiation(void **state)
 {
-    static const struct websocket_deflate_policy thrifty = {.client_bits_max = 15};
-    static const struct websocket_deflate_policy rich = {true, true, 12};
+    static const struct websocket_deflate_policy thrifty = {false, false};
+    static const struct websocket_deflate_policy rich = {true, true};
     static const struct {
         const char *offer;
         const char *with_thrifty; /* NULL: none */
@@ -754,11 +750,11 @@ static void test_negotiation(void **state)
          "permessage-deflate"},
         {"permessage-deflate; client_max_window_bits",
          "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-         "permessage-deflate; client_max_window_bits=12"},
+         "permessage-deflate"},
         {"permessage-deflate; client_max_window_bits=9; server_max_window_bits=\"10\"",
          "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
-         "server_max_window_bits=10; client_max_window_bits=9",
-         "permessage-deflate; server_max_window_bits=10; client_max_window_bits=9"},
+         "server_max_window_bits=10",
+         "permessage-deflate; server_max_window_bits=10"},
         {"permessage-deflate ; server_no_context_takeover;client_no_context_takeover",
          "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
          "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
@@ -770,6 +766,7 @@ static void test_negotiation(void **state)
         {"permessage-deflate; server_max_window_bits=8, x, permessage-deflate",
          "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
          "permessage-deflate"},
+        {"permessage-deflate; client_max_window_bits=7", NULL, NULL},
         {"x-webkit-deflate-frame", NULL, NULL},
         {"permessage-deflate; server_max_window_bits", NULL, NULL},
         {"permessage-deflate; server_max_window_bits=16", NULL, NULL},
