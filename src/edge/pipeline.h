@@ -13,6 +13,7 @@
 #include "net/server.h"
 
 struct file_cache;
+struct ws_loop;
 
 /* What one loop needs to serve; only its thread touches it. */
 struct pipeline {
@@ -21,6 +22,7 @@ struct pipeline {
     struct site_use *use; /* the site in force */
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
+    struct ws_loop *ws; /* NULL before the first WebSocket */
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
