@@ -6,29 +6,34 @@
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 #define WORDS 4
 
-/* Behind the ASCII at the front, by whole blocks. */
+/* Behind the ASCII at the front. */
 static const char *skip_ascii(const char *p, const char *end)
 {
-    while ((size_t)(end - p) >= WORDS * sizeof(uint64_t)) {
-        uint64_t words[WORDS];
+    uint64_t words[WORDS];
+    for (; (size_t)(end - p) >= sizeof(words); p += sizeof(words)) {
         memcpy(words, p, sizeof(words));
         if ((words[0] | words[1] | words[2] | words[3]) & HIGH_BITS) {
             break;
         }
-        p += sizeof(words);
+    }
+    for (; (size_t)(end - p) >= sizeof(words[0]); p += sizeof(words[0])) {
+        memcpy(words, p, sizeof(words[0]));
+        if (words[0] & HIGH_BITS) {
+            break;
+        }
+    }
+    while (p < end && (uint8_t)*p < 0x80) {
+        p++;
     }
     return p;
 }
 
 /* RFC 3629 section 4: the first byte says how many follow and, against overlong forms, surrogates
- * and what lies past U+10FFFF, what the second may be. */
+ * and what lies past U+10FFFF, what the second may be. `byte` is not ASCII. */
 static bool begin(struct utf8 *u, uint8_t byte)
 {
     u->low = 0x80;
     u->high = 0xbf;
-    if (byte < 0x80) {
-        return true;
-    }
     if (byte < 0xc2 || byte > 0xf4) {
         return false;
     }
@@ -46,18 +51,34 @@ static bool begin(struct utf8 *u, uint8_t byte)
     return true;
 }
 
+/* The length of the character of two or three bytes that stands whole at `p`, else 0. */
+static size_t short_character(const char *p, const char *end)
+{
+    const uint8_t *b = (const uint8_t *)p;
+    if (end - p >= 2 && b[0] >= 0xc2 && b[0] < 0xe0) {
+        return (b[1] & 0xc0) == 0x80 ? 2 : 0;
+    }
+    /* E0 and ED narrow what may follow: those are left to the slow way. */
+    bool is_three = end - p >= 3 && b[0] > 0xe0 && b[0] < 0xf0 && b[0] != 0xed;
+    return is_three && (b[1] & 0xc0) == 0x80 && (b[2] & 0xc0) == 0x80 ? 3 : 0;
+}
+
 bool utf8_feed(struct utf8 *u, const char *p, size_t n)
 {
     struct utf8 at = *u;
     const char *end = p + n;
     while (p < end) {
         uint8_t byte = (uint8_t)*p;
-        if (at.needed == 0 && byte < 0x80) {
-            const char *behind = skip_ascii(p, end);
-            p = behind > p ? behind : p + 1;
-            continue;
-        }
         if (at.needed == 0) {
+            if (byte < 0x80) {
+                p = skip_ascii(p, end);
+                continue;
+            }
+            size_t n_short = short_character(p, end);
+            if (n_short) {
+                p += n_short;
+                continue;
+            }
             if (!begin(&at, byte)) {
                 return false;
             }
