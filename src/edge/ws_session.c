@@ -9,6 +9,7 @@
 #define WS_SESSION_MAGIC 0x77736573u
 #define PIECE_BYTES 65536         /* of a message at once */
 #define TURN_BYTES (512u * 1024u) /* of messages, before others have their turn */
+#define EVENT_COST 128            /* what an event costs beside its bytes, in bytes of the turn */
 #define OUT_BYTES_MAX 65536       /* gathered before they are handed to the exchange */
 #define COMPRESS_BYTES_MIN 64     /* shorter messages gain nothing */
 #define CLOSE_MS 5000             /* for the answer to our close frame */
@@ -234,7 +235,8 @@ static void ws_session_run(struct ws_session *s, struct str bytes, bool is_pendi
             break;
         }
         kind = websocket_next(&s->codec, &in, &event);
-        budget -= event.bytes.n < budget ? event.bytes.n : budget;
+        size_t cost = event.bytes.n + EVENT_COST;
+        budget -= cost < budget ? cost : budget;
         if (!ws_session_event(s, kind, &event)) {
             return;
         }

@@ -357,6 +357,7 @@ enum websocket_event_kind websocket_next(struct websocket *w, struct websocket_i
     enum websocket_event_kind kind = WEBSOCKET_EVENT_MORE;
     *ret_event = (struct websocket_event){.bytes = {"", 0}};
     ASSERT(in->out_bytes > 0);
+    in->p = in->p ? in->p : "";
     while (kind == WEBSOCKET_EVENT_MORE) {
         size_t before = in->n;
         uint8_t state = w->state;

@@ -60,7 +60,7 @@ struct websocket_event {
 };
 
 struct websocket_input {
-    const char *p; /* moves on */
+    const char *p; /* moves on; NULL is fine where there is nothing */
     size_t n;
     char *out; /* where pieces of messages go; apart from `p` */
     size_t out_bytes;

@@ -152,8 +152,7 @@ static void test_client_breaks_off(void **state)
     const struct linger now = {.l_onoff = 1};
     client_send(&client, STR(TUNNEL("/w")));
     assert_int_equal(setsockopt(client.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    close(client.fd);
-    rig_settle(&rig);
+    client_close(&client);
     assert_int_equal(rig.ended, 1);
     assert_int_equal(rig.connections, 0);
     client_open(&rig, &client);
