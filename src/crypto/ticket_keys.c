@@ -16,7 +16,7 @@
 #define SEED_BYTES 32
 #define KEY_NAME_BYTES 16
 #define GNUTLS_PERIODS 3 /* GnuTLS changes keys every three lifetimes by itself */
-#define EPOCH_STEPS_MAX 100000
+#define EPOCH_STEPS_MAX 1000
 #define SEAL_ABOUT STR("sws ticket keys 1")
 #define SEALED_BYTES (1 + 4 + 4 + 8 + 2 * SEED_BYTES)
 
@@ -58,6 +58,24 @@ static enum err keys_alloc(uint32_t lifetime_s, uint32_t epoch_s, struct ticket_
     return ERR_OK;
 }
 
+/* Random seeds in place of what there is, which stays on failure. */
+static enum err keys_renew(struct ticket_keys *k, int64_t epoch)
+{
+    struct secret *seed = secret_create_random(SEED_BYTES);
+    struct secret *last_seed = secret_create_random(SEED_BYTES);
+    if (!seed || !last_seed) {
+        secret_destroy(seed);
+        secret_destroy(last_seed);
+        return ERR_NOMEM;
+    }
+    secret_destroy(k->seed);
+    secret_destroy(k->last_seed);
+    k->seed = seed;
+    k->last_seed = last_seed;
+    k->epoch = epoch;
+    return ERR_OK;
+}
+
 enum err ticket_keys_create(uint32_t lifetime_s, uint32_t epoch_s, int64_t now_s,
                             struct ticket_keys **ret_keys)
 {
@@ -66,12 +84,10 @@ enum err ticket_keys_create(uint32_t lifetime_s, uint32_t epoch_s, int64_t now_s
     if (e) {
         return e;
     }
-    k->epoch = now_s / epoch_s;
-    k->seed = secret_create_random(SEED_BYTES);
-    k->last_seed = secret_create_random(SEED_BYTES);
-    if (!k->seed || !k->last_seed) {
+    e = keys_renew(k, now_s / epoch_s);
+    if (e) {
         keys_free(k);
-        return ERR_NOMEM;
+        return e;
     }
     *ret_keys = k;
     return ERR_OK;
@@ -190,13 +206,15 @@ static enum err keys_step(struct ticket_keys *k)
     return ERR_OK;
 }
 
-/* A clock that was set back leaves the seeds where they are: what is forgotten is forgotten. */
+/* A clock that was set back leaves the seeds where they are: what is forgotten is forgotten. One
+ * that leaps (a machine that started without the time) costs the tickets, not the time to catch up.
+ */
 static enum err keys_move(struct ticket_keys *k, int64_t now_s)
 {
     int64_t epoch = now_s / k->epoch_s;
     enum err e = ERR_OK;
     if (epoch - k->epoch > EPOCH_STEPS_MAX) {
-        return ERR_RANGE;
+        return keys_renew(k, epoch);
     }
     while (!e && k->epoch < epoch) {
         e = keys_step(k);

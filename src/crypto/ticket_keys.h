@@ -41,6 +41,7 @@ void ticket_keys_unref(struct ticket_keys *k);
 uint32_t ticket_keys_lifetime_s(const struct ticket_keys *k);
 
 /* Writes the key for a connection: that of the last epoch where `ticket` (may be empty) was made
- * with it, else that of the present one. Moves the seeds on when `now_s` asks for it. */
+ * with it, else that of the present one. Moves the seeds on when `now_s` asks for it; a leap over
+ * more than 1000 epochs makes random ones. */
 enum err ticket_keys_pick(struct ticket_keys *k, struct str binding, struct str ticket,
                           int64_t now_s, uint8_t ret_key[TICKET_KEY_BYTES]) MUST_CHECK;

@@ -107,6 +107,28 @@ enum err process_spawn(const char *program, char *const argv[], int channel, pid
     return ERR_OK;
 }
 
+enum err process_run(const char *const argv[])
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        return err_from_errno(errno);
+    }
+    if (pid == 0) {
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return err_from_errno(errno);
+        }
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+        return ERR_NOT_FOUND;
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? ERR_OK : ERR_IO;
+}
+
 enum err process_signals(const int *signals, int *ret_fd)
 {
     sigset_t set;

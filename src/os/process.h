@@ -27,6 +27,10 @@ enum err process_spawn(const char *program, char *const argv[], int channel,
 
 #define PROCESS_CHANNEL_FD 3
 
+/* Runs `argv` (found by PATH, NULL-terminated) to its end; its output goes where ours goes.
+ * ERR_NOT_FOUND: there is no such program; ERR_IO: it failed. For command-line use only. */
+enum err process_run(const char *const argv[]) MUST_CHECK;
+
 /* Blocks the signals of the list (ended by 0) and gives a descriptor that reports them. */
 enum err process_signals(const int *signals, int *ret_fd) MUST_CHECK;
 

@@ -312,6 +312,12 @@ static void test_seeds_agree_without_talking(void **state)
     }
     assert_int_equal(ticket_keys_pick(a, STR("m"), STR(""), 59999, one), ERR_OK);
     assert_memory_not_equal(one, two, sizeof(one));
+    /* A leap of the clock costs the tickets, and nothing else. */
+    assert_int_equal(ticket_keys_pick(b, STR("n"), STR(""), 9000000000, one), ERR_OK);
+    assert_int_equal(ticket_keys_pick(b, STR("n"), STR(""), 9000000000, two), ERR_OK);
+    assert_memory_equal(one, two, sizeof(one));
+    assert_int_equal(ticket_keys_pick(b, STR("n"), STR(""), 59999, two), ERR_OK);
+    assert_memory_equal(one, two, sizeof(one));
     ticket_keys_unref(b);
     assert_int_equal(ticket_keys_import(buf_str(&sealed), other_key, &b), ERR_ACCESS);
     sealed.p[sealed.n / 2] ^= 1;
