@@ -37,6 +37,7 @@ struct server_limits edge_limits(const struct settings *s, unsigned worker_count
         .idle_ms = (uint64_t)v->timeouts.idle_ms,
         .read_idle_ms = (uint64_t)v->timeouts.read_idle_ms,
         .write_idle_ms = (uint64_t)v->timeouts.write_idle_ms,
+        .tunnel_idle_ms = (uint64_t)v->timeouts.tunnel_ms,
     };
 }
 

@@ -100,7 +100,8 @@ static void check_rewrites(struct checker *c, const struct route_keys *keys)
 
 static bool has_handler(const struct route_keys *keys)
 {
-    return keys->root.p != NULL || keys->redirect.is_on || keys->respond.is_on;
+    return keys->root.p != NULL || keys->backend.p != NULL || keys->redirect.is_on ||
+           keys->respond.is_on;
 }
 
 static void check_keys(struct checker *c, const struct route_keys *keys)
@@ -122,7 +123,7 @@ static void check_hosts(struct checker *c, const struct settings *s)
         if (!has_handler(&host->keys) && host->routes.count == 0) {
             struct diag *d =
                 diag_add(c->diags, conf_origin_of(host, "domains"), "this host answers nothing");
-            diag_set_expected(c->diags, d, "one of root, redirect, respond or routes");
+            diag_set_expected(c->diags, d, "one of root, backend, redirect, respond or routes");
             c->is_wrong = true;
         }
         for (size_t k = 0; k < host->routes.count; k++) {
@@ -132,8 +133,8 @@ static void check_hosts(struct checker *c, const struct settings *s)
                 struct diag *d =
                     diag_add(c->diags, conf_origin_of(route, "path"), "this route answers nothing");
                 diag_set_expected(c->diags, d,
-                                  "one of root, redirect or respond, here or on the "
-                                  "host");
+                                  "one of root, backend, redirect or respond, here or on "
+                                  "the host");
                 c->is_wrong = true;
             }
         }

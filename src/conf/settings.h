@@ -49,6 +49,7 @@ struct timeout_settings {
     int64_t idle_ms;
     int64_t read_idle_ms;
     int64_t write_idle_ms;
+    int64_t tunnel_ms;
     int64_t drain_ms;
 };
 
@@ -113,6 +114,11 @@ struct respond_settings {
     struct str type;
 };
 
+struct websocket_settings {
+    struct conf_object object;
+    struct str_list origins; /* besides the host itself */
+};
+
 /* All parts that are given must hold. */
 struct match_settings {
     struct conf_object object;
@@ -170,6 +176,8 @@ struct route_keys {
     struct enum_list precompressed; /* enum coding_choice, best first */
     struct redirect_settings redirect;
     struct respond_settings respond;
+    struct str backend; /* "echo"; pointer NULL = none */
+    struct websocket_settings websocket;
     struct rewrite_list rewrites;
     struct headers_settings headers;
     enum security_choice security;

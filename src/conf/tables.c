@@ -34,9 +34,9 @@ static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "trac
 static const char *const SERVER_LATER[] = {"resolver", "locale", NULL};
 static const char *const WORKER_LATER[] = {"affinity", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
-static const char *const ROUTE_LATER[] = {"backend",     "process", "proxy",  "static",  "cors",
-                                          "errors",      "cache",   "limits", "auth",    "waf",
-                                          "concurrency", "split",   "mirror", "plugins", NULL};
+static const char *const ROUTE_LATER[] = {"process", "proxy",  "static",  "cors", "errors",
+                                          "cache",   "limits", "auth",    "waf",  "concurrency",
+                                          "split",   "mirror", "plugins", NULL};
 
 static const char *check_redirect_status(struct str text, size_t *ret_at)
 {
@@ -111,6 +111,15 @@ static const struct conf_key TIMEOUT_KEYS[] = {
      .max = INT64_MAX,
      .example = "60s",
      .doc = "How long a client may take no byte of its answer; progress starts it again."},
+    {.name = "tunnel",
+     .type = CONF_DURATION,
+     AT(timeout_settings, tunnel_ms),
+     .unit = "ms",
+     .default_text = "1h",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "10m",
+     .doc = "How long a WebSocket may be silent in both directions."},
     {.name = "drain",
      .type = CONF_DURATION,
      AT(timeout_settings, drain_ms),
@@ -397,6 +406,48 @@ static const struct conf_table RESPOND_TABLE = {.name = "respond",
                                                 .on_offset =
                                                     offsetof(struct respond_settings, is_on)};
 
+static const char *check_backend(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    if (str_eq(text, STR("echo"))) {
+        return NULL;
+    }
+    for (size_t i = 0; i + 3 <= text.n; i++) {
+        if (memcmp(text.p + i, "://", 3) == 0) {
+            return "the addresses of other servers are not served yet; the backend that is there "
+                   "is echo";
+        }
+    }
+    return "there is no backend of this name; the one that is there is echo";
+}
+
+static const char *check_origin(struct str text, size_t *ret_at)
+{
+    struct str rest = text;
+    *ret_at = 0;
+    if (str_starts_with(text, STR("https://"))) {
+        rest = str_sub(text, 8, text.n);
+    } else if (str_starts_with(text, STR("http://"))) {
+        rest = str_sub(text, 7, text.n);
+    }
+    if (rest.n == 0 || rest.n == text.n || str_index(rest, '/') >= 0 || str_index(rest, '*') >= 0) {
+        return "an origin is https:// or http://, a host and maybe a port";
+    }
+    return NULL;
+}
+
+static const struct conf_key WEBSOCKET_KEYS[] = {
+    {.name = "origins",
+     .type = CONF_STRING_LIST,
+     AT(websocket_settings, origins),
+     .check = check_origin,
+     .default_text = "[]",
+     .example = "[\"https://app.example.org\"]",
+     .doc = "Sites whose pages may open WebSockets here; those of the host itself always may."},
+};
+static const struct conf_table WEBSOCKET_TABLE = {
+    .name = "websocket", KEYS(WEBSOCKET_KEYS), .struct_bytes = sizeof(struct websocket_settings)};
+
 static const struct conf_key MATCH_KEYS[] = {
     {.name = "header",
      .type = CONF_STRING_MAP,
@@ -613,6 +664,19 @@ static const struct conf_key ROUTE_KEYS[] = {
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "{status: 200, body: \"ok\\n\"}",
      .doc = "Give a fixed answer."},
+    {.name = "backend",
+     .type = CONF_STRING,
+     AT(route_keys, backend),
+     .check = check_backend,
+     .flags = CONF_HANDLER | CONF_TAKES_OVER,
+     .example = "echo",
+     .doc = "The program that answers; echo is built in and gives back what it gets, requests and "
+            "WebSocket messages alike, for tests."},
+    {.name = "websocket",
+     .type = CONF_OBJECT,
+     AT(route_keys, websocket),
+     .child = &WEBSOCKET_TABLE,
+     .doc = "WebSockets."},
     {.name = "rewrites",
      .type = CONF_OBJECT_LIST,
      AT(route_keys, rewrites),

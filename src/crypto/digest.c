@@ -25,12 +25,21 @@ static crypto_generichash_state *blake_of(struct digest *d)
 
 static gnutls_digest_algorithm_t algorithm(enum digest_kind kind)
 {
-    return kind == DIGEST_SHA384 ? GNUTLS_DIG_SHA384 : GNUTLS_DIG_SHA256;
+    switch (kind) {
+    case DIGEST_SHA1:
+        return GNUTLS_DIG_SHA1;
+    case DIGEST_SHA384:
+        return GNUTLS_DIG_SHA384;
+    case DIGEST_SHA256:
+    case DIGEST_BLAKE2B:
+        break;
+    }
+    return GNUTLS_DIG_SHA256;
 }
 
 size_t digest_bytes(enum digest_kind kind)
 {
-    return kind == DIGEST_SHA384 ? 48 : 32;
+    return kind == DIGEST_SHA1 ? 20 : kind == DIGEST_SHA384 ? 48 : 32;
 }
 
 enum err digest_of(enum digest_kind kind, struct str s, uint8_t *ret_hash)

@@ -7,11 +7,16 @@
 
 #include "base/str.h"
 
-enum digest_kind { DIGEST_SHA256, DIGEST_SHA384, DIGEST_BLAKE2B /* 256 bits */ };
+enum digest_kind {
+    DIGEST_SHA256,
+    DIGEST_SHA384,
+    DIGEST_BLAKE2B, /* 256 bits */
+    DIGEST_SHA1     /* for protocols that name it; it protects nothing */
+};
 
 #define DIGEST_BYTES_MAX 48
 
-/* 32 or 48. */
+/* 20, 32 or 48. */
 size_t digest_bytes(enum digest_kind kind);
 
 /* The hash of `s`; `ret_hash` has digest_bytes(kind) bytes. ERR_NOMEM. */

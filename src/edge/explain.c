@@ -12,6 +12,8 @@ static void explain_handler(const struct site_route *route, struct buf *out)
     } else if (keys->respond.is_on) {
         buf_printf(out, "handler    respond %lld, %zu bytes\n", (long long)keys->respond.status,
                    keys->respond.body.n);
+    } else if (keys->backend.p) {
+        buf_printf(out, "handler    backend " STR_FMT "\n", STR_ARG(keys->backend));
     } else if (keys->root.p) {
         buf_printf(out, "handler    files below " STR_FMT "\n", STR_ARG(keys->root));
         if (keys->fallback.p) {

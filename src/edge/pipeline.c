@@ -3,10 +3,12 @@
 
 #include "base/assert.h"
 #include "edge/access_log.h"
+#include "edge/echo.h"
 #include "edge/file_cache.h"
 #include "edge/files.h"
 #include "edge/match.h"
 #include "edge/request.h"
+#include "edge/ws_session.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
 #include "os/random.h"
@@ -77,11 +79,13 @@ void pipeline_done(struct pipeline *p)
 {
     file_cache_destroy(p->files);
     rewrite_scratch_destroy(p->rewrite);
+    ws_loop_destroy(p->ws);
     site_use_end(p->use);
     certificate_store_unref(p->certificates);
     p->certificates = NULL;
     p->files = NULL;
     p->rewrite = NULL;
+    p->ws = NULL;
     p->use = NULL;
     slab_done(&p->uses);
     buf_done(&p->line);
@@ -108,10 +112,25 @@ static enum metrics_method pipeline_method(enum http_method m)
 
 static void pipeline_on_body(struct exchange *x, const char *bytes, size_t n)
 {
-    /* No handler of today asks for the body. */
-    (void)x;
-    (void)bytes;
-    (void)n;
+    struct request *r = x->state;
+    ASSERT(r->on_body); /* only a handler that takes bodies asks for one */
+    r->on_body(r, str_make(bytes, n));
+}
+
+static void pipeline_on_body_end(struct exchange *x)
+{
+    struct request *r = x->state;
+    if (r->on_body_end) {
+        r->on_body_end(r);
+    }
+}
+
+static void pipeline_on_drain(struct exchange *x)
+{
+    struct request *r = x->state;
+    if (r->on_drain) {
+        r->on_drain(r);
+    }
 }
 
 static void pipeline_on_room(struct exchange *x)
@@ -139,7 +158,9 @@ static void pipeline_on_end(struct exchange *x, enum err cause)
 
 static const struct exchange_service pipeline_service = {
     .on_body = pipeline_on_body,
+    .on_body_end = pipeline_on_body_end,
     .on_room = pipeline_on_room,
+    .on_drain = pipeline_on_drain,
     .on_end = pipeline_on_end,
 };
 
@@ -426,6 +447,8 @@ static void pipeline_handle(struct request *r)
     } else if (keys->respond.is_on) {
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});
+    } else if (keys->backend.p) {
+        echo_handle(r); /* the only one there is, see conf/tables.c */
     } else if (r->route->root >= 0) {
         files_handle(r);
     } else {

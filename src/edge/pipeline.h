@@ -13,6 +13,7 @@
 #include "net/server.h"
 
 struct file_cache;
+struct ws_loop;
 
 #define HOST_MEMO_BYTES 64
 
@@ -32,6 +33,7 @@ struct pipeline {
     struct host_memo memo;
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
+    struct ws_loop *ws; /* NULL before the first WebSocket */
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */

@@ -18,9 +18,14 @@ struct request {
     struct str client;       /* address of the client, behind trusted proxies */
     bool is_error_page;      /* an error page is being served: no second one */
     const char *error;       /* for the log; static */
+    /* Of the handler; any may be NULL. As those of struct exchange_service. */
+    void (*on_body)(struct request *r, struct str bytes);
+    void (*on_body_end)(struct request *r);
     void (*on_room)(struct request *r);
+    void (*on_drain)(struct request *r);
     void (*on_end)(struct request *r);
-    void *handler; /* state of the handler */
+    void *handler;   /* its state */
+    bool is_waiting; /* it waits for room */
 };
 
 /* Collects response fields on the stack; the array is the caller's. */

@@ -151,6 +151,30 @@ void exchange_reset(struct exchange *x, enum err cause)
     x->protocol->reset(x, cause);
 }
 
+enum err exchange_tunnel(struct exchange *x, struct str protocol, const struct http_fields *fields)
+{
+    ASSERT_MAGIC(x, EXCHANGE_MAGIC);
+    ASSERT(x->phase == EXCHANGE_OPEN);
+    if (!x->protocol->tunnel || x->upgrade.n == 0) {
+        return ERR_UNSUPPORTED;
+    }
+    enum err e = x->protocol->tunnel(x, protocol, fields);
+    if (!e) {
+        x->phase = EXCHANGE_RESPONDED;
+        x->status = x->protocol->version < HTTP_VERSION_20 ? 101 : 200;
+        x->left_bytes = EXCHANGE_LENGTH_UNKNOWN;
+        x->is_head_only = false;
+    }
+    return e;
+}
+
+void exchange_drain(struct exchange *x)
+{
+    if (x->service && x->service->on_drain) {
+        x->service->on_drain(x);
+    }
+}
+
 size_t exchange_room(const struct exchange *x)
 {
     return x->protocol->room(x);

@@ -10,6 +10,10 @@
  * at once or later from its own events, on the same loop. The last call the service gets is
  * on_end, exactly once; after it returns the exchange is gone. A service never frees one.
  *
+ * A tunnel is an exchange that turned into two byte streams (a WebSocket): after exchange_tunnel
+ * what the client sends is the request body and what the service sends is the response body, both
+ * as they are, until either side ends.
+ *
  * Every call here is allowed from within the service's callbacks. After exchange_finish,
  * exchange_reset, exchange_answer and exchange_respond_ready the caller must not touch the exchange
  * again: it may be gone. The text of `request` may move when a callback returns: take views of it
@@ -67,6 +71,8 @@ struct exchange_service {
     void (*on_body_end)(struct exchange *x);
     /* exchange_room became positive again. */
     void (*on_room)(struct exchange *x);
+    /* The server drains: what goes on without end should come to one. May be NULL. */
+    void (*on_drain)(struct exchange *x);
     /* Last call. ERR_OK: the answer went out whole (over HTTP/2: it is encoded whole). */
     void (*on_end)(struct exchange *x, enum err cause);
 };
@@ -81,6 +87,12 @@ struct exchange_protocol {
     void (*finish)(struct exchange *x);
     void (*reset)(struct exchange *x, enum err cause);
     size_t (*room)(const struct exchange *x);
+    /* NULL: never (HTTP/1.0). HTTP/1.1 answers 101 with Connection and Upgrade. HTTP/2 and 3
+     * answer an extended CONNECT (RFC 8441, RFC 9220) with 200 and `fields`, without `protocol`;
+     * DATA is then the bytes, END_STREAM of the client is on_body_end, and finish sends it. All of
+     * them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead, and
+     * call exchange_drain for each exchange under way when their connection drains. */
+    enum err (*tunnel)(struct exchange *x, struct str protocol, const struct http_fields *fields);
 };
 
 struct exchange_peer {
@@ -104,6 +116,8 @@ struct exchange {
     struct server *server;
     const struct request_head *request;
     const struct exchange_peer *peer;
+    struct str upgrade;          /* what the client would go on with: Upgrade that Connection
+                                  * names, or :protocol; empty: nothing */
     uint64_t request_body_bytes; /* declared; EXCHANGE_LENGTH_UNKNOWN: chunked */
     bool is_head_only;           /* HEAD: the body is counted but not sent */
     uint16_t status;             /* of the answer, 0 before */
@@ -146,6 +160,18 @@ void exchange_finish(struct exchange *x);
 
 /* Breaks the exchange off: the client must see that the answer is not whole. */
 void exchange_reset(struct exchange *x, enum err cause);
+
+/* Turns the exchange into a tunnel that speaks `protocol`, one of those in `upgrade`, in place of
+ * exchange_respond. `fields` go into the head and are copied. Bytes that the client sent behind its
+ * head have waited until now. exchange_read_body asks for what comes, on_body_end says that no more
+ * will, and exchange_finish closes behind what was sent. ERR_UNSUPPORTED: the client did not ask,
+ * its request has a body that is not read, or the protocol has no tunnels; ERR_NOMEM; ERR_SYNTAX.
+ * After an error the exchange can be answered. */
+enum err exchange_tunnel(struct exchange *x, struct str protocol,
+                         const struct http_fields *fields) MUST_CHECK;
+
+/* For protocols: tells the service that the server drains. */
+void exchange_drain(struct exchange *x);
 
 /* How many bytes may be offered before the queue is long. */
 size_t exchange_room(const struct exchange *x);

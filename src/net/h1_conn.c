@@ -147,6 +147,9 @@ static void h1_conn_drain(struct conn *conn)
         c->is_closing = true;
     }
     loop_defer(c->conn.server->loop, &c->settle_task);
+    if (c->current) {
+        exchange_drain(&c->current->x);
+    }
 }
 
 void h1_conn_progress(struct h1_conn *c, uint64_t bytes)
@@ -169,8 +172,10 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
         return c->activity_ms + limits->write_idle_ms;
     }
     if (c->current) {
-        *ret_limit = SERVER_LIMIT_READ_TIME;
-        return h1_input_is_wanted(c) ? c->activity_ms + limits->read_idle_ms : UINT64_MAX;
+        bool is_tunnel = c->current->is_tunnel;
+        *ret_limit = is_tunnel ? SERVER_LIMIT_TUNNEL_TIME : SERVER_LIMIT_READ_TIME;
+        uint64_t idle_ms = is_tunnel ? limits->tunnel_idle_ms : limits->read_idle_ms;
+        return h1_input_is_wanted(c) ? c->activity_ms + idle_ms : UINT64_MAX;
     }
     if (c->head_start_ms) {
         *ret_limit = SERVER_LIMIT_HEADER_TIME;
@@ -184,7 +189,8 @@ static uint64_t h1_conn_deadline(const struct h1_conn *c, enum server_limit *ret
 
 static bool h1_conn_is_rated(const struct h1_conn *c)
 {
-    return c->conn.server->limits.min_rate_bytes_per_s && !c->is_lingering &&
+    bool is_tunnel = c->current && c->current->is_tunnel;
+    return c->conn.server->limits.min_rate_bytes_per_s && !c->is_lingering && !is_tunnel &&
            (h1_conn_has_output(c) || (c->current && h1_input_is_wanted(c)));
 }
 

@@ -43,6 +43,7 @@ struct h1_stream {
     bool has_asked_body;
     bool is_body_done;
     bool is_chunked_out;
+    bool is_tunnel;
     bool must_close;    /* after this answer */
     uint64_t body_left; /* of a body with a length */
     uint64_t body_seen;

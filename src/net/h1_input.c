@@ -53,6 +53,7 @@ static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
     s->x.server = server;
     s->x.request = &r->head;
     s->x.peer = &c->conn.peer;
+    s->x.upgrade = r->upgrade_value;
     s->x.is_head_only = r->head.method == HTTP_HEAD;
     s->x.start_ns = loop_now_ns(server->loop);
     arena_init(&s->x.arena, 1024, 0);
@@ -150,8 +151,20 @@ static void h1_input_body_failed(struct h1_conn *c, struct h1_stream *s, enum er
     h1_stream_end(s, e);
 }
 
+static void h1_input_body_end(struct h1_stream *s)
+{
+    s->is_body_done = true;
+    if (s->has_asked_body && s->x.phase != EXCHANGE_FINISHED && s->x.service->on_body_end) {
+        s->x.service->on_body_end(&s->x);
+    }
+}
+
 void h1_input_cut(struct h1_conn *c)
 {
+    if (c->current->is_tunnel) {
+        h1_input_body_end(c->current);
+        return;
+    }
     if (!h1_input_is_dropping(c->current)) {
         h1_conn_kill(c, ERR_RESET);
         return;
@@ -161,21 +174,16 @@ void h1_input_cut(struct h1_conn *c)
     h1_input_check_done(c);
 }
 
-static void h1_input_body_end(struct h1_stream *s)
-{
-    s->is_body_done = true;
-    if (s->has_asked_body && s->x.phase != EXCHANGE_FINISHED && s->x.service->on_body_end) {
-        s->x.service->on_body_end(&s->x);
-    }
-}
-
 static size_t h1_input_body(struct h1_conn *c, const char *p, size_t n)
 {
     struct h1_stream *s = c->current;
     struct server *server = c->conn.server;
     struct str data;
     size_t used;
-    if (s->request.framing == H1_FRAMING_CHUNKED) {
+    if (s->is_tunnel) {
+        used = n;
+        data = str_make(p, n);
+    } else if (s->request.framing == H1_FRAMING_CHUNKED) {
         enum err e = h1_chunked_feed(&s->chunked, p, n, &used, &data);
         if (!e && s->body_seen + data.n > server->limits.body_bytes_max) {
             server->hooks.on_limit(server->hooks.context, SERVER_LIMIT_BODY);
@@ -207,7 +215,7 @@ static size_t h1_input_body(struct h1_conn *c, const char *p, size_t n)
     }
     bool is_end = s->request.framing == H1_FRAMING_CHUNKED ? h1_chunked_is_done(&s->chunked)
                                                            : s->body_left == 0;
-    if (is_end && !s->is_body_done) {
+    if (is_end && !s->is_body_done && !s->is_tunnel) {
         h1_input_body_end(s);
     }
     return used;
@@ -299,8 +307,8 @@ static enum err h1_input_pin_stream(struct h1_stream *s)
     }
     struct request_head *h = &s->request.head;
     struct str *views[] = {
-        &h->method_text,          &h->target, &h->scheme, &h->authority, &h->path, &h->query,
-        &s->request.upgrade_value};
+        &h->method_text,           &h->target,   &h->scheme, &h->authority, &h->path, &h->query,
+        &s->request.upgrade_value, &s->x.upgrade};
     for (unsigned i = 0; i < COUNT_OF(views); i++) {
         h1_input_move(views[i], s->head, s->head_bytes, copy.p);
     }

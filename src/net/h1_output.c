@@ -275,6 +275,9 @@ static void h1_write_framing(struct h1_stream *s, struct buf *out, uint16_t stat
             s->must_close = true;
         }
     }
+    if (status == 426) {
+        buf_add_str(out, STR("Connection: Upgrade\r\n")); /* RFC 9110 7.8 */
+    }
     if (s->must_close) {
         buf_add_str(out, STR("Connection: close\r\n"));
     } else if (!is_11) {
@@ -464,12 +467,41 @@ static size_t h1_room(const struct exchange *x)
     return c->out_bytes < H1_OUT_BYTES_MAX ? H1_OUT_BYTES_MAX - c->out_bytes : 0;
 }
 
-#define H1_PROTOCOL(number)                                                                        \
+static enum err h1_tunnel(struct exchange *x, struct str protocol, const struct http_fields *fields)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    struct buf out;
+    if (!s->is_body_done) {
+        return ERR_UNSUPPORTED;
+    }
+    buf_init(&out, 0);
+    buf_printf(
+        &out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " STR_FMT "\r\n",
+        STR_ARG(protocol));
+    enum err e = h1_write_fields(&out, fields);
+    buf_add_str(&out, STR("\r\n"));
+    e = !e && out.is_failed ? ERR_NOMEM : e;
+    if (!e) {
+        e = h1_output_raw(s->conn, buf_str(&out));
+    }
+    buf_done(&out);
+    if (!e) {
+        s->is_tunnel = true;
+        s->is_body_done = false;
+        s->has_asked_body = false;
+        s->wants_body = false;
+        s->must_close = true;
+        h1_output_schedule(s->conn);
+    }
+    return e;
+}
+
+#define H1_PROTOCOL(number, tunnel_fn)                                                             \
     {                                                                                              \
         .version = (number), .read_body = h1_read_body, .respond = h1_respond,                     \
         .respond_ready = h1_respond_ready, .send_chunk = h1_send_chunk, .send_file = h1_send_file, \
-        .finish = h1_finish, .reset = h1_reset, .room = h1_room                                    \
+        .finish = h1_finish, .reset = h1_reset, .room = h1_room, .tunnel = (tunnel_fn)             \
     }
 
-const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10);
-const struct exchange_protocol h1_protocol_11 = H1_PROTOCOL(HTTP_VERSION_11);
+const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10, NULL);
+const struct exchange_protocol h1_protocol_11 = H1_PROTOCOL(HTTP_VERSION_11, h1_tunnel);

@@ -26,6 +26,7 @@ struct listener;
     X(IDLE_TIME, "idle_timeout")                                                                   \
     X(READ_TIME, "read_idle_timeout")                                                              \
     X(WRITE_TIME, "write_idle_timeout")                                                            \
+    X(TUNNEL_TIME, "tunnel_idle_timeout")                                                          \
     X(HANDSHAKE, "tls_handshake")                                                                  \
     X(RATE, "min_rate")                                                                            \
     X(BODY, "max_body")                                                                            \
@@ -58,6 +59,7 @@ struct server_limits {
     uint64_t idle_ms;
     uint64_t read_idle_ms;
     uint64_t write_idle_ms;
+    uint64_t tunnel_idle_ms;
 };
 
 struct server_hooks {
@@ -122,10 +124,10 @@ enum err server_listen(struct server *s, int fd, bool is_tls,
 /* Stops accepting; connections go on. */
 void server_unlisten(struct server *s, struct listener *l);
 
-/* Stops accepting and lets exchanges finish; every answer from now on says that the connection
- * ends. Idle connections get `idle_ms` to send one more request, because a request may be on its
- * way already: 0 closes them now. Calls `on_drained` (once, may be at once; may be NULL) when none
- * is left. */
+/* Stops accepting and lets exchanges finish, which are told by on_drain; every answer from now on
+ * says that the connection ends. Idle connections get `idle_ms` to send one more request, because a
+ * request may be on its way already: 0 closes them now. Calls `on_drained` (once, may be at once;
+ * may be NULL) when none is left. */
 void server_drain(struct server *s, uint64_t idle_ms, void (*on_drained)(struct server *s));
 
 /* Breaks off whatever is still there after a drain. */

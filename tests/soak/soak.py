@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from conftest import HAS_LEAK_CHECK, Server, Wire, wait_for  # noqa: E402
@@ -38,6 +39,9 @@ FAILURES_MAX = 20
 PSS_GROWTH_KIB_MAX = 8 * 1024  # the heap keeps what bursts and rotations of the log needed
 DESCRIPTOR_GROWTH_MAX = 0
 BIG_BYTES = 4_000_000
+WEB_SOCKET = (b"GET / HTTP/1.1\r\nHost: echo.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+              b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
 DISCONNECTS = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
@@ -220,6 +224,35 @@ class Soak:
         finally:
             wire.close()
 
+    def web_socket(self, rng):
+        """Messages of all sizes come back, until one side ends it in one of many ways."""
+        is_coded = rng.random() < 0.5
+        with self.connect() as wire:
+            wire.send(WEB_SOCKET + (DEFLATE if is_coded else b"") + b"\r\n")
+            status = int(wire.file.readline().split()[1])
+            self.note("WebSockets", status)
+            while wire.file.readline() not in (b"\r\n", b""):
+                pass
+            if status == 503:
+                return  # it drains
+            self.expect(status == 101, f"a WebSocket was answered {status}")
+            for _ in range(rng.randrange(40)):
+                data = rng.randbytes(rng.choice([1, 50, 100])) * rng.choice([1, 10, 1000])
+                wire.send(client_frame(0xc2, deflated(data)) if is_coded
+                          else client_frame(0x82, data))
+                got = server_message(wire.file)
+                if got is None:
+                    return  # it says goodbye
+                self.expect(got == data, f"a message of {len(data)} bytes came back as another")
+            way = rng.choice(["close", "break", "cut", "wrong"])
+            if way == "cut":
+                wire.send(client_frame(0x82, bytes(1000))[:500])
+            elif way == "break":
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                wire.send(client_frame(0x88, b"\x03\xe8") if way == "close" else b"\xff")
+                self.expect(server_message(wire.file) is None, "a WebSocket went on")
+
     def send_garbage(self, rng):
         seed = rng.choice([
             b"", b"GET /small.txt HTTP/1.1\r\nHost: files.test\r\n\r\n",
@@ -296,6 +329,7 @@ class Soak:
                 {"path": "/to/**", "redirect": "https://other.test/"}]},
             {"domains": "coded.test", **files, "fallback": "/page.css", "rewrites": [
                 {"from": "^/old/(.*)$", "to": "/$1"}]},
+            {"domains": "echo.test", "backend": "echo"},
             *({"domains": name, "respond": 204} for name in more)]})
 
     # ---- the run ----
@@ -384,6 +418,7 @@ class Soak:
             self.spawn(self.keep_alive)
         for work, pause in [(self.pipeline, 0.05), (self.break_off, 0.05), (self.read_slowly, 0.5),
                             (self.read_slowly, 0.5), (self.send_garbage, 0.02),
+                            (self.web_socket, 0.02), (self.web_socket, 0.02),
                             (self.change_files, 0.1), (self.reload, RELOAD_SECONDS)]:
             self.spawn(work, pause)
         next_upgrade = min(UPGRADE_SECONDS, half / 3)
@@ -438,6 +473,36 @@ def replace(path, content):
 
 
 # ---- one request each: sends it, judges the answer, returns it ----
+
+def client_frame(first, payload):
+    """Masked with zeros, which a server cannot tell from other masks."""
+    n = len(payload)
+    length = bytes([0x80 | n]) if n < 126 else b"\xfe" + struct.pack(">H", n) if n < 65536 \
+        else b"\xff" + struct.pack(">Q", n)
+    return bytes([first]) + length + bytes(4) + payload
+
+
+def server_message(file):
+    """The next message, inflated; None where a close frame or the end comes."""
+    message, is_coded, is_last = b"", False, False
+    while not is_last:
+        head = file.read(2)
+        if len(head) < 2 or head[0] == 0x88:
+            return None
+        n = head[1]
+        if n >= 126:
+            n = int.from_bytes(file.read(2 if n == 126 else 8), "big")
+        is_last, is_coded = bool(head[0] & 0x80), is_coded or bool(head[0] & 0x40)
+        message += file.read(n)
+    if is_coded:
+        message = zlib.decompressobj(-15).decompress(message + b"\0\0\xff\xff")
+    return message
+
+
+def deflated(data):
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
 
 def ask_file(soak, wire, rng):
     name = rng.choice(list(STABLE))
@@ -573,9 +638,18 @@ def ask_with_body(soak, wire, rng):
     return answer
 
 
+def ask_echo(soak, wire, rng):
+    body = rng.randbytes(rng.choice([0, 1, 1000, 300_000]))
+    wire.send(b"PUT / HTTP/1.1\r\nHost: echo.test\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    answer = wire.answer()
+    soak.expect(answer.status == 200 and (not body or answer.body == body),
+                f"echo of {len(body)} bytes: {answer.status}, {len(answer.body)} bytes")
+    return answer
+
+
 CHECKS = [ask_file, ask_file, ask_file, ask_coded, ask_head, ask_range, ask_ranges, ask_again,
           ask_changing, ask_cut, ask_coming, ask_listing, ask_fixed, ask_fixed, ask_wrong,
-          ask_with_body]
+          ask_with_body, ask_echo]
 
 
 def main():

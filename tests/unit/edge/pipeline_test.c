@@ -41,6 +41,38 @@ struct scenario {
 };
 
 static const struct scenario scenarios[] = {
+    {"echo of a request", "GET /a?b" TO("echo.test") "X-One: 1\r\nCookie: s\r\n\r\n", .status = 200,
+     .lines = {"Content-Type: text/plain; charset=utf-8"},
+     .content = "GET /a?b HTTP/1.1\nHost: echo.test\nX-One: 1\nCookie: (not shown)\n\n"
+                "client: unix\n"},
+    {"echo as JSON", "DELETE /a" TO("echo.test") "Accept: application/json\r\n\r\n", .status = 200,
+     .lines = {"Content-Type: application/json"},
+     .content = "{\"method\":\"DELETE\",\"target\":\"/a\",\"version\":\"HTTP/1.1\",\"fields\":"
+                "[[\"Host\",\"echo.test\"],[\"Accept\",\"application/json\"]],"
+                "\"client\":\"unix\"}\n"},
+    {"echo of a body",
+     "PUT /" TO("echo.test") "Content-Type: a/b\r\nContent-Length: 5\r\n\r\nhello", .status = 200,
+     .lines = {"Content-Type: a/b", "Content-Length: 5"}, .content = "hello"},
+    {"echo of chunks",
+     "POST /" TO(
+         "echo.test") "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x\r\n!\r\n0\r\n\r\n",
+     .status = 200, .lines = {"Content-Type: application/octet-stream"}, .content = "hello!"},
+    {"echo of no chunks", "POST /" TO("echo.test") "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     .status = 200},
+    {"echo of a bad chunk", "POST /" TO("echo.test") "Transfer-Encoding: chunked\r\n\r\nx\r\n",
+     .status = 400, .lines = {"Connection: close"}, .parts = {"400"}},
+    {"WebSocket of another version",
+     "GET /" TO("echo.test") "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                             "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: "
+                             "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+     .status = 426, .lines = {"Sec-WebSocket-Version: 13", "Upgrade: websocket"},
+     .content = "this server speaks WebSocket 13\n"},
+    {"WebSocket of another site",
+     "GET /" TO(
+         "echo.test") "Connection: Upgrade\r\nUpgrade: websocket\r\nOrigin: https://a.test\r\n"
+                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                      "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+     .status = 403, .content = "403 Forbidden\n", .instead = INSTEAD_PLAIN_PAGE},
     {"file", GET("/plain.txt"), .status = 200,
      .lines = {"Content-Type: text/plain; charset=utf-8", "Content-Length: 11",
                "Accept-Ranges: bytes", "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT",

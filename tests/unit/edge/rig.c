@@ -225,6 +225,9 @@ static const char configuration[] =
     "  - {from: \"^/plain.txt$\", to: /index.html, if: \"query swap ^1$ && header X-Swap\"}\n"
     "  - {from: \"^/only/(.*)$\", to: /digits.bin, if: \"!exists && method GET\"}\n"
     "  - {from: \"^/loop(.*)$\", to: /loop$1x}\n"
+    "- domains: echo.test\n"
+    "  backend: echo\n"
+    "  websocket: {origins: [\"https://friend.test\"]}\n"
     "- domains: open.test\n"
     "  root: www\n"
     "  dotfiles: true\n"
@@ -303,6 +306,7 @@ void rig_start(struct rig *r, struct site *site)
         .idle_ms = 60000,
         .read_idle_ms = 20000,
         .write_idle_ms = 30000,
+        .tunnel_idle_ms = 3600000,
     };
     struct writer_settings log;
     char name[64];

@@ -52,9 +52,28 @@ static bool job_send(struct exchange *x, struct str bytes)
     return e == ERR_OK;
 }
 
+static void job_tunnel(struct job *j)
+{
+    struct http_field array[1];
+    struct http_fields fields;
+    http_fields_init(&fields, array, 1);
+    enum err e = http_fields_add(&fields, STR("X-Tunnel"), STR("yes"));
+    e = e ? e : exchange_tunnel(j->x, STR("bytes"), &fields);
+    if (!e) {
+        exchange_read_body(j->x);
+    } else {
+        struct response_head head = {.status = e == ERR_UNSUPPORTED ? 400 : 503};
+        e = exchange_answer(j->x, &head, STR(""));
+    }
+}
+
 static void job_on_time(struct timer *t)
 {
     struct job *j = CONTAINER_OF(t, struct job, timer);
+    if (j->kind == 'o') {
+        job_tunnel(j);
+        return;
+    }
     job_answer(j->x, STR("late\n"));
 }
 
@@ -84,6 +103,19 @@ static void job_on_room(struct exchange *x)
     }
 }
 
+static bool job_is_echo(const struct job *j)
+{
+    return j->kind == 'e' || j->kind == 'w' || j->kind == 'o';
+}
+
+static void job_on_drain(struct exchange *x)
+{
+    struct job *j = x->state;
+    if (j->kind == 'w' && job_send(x, STR("bye"))) {
+        exchange_finish(x);
+    }
+}
+
 static void job_on_body(struct exchange *x, const char *bytes, size_t n)
 {
     struct job *j = x->state;
@@ -92,7 +124,7 @@ static void job_on_body(struct exchange *x, const char *bytes, size_t n)
     if (j->kind == 'k') {
         buf_add(&j->kept, bytes, n);
     }
-    if (j->kind == 'e') {
+    if (job_is_echo(j)) {
         if (!job_send(x, str_make(bytes, n))) {
             return;
         }
@@ -108,7 +140,7 @@ static void job_on_body_end(struct exchange *x)
 {
     struct job *j = x->state;
     char text[32];
-    if (j->kind == 'e') {
+    if (job_is_echo(j)) {
         exchange_finish(x);
         return;
     }
@@ -139,6 +171,7 @@ static const struct exchange_service job_service = {
     .on_body = job_on_body,
     .on_body_end = job_on_body_end,
     .on_room = job_on_room,
+    .on_drain = job_on_drain,
     .on_end = job_on_end,
 };
 
@@ -185,7 +218,11 @@ static void job_start(struct job *j)
 {
     struct exchange *x = j->x;
     switch (j->kind) {
+    case 'w':
+        job_tunnel(j);
+        break;
     case 'l':
+    case 'o':
         timer_init(&j->timer, job_on_time);
         loop_timer_set(j->rig->loop, &j->timer, loop_now_ms(j->rig->loop) + RIG_LATER_MS);
         break;
@@ -307,6 +344,7 @@ struct server_limits rig_limits(void)
         .idle_ms = 60000,
         .read_idle_ms = 20000,
         .write_idle_ms = 30000,
+        .tunnel_idle_ms = 3600000,
     };
 }
 
