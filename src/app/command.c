@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/edge_role.h"
+#include "app/issuer_role.h"
 #include "app/reader.h"
 #include "app/supervisor.h"
 #include "base/assert.h"
@@ -188,6 +189,12 @@ static int command_edge(const struct command_line *line)
     const struct edge_options options = {
         .config = line->config, .directory = line->operand, .port = line->port};
     return edge_run(&options);
+}
+
+static int command_issuer(const struct command_line *line)
+{
+    (void)line;
+    return issuer_run();
 }
 
 static int command_reader(const struct command_line *line)
@@ -478,6 +485,7 @@ static const struct {
     {"help", command_help},
     {"edge", command_edge},
     {"reader", command_reader},
+    {"issuer", command_issuer},
 };
 
 static const char *command_nearest(const char *name)

@@ -83,6 +83,11 @@ static void tls_accept_answer_plain(struct tls_accept *a)
 static void tls_accept_become(struct tls_accept *a, size_t n)
 {
     struct server *s = a->conn.server;
+    if (str_eq(tls_conn_alpn(a->conn.transport.tls), STR("acme-tls/1"))) {
+        /* The handshake was the answer (RFC 8737 3): nothing is served here. */
+        tls_accept_kill(a, false);
+        return;
+    }
     timer_cancel(&a->timer);
     a->conn.peer.tls = a->conn.transport.tls;
     if (h1_conn_adopt(&a->conn, s->input, n) != ERR_OK) {

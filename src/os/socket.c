@@ -91,6 +91,20 @@ uint16_t socket_address_port(const struct socket_address *a)
     return 0;
 }
 
+size_t socket_address_bytes(const struct socket_address *a,
+                            uint8_t ret_bytes[SOCKET_ADDRESS_BYTES_MAX])
+{
+    if (a->raw.ss_family == AF_INET) {
+        memcpy(ret_bytes, &((const struct sockaddr_in *)&a->raw)->sin_addr, 4);
+        return 4;
+    }
+    if (a->raw.ss_family == AF_INET6) {
+        memcpy(ret_bytes, &((const struct sockaddr_in6 *)&a->raw)->sin6_addr, 16);
+        return 16;
+    }
+    return 0;
+}
+
 size_t socket_address_text(const struct socket_address *a, char text[SOCKET_ADDRESS_TEXT_BYTES])
 {
     char host[SOCKET_ADDRESS_TEXT_BYTES];

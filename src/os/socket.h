@@ -34,6 +34,12 @@ size_t socket_address_text(const struct socket_address *a, char text[SOCKET_ADDR
 
 uint16_t socket_address_port(const struct socket_address *a);
 
+#define SOCKET_ADDRESS_BYTES_MAX 16
+
+/* The 4 or 16 bytes of the address in network order; returns how many, 0 for local sockets. */
+size_t socket_address_bytes(const struct socket_address *a,
+                            uint8_t ret_bytes[SOCKET_ADDRESS_BYTES_MAX]);
+
 /* A listening stream socket. `is_shared` sets SO_REUSEPORT. A stale unix socket file that nobody
  * listens on is replaced. ERR_IN_USE, ERR_ACCESS, ... */
 enum err socket_listen(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
