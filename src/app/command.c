@@ -317,6 +317,31 @@ static int command_upgrade(const struct command_line *line)
     return command_tell(line, "/upgrade");
 }
 
+/* One line for each item of the list of certificates. */
+static void command_certificates(const struct buf *json, struct buf *out)
+{
+    static const char *const members[] = {"name", "issuer", "state", "expires", "error"};
+    const char *at = memmem(json->p, json->n, "\"certificates\":[", 16);
+    const char *end = at ? memmem(at, json->n - (size_t)(at - json->p), "],\"reload\":", 11) : NULL;
+    while (at && end && (at = memchr(at, '{', (size_t)(end - at))) != NULL) {
+        const char *close = memmem(at, (size_t)(end - at), "\"}", 2);
+        if (!close) {
+            return;
+        }
+        const struct buf item = {.p = (char *)(uintptr_t)at, .n = (size_t)(close + 2 - at)};
+        buf_printf(out, "%-16s", "Certificate");
+        for (unsigned i = 0; i < COUNT_OF(members); i++) {
+            size_t before = out->n;
+            command_member(&item, members[i], out);
+            if (out->n != before && i + 1 < COUNT_OF(members)) {
+                buf_add_str(out, STR("  "));
+            }
+        }
+        buf_add_char(out, '\n');
+        at = close;
+    }
+}
+
 static int command_status(const struct command_line *line)
 {
     static const char *const members[][2] = {
@@ -350,6 +375,7 @@ static int command_status(const struct command_line *line)
     if (end) {
         buf_printf(&text, "%-16s%.*s\n", "Listening", (int)(end - list - 10), list + 10);
     }
+    command_certificates(&body, &text);
     command_print(&text, stdout);
     buf_done(&body);
     return code;

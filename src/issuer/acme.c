@@ -32,10 +32,10 @@ enum acme_state {
     AT_PRESENT,       /* for each that is pending */
     AT_CHALLENGE,     /* likewise: the CA is told */
     AT_POLL_AUTHORIZATION,
-    AT_CLEAN,
     AT_FINALIZE,
     AT_POLL_ORDER,
     AT_CERTIFICATE,
+    AT_CLEAN, /* for each that was presented; not earlier, because a CA may look more than once */
     AT_END,
 };
 
@@ -65,6 +65,7 @@ struct acme {
     struct str order_url;
     struct acme_order order;
     struct acme_proof *proofs;
+    size_t proof_count;
     size_t at; /* index of the authorization at hand */
     unsigned bad_nonces;
     unsigned polls;
@@ -89,7 +90,7 @@ static void acme_finish(struct acme *a)
 {
     a->at = 0;
     a->wait_until_s = 0;
-    a->state = a->proofs ? AT_CLEAN : AT_END;
+    a->state = AT_CLEAN;
 }
 
 static void acme_fail(struct acme *a, const char *format, ...)
@@ -182,6 +183,7 @@ static void acme_begin(struct acme *a, int64_t now_s)
     a->order = (struct acme_order){0};
     a->order_url = (struct str){NULL, 0};
     a->proofs = NULL;
+    a->proof_count = 0;
     a->at = 0;
     a->bad_nonces = 0;
     a->polls = 0;
@@ -334,7 +336,7 @@ static enum err acme_put_request(struct acme *a, struct acme_action *action)
 /* Moves `at` to the next authorization for which there is something to do in this state. */
 static bool acme_find_proof(struct acme *a)
 {
-    for (; a->at < a->order.authorization_count; a->at++) {
+    for (; a->at < a->proof_count; a->at++) {
         const struct acme_proof *p = &a->proofs[a->at];
         bool is_pending = p->authorization.status == ACME_PENDING;
         bool is_sent = is_pending && acme_challenge_of(a, a->at)->status == ACME_PENDING;
@@ -348,15 +350,18 @@ static bool acme_find_proof(struct acme *a)
     return false;
 }
 
+/* States that are passed once for each authorization. */
+static bool acme_has_proofs(enum acme_state state)
+{
+    return (state >= AT_AUTHORIZATION && state <= AT_POLL_AUTHORIZATION) || state == AT_CLEAN;
+}
+
 /* Passes the states of which nothing is left to do. */
 static void acme_pass(struct acme *a)
 {
-    bool is_each = a->state >= AT_AUTHORIZATION && a->state <= AT_CLEAN;
-    while (is_each && !acme_find_proof(a)) {
+    while (acme_has_proofs(a->state) && !acme_find_proof(a)) {
         a->at = 0;
-        bool is_over = a->state == AT_CLEAN && a->is_failed;
-        a->state = is_over ? AT_END : (enum acme_state)(a->state + 1);
-        is_each = a->state <= AT_CLEAN;
+        a->state = (enum acme_state)(a->state + 1);
     }
 }
 
@@ -582,6 +587,7 @@ static void acme_order_failed(struct acme *a)
 static enum err acme_begin_proofs(struct acme *a)
 {
     a->proofs = arena_zalloc(&a->arena, a->order.authorization_count * sizeof(*a->proofs));
+    a->proof_count = a->proofs ? a->order.authorization_count : 0;
     a->at = 0;
     a->state = AT_AUTHORIZATION;
     return a->proofs ? ERR_OK : ERR_NOMEM;
@@ -735,7 +741,7 @@ static void acme_take_certificate(struct acme *a, const struct acme_answer *answ
     if (a->chain.is_failed || a->chain.n == 0) {
         acme_fail(a, "the certificate is empty or too long");
     } else {
-        a->state = AT_END;
+        acme_finish(a);
     }
 }
 

@@ -285,6 +285,7 @@ enum err store_read_record(const struct store_set *set, struct store_record *ret
     r->window.start_s = store_number(root, "window_start");
     r->window.end_s = store_number(root, "window_end");
     r->window_again_s = store_number(root, "window_again");
+    r->settings = (uint64_t)store_number(root, "settings");
     json_decref(root);
     return r->key_pem.is_failed ? ERR_NOMEM : ERR_OK;
 }
@@ -300,11 +301,11 @@ enum err store_keep_record(const struct store_set *set, const struct store_recor
         return e;
     }
     json_t *root = json_pack(
-        "{s:s, s:s%, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "order", r->order_url, "key",
+        "{s:s, s:s%, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "order", r->order_url, "key",
         r->key_pem.p ? r->key_pem.p : "", r->key_pem.n, "error", r->error, "failures",
         (json_int_t)r->failures, "turn", (json_int_t)r->turn, "retry_at", (json_int_t)r->retry_at_s,
         "window_start", (json_int_t)r->window.start_s, "window_end", (json_int_t)r->window.end_s,
-        "window_again", (json_int_t)r->window_again_s);
+        "window_again", (json_int_t)r->window_again_s, "settings", (json_int_t)r->settings);
     return store_write_json(path, root, KEY_MODE);
 }
 

@@ -46,6 +46,7 @@ struct store_record {
     char error[320];
     struct acme_window window; /* start_s 0 = none */
     int64_t window_again_s;    /* when to ask for it again */
+    uint64_t settings;         /* a mark of what was asked for, see store_settings */
 };
 
 /* Loads the account with the CA of `set`, or makes a key for one. ERR_SYNTAX: a file holds

@@ -6,7 +6,9 @@
 
 #include "base/base64.h"
 #include "crypto/certificate.h"
+#include "base/assert.h"
 #include "crypto/csr.h"
+#include "crypto/digest.h"
 #include "issuer/acme_store.h"
 #include "issuer/challenge.h"
 
@@ -125,6 +127,37 @@ enum err issuer_certificate(struct str folder, const struct task_set *set,
     return ERR_OK;
 }
 
+/* A mark of the settings that a failure may be owed to: after their change a new try is due. */
+static uint64_t issuer_settings(const struct task *task, const struct task_set *set)
+{
+    const struct acme_settings *s = &set->acme;
+    const struct str parts[] = {s->email,   s->ca_pem,  s->dns.exec,
+                                s->eab.kid, s->eab.key, task->has_plain ? STR("plain") : STR("")};
+    uint64_t mark = 0;
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        uint8_t hash[32];
+        uint64_t part = 0;
+        if (digest_of(DIGEST_SHA256, parts[i], hash) == ERR_OK) {
+            memcpy(&part, hash, sizeof(part));
+        }
+        mark = mark * 31 + part;
+    }
+    return mark;
+}
+
+static enum err issuer_read_record(const struct task *task, const struct task_set *set,
+                                   const struct store_set *place, struct store_record *ret_record)
+{
+    enum err e = store_read_record(place, ret_record);
+    uint64_t settings = issuer_settings(task, set);
+    if (!e && ret_record->settings != settings) {
+        ret_record->settings = settings;
+        ret_record->failures = 0;
+        ret_record->retry_at_s = 0;
+    }
+    return e;
+}
+
 /* ---- one try ---- */
 
 static enum acme_challenge_kind attempt_challenge(const struct attempt *a)
@@ -163,7 +196,7 @@ static enum err attempt_open(struct attempt *a, struct fault *fault)
 {
     buf_init(&a->csr, 0);
     buf_init(&a->replaces, 0);
-    enum err e = store_read_record(&a->place, &a->record);
+    enum err e = issuer_read_record(a->issuer->task, a->set, &a->place, &a->record);
     fault_set(fault, ERR_OK, "out of memory");
     if (!e) {
         e = store_open_account(&a->place, &a->account, fault);
@@ -294,8 +327,9 @@ static bool attempt_keep_certificate(struct attempt *a)
 static void attempt_keep_success(struct attempt *a)
 {
     unsigned turn = a->record.turn;
+    uint64_t settings = a->record.settings;
     store_record_done(&a->record);
-    a->record = (struct store_record){.turn = turn};
+    a->record = (struct store_record){.turn = turn, .settings = settings};
     buf_init(&a->record.key_pem, 0);
     if (store_keep_record(&a->place, &a->record) != ERR_OK) {
         issuer_say(a->issuer, ISSUER_WARNING, a->set, "the state directory cannot be written");
@@ -331,7 +365,13 @@ static void attempt_keep_failure(struct attempt *a)
     issuer_say(a->issuer, ISSUER_FAILED, a->set, r->error);
 }
 
-enum outcome { OUTCOME_ISSUED, OUTCOME_FAILED, OUTCOME_CHALLENGE_FAILED, OUTCOME_LATER };
+enum outcome {
+    OUTCOME_ISSUED,
+    OUTCOME_FAILED,
+    OUTCOME_CHALLENGE_FAILED,
+    OUTCOME_STALE, /* what failed was an order of before: a new one may do better */
+    OUTCOME_LATER,
+};
 
 /* An order beyond the first of a name counts towards the limit of the hour. */
 static bool attempt_may_order(struct attempt *a, bool has_certificate)
@@ -351,6 +391,7 @@ static bool attempt_may_order(struct attempt *a, bool has_certificate)
 static enum outcome attempt_run(struct attempt *a, bool has_certificate)
 {
     char ca[ACME_URL_BYTES_MAX + 1];
+    bool was_begun = a->record.order_url[0] != '\0';
     enum err e = attempt_begin(a);
     if (e) {
         attempt_fail(a, e == ERR_SYNTAX ? "a name cannot stand in a certificate" : err_text(e));
@@ -373,7 +414,9 @@ static enum outcome attempt_run(struct attempt *a, bool has_certificate)
         return OUTCOME_ISSUED;
     }
     attempt_keep_failure(a);
-    return a->failure.is_challenge ? OUTCOME_CHALLENGE_FAILED : OUTCOME_FAILED;
+    return a->failure.is_challenge                   ? OUTCOME_CHALLENGE_FAILED
+           : was_begun && !a->failure.is_unreachable ? OUTCOME_STALE
+                                                     : OUTCOME_FAILED;
 }
 
 /* The identifier of RFC 9773 4.1. */
@@ -414,7 +457,7 @@ static void issuer_obtain(struct issuer *i, const struct task_set *set,
     for (size_t c = 0; c < 2 && cas[c].n && !i->is_ending; c++) {
         enum outcome outcome = issuer_try(i, set, cas[c], now);
         bool has_other = i->task->has_plain && !set->acme.dns.exec.n;
-        if (outcome == OUTCOME_CHALLENGE_FAILED && has_other) {
+        if ((outcome == OUTCOME_CHALLENGE_FAILED && has_other) || outcome == OUTCOME_STALE) {
             outcome = issuer_try(i, set, cas[c], now);
         }
         if (outcome == OUTCOME_ISSUED || outcome == OUTCOME_LATER) {
@@ -462,7 +505,7 @@ static int64_t issuer_due_s(const struct issuer *i, const struct task_set *set,
     const struct store_set signer = issuer_place(i->task->folder, set, ca);
     struct store_record record, signed_record;
     struct plan_facts facts = {.seed = store_seed(&place)};
-    if (store_read_record(&place, &record) == ERR_OK) {
+    if (issuer_read_record(i->task, set, &place, &record) == ERR_OK) {
         facts.failures = record.failures;
         facts.retry_at_s = record.retry_at_s;
         facts.is_under_way = record.order_url[0] != '\0';

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates from a public authority, played by Pebble, which other people wrote."""
-import base64
 import contextlib
 import hashlib
 import json
@@ -11,12 +10,11 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.request
 
 import pytest
 
-from conftest import Server, Wire, free_port, wait_for
+from conftest import Wire, free_port, run_sws, wait_for
 
 ISSUE_SECONDS = 30
 EAB_KEY = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
@@ -90,7 +88,7 @@ class Authority:
         return opener.open(url, timeout=10).read().decode()
 
     def orders(self):
-        return self.log.read_text(errors="replace").count("/order-plz -> calling handler")
+        return self.log.read_text(errors="replace").count("Added order ")
 
 
 @pytest.fixture
@@ -166,6 +164,23 @@ def plain_get(ports, target, host):
         return wire.get(target, host=host)
 
 
+def dns_hook(home, ca):
+    """The program of acme.dns.exec, in the words of pebble-challtestsrv; it notes its calls."""
+    path = home / "hook"
+    path.write_text(f"""#!/bin/sh
+echo "$*" >> {home}/hook.log
+case "$1" in
+present) verb=set-txt ;;
+cleanup) verb=clear-txt ;;
+*) exit 64 ;;
+esac
+curl -sSf --noproxy '*' -d '{{"host":"'$2'.","value":"'$3'"}}' \\
+    http://127.0.0.1:{ca.hook_port}/$verb
+""")
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_tls_alpn_01(serve, authority, ports):
     """Without a plain listener; several names; and nonces that are refused half of the time."""
     ca = authority(tls_port=ports.tls, environment={"PEBBLE_WFE_NONCEREJECT": "50"})
@@ -177,4 +192,161 @@ def test_tls_alpn_01(serve, authority, ports):
             connection.sendall(b"GET / HTTP/1.1\r\nHost: " + name.encode() + b"\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert ca.orders() == 1
-    assert server.status()["certificates"][0]["state"] == "good"
+    [shown] = server.status()["certificates"]
+    assert (shown["name"], shown["issuer"], shown["ca"], shown["state"], shown["error"]) == (
+        "a.test", "acme", ca.url, "good", "")
+    assert shown["expires"].endswith(" GMT")
+    assert "a.test" in server.command("status").stdout
+    # What is not asked by a CA right now is not answered, and no secret is left about.
+    with pytest.raises(ssl.SSLError):
+        handshake(ports, "a.test", protocols=["acme-tls/1"])
+    assert list((server.home / "state/acme/alpn").iterdir()) == []
+    for path in (server.home / "state/acme").rglob("*.*"):
+        assert not path.is_file() or path.stat().st_mode & 0o7 == 0, path
+
+
+def test_http_01_after_tls_alpn_01(serve, authority, ports):
+    """Where the CA cannot come by TLS it comes by HTTP; validation takes its time; and until the
+    certificate is there the host is served without, another one with its own."""
+    ca = authority(http_port=ports.http, tls_port=1, environment={
+        "PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "2"})
+    local = {"domains": "localhost", "respond": {"body": "local\n"}, "ssl": {"issuer": "internal"}}
+    server = serve(config(ports, ca, "a.test", more=[local]))
+    assert plain_get(ports, "/", "a.test").body == b"ok\n"
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized"):
+        handshake(ports, "a.test")
+    handshake(ports, "localhost").close()
+    wait_issued(server, ports, "a.test", ca.root()).close()
+    assert plain_get(ports, "/", "a.test").status == 308
+    assert "tls-alpn" in server.log() or "could not be proved" in server.log()
+    assert list((server.home / "state/acme/challenge").iterdir()) == []
+    # A challenge is answered before hosts and redirects, and is no way to other files.
+    (server.home / "state/acme/challenge/token_-1").write_text("token.thumb")
+    for host in ("a.test", "unknown.test"):
+        answer = plain_get(ports, "/.well-known/acme-challenge/token_-1", host)
+        assert (answer.status, answer.body) == (200, b"token.thumb")
+    for bad in ("..%2flock", "token_-1/", "none", "token_-1%00"):
+        assert plain_get(ports, "/.well-known/acme-challenge/" + bad, "a.test").status != 200
+
+
+def test_dns_01_and_wildcard(serve, authority, ports, home):
+    ca = authority()
+    server = serve(config(ports, ca, [".a.test", "b.test"],
+                          dns={"exec": dns_hook(home, ca)}))
+    root = ca.root()
+    for name in ("a.test", "x.a.test", "b.test"):
+        wait_issued(server, ports, name, root).close()
+    calls = [line.split() for line in (home / "hook.log").read_text().splitlines()]
+    names = ["_acme-challenge.a.test", "_acme-challenge.a.test", "_acme-challenge.b.test"]
+    for verb in ("present", "cleanup"):
+        assert sorted(c[1] for c in calls if c[0] == verb) == names
+    assert {tuple(c[1:]) for c in calls if c[0] == "present"} == {
+        tuple(c[1:]) for c in calls if c[0] == "cleanup"}
+
+
+def test_external_account(serve, authority, ports):
+    ca = authority(tls_port=ports.tls, externalAccountBindingRequired=True,
+                   externalAccountMACKeys={"kid-1": EAB_KEY})
+    server = serve(config(ports, ca, "a.test"))
+    server.wait_log("external account")
+    server.write(config(ports, ca, "a.test", eab={"kid": "kid-1", "key": EAB_KEY}))
+    # The failure of before is no reason to wait: what was asked for is another thing now.
+    assert server.reload().returncode == 0
+    wait_issued(server, ports, "a.test", ca.root()).close()
+
+
+def test_restart_does_not_order_again(serve, authority, ports, home):
+    ca = authority(tls_port=ports.tls)
+    first = serve(config(ports, ca, "a.test"))
+    with wait_issued(first, ports, "a.test", ca.root()) as connection:
+        before = serial(connection)
+    accounts = ca.log.read_text().count("accounts in memory")
+    assert first.stop() == 0
+    first.start()
+    with wait_issued(first, ports, "a.test", ca.root(), 5) as connection:
+        assert serial(connection) == before
+    # A further name is a further certificate, of the same account; the first one stays.
+    more = {"domains": "b.test", "respond": {"body": "b\n"}}
+    first.write(config(ports, ca, "a.test", more=[more]))
+    assert first.reload().returncode == 0
+    wait_issued(first, ports, "b.test", ca.root()).close()
+    with handshake(ports, "a.test") as connection:
+        assert serial(connection) == before
+    assert ca.orders() == 2
+    assert ca.log.read_text().count("accounts in memory") == accounts
+
+
+def test_renewal_under_open_connections(serve, authority, ports):
+    ca = authority(tls_port=ports.tls, certificateValidityPeriod=9)
+    server = serve(config(ports, ca, "a.test"))
+    request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    with wait_issued(server, ports, "a.test") as connection:
+        before = serial(connection)
+
+        def is_renewed():
+            connection.sendall(request)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            with handshake(ports, "a.test") as fresh:
+                return serial(fresh) != before
+        wait_for(is_renewed, "renewed certificate", 15, 0.1)
+        connection.sendall(request)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+    wait_for(lambda: server.status()["certificates"][0]["state"] == "good", "good state")
+
+
+def test_authority_down_at_start(serve, authority, ports):
+    ca = authority(tls_port=ports.tls, start=False)
+    server = serve(config(ports, ca, "a.test"))
+    assert plain_get(ports, "/", "a.test").body == b"ok\n"
+    wait_for(lambda: "cannot be reached" in server.status()["certificates"][0]["error"],
+             "reason in the status")
+    assert server.status()["certificates"][0]["state"] == "waiting"
+    ca.start()
+    wait_issued(server, ports, "a.test", ca.root()).close()
+
+
+def test_second_authority(serve, authority, ports):
+    down, ca = authority(start=False), authority(tls_port=ports.tls)
+    server = serve(config(ports, down, "a.test", fallback=ca.url))
+    wait_issued(server, ports, "a.test", ca.root()).close()
+    [shown] = server.status()["certificates"]
+    assert shown["ca"] == ca.url
+
+
+def test_killed_issuer_goes_on(serve, authority, ports):
+    """Whenever the issuer dies, its successor finishes the order; the sites notice nothing."""
+    ca = authority(tls_port=ports.tls, environment={
+        "PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "2"})
+    server = serve(config(ports, ca, "a.test"))
+
+    def issuers():
+        found = []
+        for pid in server.leftover():
+            with contextlib.suppress(OSError):
+                line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                found += [pid] if line[1] == b"issuer" else []
+        return found
+    for _ in range(2):
+        [pid] = wait_for(issuers, "issuer")
+        wait_for(lambda: ca.orders() >= 1, "order")
+        os.kill(pid, 9)
+        wait_for(lambda p=pid: issuers() not in ([], [p]), "next issuer")
+    wait_issued(server, ports, "a.test", ca.root()).close()
+    assert ca.orders() <= 2
+
+
+@pytest.mark.parametrize("domains,acme,reason", [
+    ("*.example.com", {}, "wildcard"),
+    (".example.com", {}, "wildcard"),
+    ("api.*", {}, "no certificate"),
+    ("a.example.com", {"ca": "http://ca.test/dir"}, "https://"),
+    ("a.example.com", {"eab": {"kid": "k", "key": "no key!"}}, "base64url"),
+    ("a.example.com", {"ask": "https://x.test/"}, "not served"),
+    ("a.example.com", {"ca_file": "none.pem"}, "cannot be read"),
+])
+def test_refused_settings(home, domains, acme, reason):
+    (home / "sws.yaml").write_text(json.dumps({
+        "server": {"tls": {"acme": acme}},
+        "hosts": [{"domains": domains, "respond": {"body": "x"}}]}))
+    done = run_sws("check", "-c", home / "sws.yaml")
+    assert done.returncode == 2 and reason in done.stderr, done.stderr
