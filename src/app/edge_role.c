@@ -410,7 +410,6 @@ int edge_run(const struct edge_options *options)
                        .challenge_root = -1,
                        .alpn_root = -1,
                        .start_ns = clock_monotonic_ns()};
-    acme_json_start();
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
     timer_init(&e->renewal, edge_on_renewal);

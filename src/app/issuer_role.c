@@ -185,7 +185,6 @@ int issuer_run(void)
     const struct issuer_io io = {r, role_now_s, role_send, role_wait, role_on_event};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a Ctrl-C reaches the whole group; the supervisor decides */
-    acme_json_start();
     arena_init(&r->arena, 4096, 0);
     enum err e = role_take_task(r);
     if (!e) {

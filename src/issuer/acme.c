@@ -66,8 +66,8 @@ struct acme {
     struct acme_order order;
     struct acme_proof *proofs;
     size_t proof_count;
-    size_t at; /* index of the authorization at hand */
-    unsigned bad_nonces;
+    size_t at;           /* index of the authorization at hand */
+    unsigned bad_nonces; /* in a row */
     unsigned polls;
     bool has_new_account; /* made within this order: a second time will not help */
     int64_t wait_until_s;
@@ -436,9 +436,10 @@ void acme_next(struct acme *a, int64_t now_s, struct acme_action *ret_action)
     enum err e = acme_describe(a, ret_action);
     if (e) {
         acme_fail_err(a, e, "a request cannot be made");
-        /* Without memory there is no cleaning up either. */
-        a->state = AT_END;
-        *ret_action = (struct acme_action){.kind = ACME_END};
+        /* Cleaning up takes no memory. */
+        acme_pass(a);
+        e = acme_describe(a, ret_action);
+        ASSERT(!e);
     }
 }
 
@@ -504,8 +505,10 @@ static bool acme_start_over(struct acme *a, unsigned status, const struct acme_p
     return false;
 }
 
-static void acme_refused(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static void acme_refused(struct acme *a, int64_t now_s, const struct acme_answer *answer,
+                         bool was_asking_nonce)
 {
+    const char *what = was_asking_nonce ? "a nonce" : acme_state_text(a->state);
     struct acme_problem problem;
     enum err e = acme_parse_problem(&a->arena, answer->body, &problem);
     if (e) {
@@ -523,8 +526,8 @@ static void acme_refused(struct acme *a, int64_t now_s, const struct acme_answer
         a->failure.retry_at_s = acme_retry_at(answer, now_s);
         a->failure.is_unreachable = answer->status >= 500;
     }
-    acme_fail(a, "%s was refused with %u " STR_FMT "%s" STR_FMT, acme_state_text(a->state),
-              answer->status, STR_ARG(problem.type), problem.detail.n ? ": " : "",
+    acme_fail(a, "%s was refused with %u%s" STR_FMT "%s" STR_FMT, what, answer->status,
+              problem.type.n ? " " : "", STR_ARG(problem.type), problem.detail.n ? ": " : "",
               STR_ARG(problem.detail));
 }
 
@@ -793,7 +796,7 @@ void acme_on_answer(struct acme *a, int64_t now_s, const struct acme_answer *ans
         a->nonce_bytes = answer->nonce.n;
     }
     if (answer->status < 200 || answer->status > 299) {
-        acme_refused(a, now_s, answer);
+        acme_refused(a, now_s, answer, was_asking_nonce);
         return;
     }
     if (was_asking_nonce) {
@@ -802,6 +805,7 @@ void acme_on_answer(struct acme *a, int64_t now_s, const struct acme_answer *ans
         }
         return;
     }
+    a->bad_nonces = 0;
     enum err e = acme_take(a, now_s, answer);
     if (e) {
         acme_fail_err(a, e, acme_state_text(a->state));

@@ -4,7 +4,6 @@
 #include <jansson.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 
 #define DETAIL_BYTES_MAX 200
 #define CHALLENGES_SEEN_MAX 32
@@ -14,11 +13,6 @@ static const char *const challenge_names[ACME_CHALLENGE_KINDS] = {
     [ACME_HTTP_01] = "http-01",
     [ACME_DNS_01] = "dns-01",
 };
-
-void acme_json_start(void)
-{
-    json_set_alloc_funcs(mem_alloc, mem_free);
-}
 
 bool acme_url_is_good(struct str url)
 {

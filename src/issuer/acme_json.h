@@ -3,6 +3,9 @@
  * The documents of an ACME server (RFC 8555, RFC 9773) as plain structs. They are a stranger's
  * bytes: what is missing or of another kind is ERR_SYNTAX, what is unknown is skipped. Results live
  * in the arena that is passed.
+ *
+ * jansson keeps to malloc(3) and not to base/mem.h: where memory runs out within a text, its reader
+ * drops bytes and says nothing, so making its allocations fail would test no more than that.
  */
 #pragma once
 
@@ -90,6 +93,3 @@ bool acme_token_is_good(struct str token);
 
 /* Seconds since 1970 of a date in the form of RFC 3339. ERR_SYNTAX. */
 enum err acme_parse_date(struct str text, int64_t *ret_s) MUST_CHECK;
-
-/* jansson takes its memory from base/mem.h. Once per process. */
-void acme_json_start(void);

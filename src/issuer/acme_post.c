@@ -2,9 +2,9 @@
 #include "issuer/acme_post.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "base/base64.h"
-#include "base/mem.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
 
@@ -93,7 +93,7 @@ static enum err put_external_account(const struct acme_account_request *request,
     if (key.n) {
         explicit_bzero(key.p, key.n);
     }
-    mem_free(h_text);
+    free(h_text);
     json_decref(h);
     buf_done(&key);
     buf_done(&jwk);
@@ -113,7 +113,7 @@ enum err acme_put_account(const struct acme_account_request *request, struct buf
         } else {
             e = ERR_NOMEM;
         }
-        mem_free(text);
+        free(text);
         json_decref(contact);
     }
     if (!e && request->eab_kid.n) {
@@ -149,7 +149,7 @@ enum err acme_put_order(const struct str *names, size_t count, struct str replac
         buf_add_str(out, str_of(text));
     }
     is_good = text && !out->is_failed;
-    mem_free(text);
+    free(text);
     json_decref(root);
     return is_good ? ERR_OK : ERR_NOMEM;
 }

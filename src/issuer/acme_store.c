@@ -3,10 +3,10 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "crypto/digest.h"
 #include "os/file.h"
 
@@ -136,7 +136,7 @@ static enum err store_write_json(const char *path, json_t *root, unsigned mode)
     if (text) {
         explicit_bzero(text, strlen(text));
     }
-    mem_free(text);
+    free(text);
     json_decref(root);
     return e;
 }
@@ -294,9 +294,6 @@ enum err store_keep_record(const struct store_set *set, const struct store_recor
 {
     char path[PATH_MAX];
     enum err e = store_set_file(set, ".json", path);
-    if (!e) {
-        e = store_make_folder(set);
-    }
     if (e) {
         return e;
     }

@@ -2,9 +2,9 @@
 #include "issuer/task.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 
 /* The texts of a set, by the names they have in the configuration. */
 static const struct {
@@ -64,7 +64,7 @@ enum err task_write(const struct task *t, struct buf *out)
         explicit_bzero(text, strlen(text)); /* it may hold keys */
     }
     is_good = text && !out->is_failed;
-    mem_free(text);
+    free(text);
     json_decref(root);
     return is_good ? ERR_OK : ERR_NOMEM;
 }

@@ -324,7 +324,7 @@ def test_killed_issuer_goes_on(serve, authority, ports):
         for pid in server.leftover():
             with contextlib.suppress(OSError):
                 line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                found += [pid] if line[1] == b"issuer" else []
+                found += [pid] if line[1:2] == [b"issuer"] else []
         return found
     for _ in range(2):
         [pid] = wait_for(issuers, "issuer")
