@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import socket
 import ssl
@@ -157,6 +158,16 @@ def wait_issued(server, ports, name, root=None, seconds=ISSUE_SECONDS):
         return wait_for(try_it, f"certificate for {name}", seconds, 0.05)
     except AssertionError as e:
         raise AssertionError(f"{e}\n{server.log()}") from None
+
+
+def issuers(server):
+    """The process that gets certificates."""
+    found = []
+    for pid in server.leftover():
+        with contextlib.suppress(OSError):
+            line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            found += [pid] if line[1:2] == [b"issuer"] else []
+    return found
 
 
 def plain_get(ports, target, host):
@@ -318,21 +329,46 @@ def test_killed_issuer_goes_on(serve, authority, ports):
     ca = authority(tls_port=ports.tls, environment={
         "PEBBLE_VA_NOSLEEP": "0", "PEBBLE_VA_SLEEPTIME": "2"})
     server = serve(config(ports, ca, "a.test"))
-
-    def issuers():
-        found = []
-        for pid in server.leftover():
-            with contextlib.suppress(OSError):
-                line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                found += [pid] if line[1:2] == [b"issuer"] else []
-        return found
     for _ in range(2):
-        [pid] = wait_for(issuers, "issuer")
+        [pid] = wait_for(lambda: issuers(server), "issuer")
         wait_for(lambda: ca.orders() >= 1, "order")
         os.kill(pid, 9)
-        wait_for(lambda p=pid: issuers() not in ([], [p]), "next issuer")
+        wait_for(lambda p=pid: issuers(server) not in ([], [p]), "next issuer")
     wait_issued(server, ports, "a.test", ca.root()).close()
     assert ca.orders() <= 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+def test_as_another_user_and_upgraded(serve, authority, ports):
+    ca = authority(tls_port=ports.tls)
+    settings = config(ports, ca, "a.test")
+    settings["server"]["user"] = "nobody"
+    (ca.home / "ca.pem").chmod(0o600)
+    server = serve(settings)
+    with wait_issued(server, ports, "a.test", ca.root()) as connection:
+        before = serial(connection)
+    owner = pwd.getpwnam("nobody").pw_uid
+    kept = [path for path in (server.home / "state/acme").rglob("*") if path.is_file()]
+    assert kept and {path.stat().st_uid for path in kept} == {owner}
+    [issuer] = issuers(server)
+    assert os.stat(f"/proc/{issuer}").st_uid == owner
+    old = server.status()["pid"]
+    assert server.command("upgrade").returncode == 0
+    wait_for(lambda: server.status()["pid"] != old, "new process")
+    wait_for(lambda: issuers(server) not in ([], [issuer]), "issuer of the new program")
+    with handshake(ports, "a.test", ca.root()) as connection:
+        assert serial(connection) == before
+    settings["hosts"].append({"domains": "b.test", "respond": {"body": "b\n"}})
+    server.write(settings)
+    assert server.reload().returncode == 0
+    wait_issued(server, ports, "b.test", ca.root()).close()
+    assert ca.orders() == 2
+    # Without hosts that need one there is no issuer.
+    settings["hosts"] = [{"domains": "a.test", "respond": {"body": "a\n"},
+                          "ssl": {"issuer": "internal"}}]
+    server.write(settings)
+    assert server.reload().returncode == 0
+    wait_for(lambda: not issuers(server), "end of the issuer")
 
 
 @pytest.mark.parametrize("domains,acme,reason", [
