@@ -68,11 +68,24 @@ struct eab_settings {
     struct str key; /* base64url */
 };
 
-/* How the record of a DNS challenge gets into its zone. */
+enum tsig_algorithm { TSIG_HMAC_SHA256 };
+
+/* A name server that takes signed updates (RFC 2136, RFC 8945). */
+struct dns_update_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str server; /* address and port */
+    struct str key_name;
+    struct str key_secret; /* base64 */
+    enum tsig_algorithm algorithm;
+};
+
+/* How the record of a DNS challenge gets into its zone: one of both. */
 struct dns_settings {
     struct conf_object object;
     bool is_on;
     struct str exec; /* program; pointer NULL = none */
+    struct dns_update_settings rfc2136;
 };
 
 struct acme_settings {

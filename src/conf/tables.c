@@ -11,6 +11,7 @@ static_assert(sizeof(enum poller_choice) == sizeof(int), "enum fields are writte
 #define KEYS(list) .keys = (list), .key_count = COUNT_OF(list)
 #define AT(type, member) .offset = offsetof(struct type, member)
 
+static const char *const TSIG_ALGORITHMS[] = {"hmac-sha256", NULL};
 static const char *const POLLERS[] = {"auto", "epoll", "io_uring", "kqueue", NULL};
 static const char *const LISTINGS[] = {"off", "html", "json", NULL};
 static const char *const SYMLINKS[] = {"off", "inside", "all", NULL};
@@ -74,6 +75,36 @@ static const char *check_base64url(struct str text, size_t *ret_at)
     bool is_good = text.n != 0 && base64url_decode(&bytes, text) == ERR_OK;
     buf_done(&bytes);
     return is_good ? NULL : "a key in base64url, without padding, is due here";
+}
+
+/* As key files of name servers have it, padded. */
+static const char *check_base64(struct str text, size_t *ret_at)
+{
+    size_t n = text.n;
+    while (n && text.p[n - 1] == '=') {
+        n--;
+    }
+    for (*ret_at = 0; *ret_at < n; (*ret_at)++) {
+        char c = text.p[*ret_at];
+        if (!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '+' && c != '/') {
+            return "a key in base64 is due here";
+        }
+    }
+    return n && n % 4 != 1 ? NULL : "a key in base64 is due here";
+}
+
+static const char *check_server(struct str text, size_t *ret_at)
+{
+    struct arena arena;
+    struct listen_address l;
+    arena_init(&arena, 256, 0);
+    const char *fault = value_parse_listen(&arena, text, &l, ret_at);
+    if (!fault && (l.kind != LISTEN_INET || l.family == 0 || l.is_tls || l.port == 0)) {
+        *ret_at = 0;
+        fault = "an address and port is due here, such as 192.0.2.1:53";
+    }
+    arena_done(&arena);
+    return fault;
 }
 
 static const char *check_email(struct str text, size_t *ret_at)
@@ -233,14 +264,55 @@ static const struct conf_table EAB_TABLE = {.name = "acme.eab",
                                             .has_switch = true,
                                             .on_offset = offsetof(struct eab_settings, is_on)};
 
+static const struct conf_key DNS_UPDATE_KEYS[] = {
+    {.name = "server",
+     .type = CONF_STRING,
+     AT(dns_update_settings, server),
+     .flags = CONF_REQUIRED,
+     .check = check_server,
+     .example = "\"192.0.2.1:53\"",
+     .doc = "The address and port of the primary name server of the zone; spoken to over TCP."},
+    {.name = "key_name",
+     .type = CONF_STRING,
+     AT(dns_update_settings, key_name),
+     .flags = CONF_REQUIRED,
+     .check = value_check_not_empty,
+     .example = "selenia",
+     .doc = "The name of the key that both sides have."},
+    {.name = "key_secret",
+     .type = CONF_STRING,
+     AT(dns_update_settings, key_secret),
+     .flags = CONF_REQUIRED,
+     .check = check_base64,
+     .example = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=",
+     .doc = "The key in base64; best as ${file:/path}."},
+    {.name = "algorithm",
+     .type = CONF_ENUM,
+     AT(dns_update_settings, algorithm),
+     .names = TSIG_ALGORITHMS,
+     .default_text = "hmac-sha256",
+     .example = "hmac-sha256",
+     .doc = "How messages are signed."},
+};
+static const struct conf_table DNS_UPDATE_TABLE = {
+    .name = "acme.dns.rfc2136",
+    KEYS(DNS_UPDATE_KEYS),
+    .struct_bytes = sizeof(struct dns_update_settings),
+    .has_switch = true,
+    .on_offset = offsetof(struct dns_update_settings, is_on)};
+
 static const struct conf_key DNS_KEYS[] = {
     {.name = "exec",
      .type = CONF_PATH,
      AT(dns_settings, exec),
-     .flags = CONF_REQUIRED,
      .example = "/etc/selenia/dns-hook",
      .doc = "A program that is called with present or cleanup, the name and the value of a TXT "
             "record; it must end with 0, within two minutes."},
+    {.name = "rfc2136",
+     .type = CONF_OBJECT,
+     AT(dns_settings, rfc2136),
+     .child = &DNS_UPDATE_TABLE,
+     .doc = "A name server that takes updates signed with a shared key, such as BIND or Knot."},
 };
 static const struct conf_table DNS_TABLE = {.name = "acme.dns",
                                             KEYS(DNS_KEYS),

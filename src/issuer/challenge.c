@@ -8,6 +8,7 @@
 #include "crypto/csr.h"
 #include "crypto/digest.h"
 #include "issuer/acme_store.h"
+#include "issuer/dns_zone.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -139,11 +140,32 @@ static enum err challenge_run_hook(const struct challenge_place *place, const ch
     return e;
 }
 
+static enum err challenge_change_dns(const struct challenge_place *place, bool is_removal,
+                                     const struct acme_action *action, struct fault *fault)
+{
+    struct buf name, value;
+    if (place->dns->exec.n) {
+        return challenge_run_hook(place, is_removal ? "cleanup" : "present", action, fault);
+    }
+    buf_init(&name, 0);
+    buf_init(&value, 0);
+    enum err e = challenge_record(action, &name, &value);
+    if (e) {
+        fault_set(fault, e, "%s", err_text(e));
+    } else {
+        e = dns_zone_change(&place->dns->rfc2136, str_of(name.p), str_of(value.p), is_removal,
+                            place->now_s, fault);
+    }
+    buf_done(&name);
+    buf_done(&value);
+    return e;
+}
+
 enum err challenge_present(const struct challenge_place *place, const struct acme_action *action,
                            struct fault *reterr_fault)
 {
     if (action->challenge == ACME_DNS_01) {
-        return challenge_run_hook(place, "present", action, reterr_fault);
+        return challenge_change_dns(place, false, action, reterr_fault);
     }
     enum err e = challenge_put_file(place, action);
     return e ? fault_set(reterr_fault, e,
@@ -157,7 +179,7 @@ enum err challenge_clean(const struct challenge_place *place, const struct acme_
 {
     char path[PATH_MAX];
     if (action->challenge == ACME_DNS_01) {
-        return challenge_run_hook(place, "cleanup", action, reterr_fault);
+        return challenge_change_dns(place, true, action, reterr_fault);
     }
     enum err e = challenge_path(place, action, path);
     if (!e) {

@@ -131,8 +131,15 @@ enum err issuer_certificate(struct str folder, const struct task_set *set,
 static uint64_t issuer_settings(const struct task *task, const struct task_set *set)
 {
     const struct acme_settings *s = &set->acme;
-    const struct str parts[] = {s->email,   s->ca_pem,  s->dns.exec,
-                                s->eab.kid, s->eab.key, task->has_plain ? STR("plain") : STR("")};
+    const struct str parts[] = {s->dns.rfc2136.server,
+                                s->dns.rfc2136.key_name,
+                                s->dns.rfc2136.key_secret,
+                                s->email,
+                                s->ca_pem,
+                                s->dns.exec,
+                                s->eab.kid,
+                                s->eab.key,
+                                task->has_plain ? STR("plain") : STR("")};
     uint64_t mark = 0;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         uint8_t hash[32];
@@ -162,7 +169,7 @@ static enum err issuer_read_record(const struct task *task, const struct task_se
 
 static enum acme_challenge_kind attempt_challenge(const struct attempt *a)
 {
-    if (a->set->acme.dns.exec.n) {
+    if (task_set_has_dns(a->set)) {
         return ACME_DNS_01;
     }
     return a->issuer->task->has_plain && a->record.turn % 2 == 1 ? ACME_HTTP_01 : ACME_TLS_ALPN_01;
@@ -456,7 +463,7 @@ static void issuer_obtain(struct issuer *i, const struct task_set *set,
     const struct str cas[] = {set->acme.ca, set->acme.fallback};
     for (size_t c = 0; c < 2 && cas[c].n && !i->is_ending; c++) {
         enum outcome outcome = issuer_try(i, set, cas[c], now);
-        bool has_other = i->task->has_plain && !set->acme.dns.exec.n;
+        bool has_other = i->task->has_plain && !task_set_has_dns(set);
         if ((outcome == OUTCOME_CHALLENGE_FAILED && has_other) || outcome == OUTCOME_STALE) {
             outcome = issuer_try(i, set, cas[c], now);
         }

@@ -16,6 +16,9 @@ static const struct {
     {"fallback", offsetof(struct acme_settings, fallback)},
     {"ca_pem", offsetof(struct acme_settings, ca_pem)},
     {"dns.exec", offsetof(struct acme_settings, dns.exec)},
+    {"dns.server", offsetof(struct acme_settings, dns.rfc2136.server)},
+    {"dns.key_name", offsetof(struct acme_settings, dns.rfc2136.key_name)},
+    {"dns.key_secret", offsetof(struct acme_settings, dns.rfc2136.key_secret)},
     {"eab.kid", offsetof(struct acme_settings, eab.kid)},
     {"eab.key", offsetof(struct acme_settings, eab.key)},
 };
@@ -137,4 +140,9 @@ enum err task_read(struct arena *arena, struct str bytes, struct task *ret_task)
     enum err e = task_fill(arena, root, ret_task);
     json_decref(root);
     return e;
+}
+
+bool task_set_has_dns(const struct task_set *set)
+{
+    return set->acme.dns.exec.n || set->acme.dns.rfc2136.server.n;
 }

@@ -33,6 +33,9 @@ struct task {
     size_t count;
 };
 
+/* Its names are proved in the DNS. */
+bool task_set_has_dns(const struct task_set *set);
+
 /* Appends the bytes. ERR_NOMEM. */
 enum err task_write(const struct task *t, struct buf *out) MUST_CHECK;
 

@@ -23,6 +23,10 @@ struct socket_address {
 enum err socket_address_ip(struct str host, uint16_t port,
                            struct socket_address *ret_address) MUST_CHECK;
 
+/* From 4 or 16 bytes in network order. ERR_SYNTAX: another number of them. */
+enum err socket_address_raw(const void *bytes, size_t n, uint16_t port,
+                            struct socket_address *ret_address) MUST_CHECK;
+
 /* From a path; a leading `@` means the abstract namespace. ERR_LIMIT: the path is too long. */
 enum err socket_address_unix(struct str path, struct socket_address *ret_address) MUST_CHECK;
 
@@ -46,6 +50,14 @@ enum err socket_listen(const struct socket_address *a, bool is_shared, int *ret_
 
 /* Connects, blocking, for command-line use only. */
 enum err socket_connect(const struct socket_address *a, int *ret_fd) MUST_CHECK;
+
+/* Likewise, and gives up after `timeout_ms`, as do the next two on this socket. ERR_TIMEOUT. */
+enum err socket_connect_within(const struct socket_address *a, unsigned timeout_ms,
+                               int *ret_fd) MUST_CHECK;
+
+/* All of `bytes`, and `n` bytes, on a blocking socket. ERR_EOF, ERR_TIMEOUT, ERR_RESET, ... */
+enum err socket_send_all(int fd, struct str bytes) MUST_CHECK;
+enum err socket_recv_all(int fd, void *bytes, size_t n) MUST_CHECK;
 
 /* Accepts one connection. ERR_AGAIN: none waits; ERR_LIMIT: no descriptors left. */
 enum err socket_accept(int listener, struct socket_address *ret_peer, int *ret_fd) MUST_CHECK;

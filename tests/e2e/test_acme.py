@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates from a public authority, played by Pebble, which other people wrote."""
+import base64
 import contextlib
 import hashlib
 import json
@@ -28,9 +29,10 @@ def run(*arguments, cwd=None):
 class Authority:
     """Pebble and the DNS server that it asks."""
 
-    def __init__(self, home, http_port, tls_port, environment=None, **settings):
+    def __init__(self, home, http_port, tls_port, environment=None, dns=None, **settings):
         self.home = home
-        self.port, self.management, self.dns = free_port(), free_port(), free_port()
+        self.port, self.management, self.dns = free_port(), free_port(), dns or free_port()
+        self.has_dns = dns is None
         self.hook_port = free_port()
         self.environment = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5",
                             "PEBBLE_AUTHZREUSE": "0", **(environment or {})}
@@ -55,16 +57,16 @@ class Authority:
         config.write_text(json.dumps({"pebble": self.settings}))
         self.log = self.home / f"pebble-{self.port}.log"
         with open(self.log, "ab") as log:
-            self.processes = [
-                subprocess.Popen(
+            if self.has_dns:
+                self.processes.append(subprocess.Popen(
                     ["pebble-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "",
                      "-dns01", f"127.0.0.1:{self.dns}", "-http01", "", "-https01", "",
                      "-tlsalpn01", "", "-management", f"127.0.0.1:{self.hook_port}"],
-                    stdout=log, stderr=log),
-                subprocess.Popen(
-                    ["pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{self.dns}"],
-                    stdout=log, stderr=log, env={**os.environ, **self.environment})]
-        for port in (self.port, self.hook_port):
+                    stdout=log, stderr=log))
+            self.processes.append(subprocess.Popen(
+                ["pebble", "-config", str(config), "-dnsserver", f"127.0.0.1:{self.dns}"],
+                stdout=log, stderr=log, env={**os.environ, **self.environment}))
+        for port in (self.port, self.hook_port) if self.has_dns else (self.port,):
             wait_for(lambda p=port: self.is_open(p), "open port of the authority")
         return self
 
@@ -255,6 +257,79 @@ def test_dns_01_and_wildcard(serve, authority, ports, home):
         tuple(c[1:]) for c in calls if c[0] == "cleanup"}
 
 
+class NameServer:
+    """Knot DNS with the zone a.test, which takes signed updates."""
+
+    KEY = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I="
+
+    def __init__(self, home):
+        self.home = home
+        self.port = free_port()
+        (home / "knot").mkdir()
+        (home / "a.test.zone").write_text(
+            "$ORIGIN a.test.\n$TTL 60\n@ SOA ns.a.test. a.a.test. 1 60 60 600 60\n@ NS ns\n"
+            "ns A 127.0.0.1\n")
+        (home / "knot.conf").write_text(f"""
+server:
+    rundir: "{home}"
+    listen: 127.0.0.1@{self.port}
+log:
+  - target: stderr
+    any: info
+database:
+    storage: "{home}/knot"
+key:
+  - id: selenia
+    algorithm: hmac-sha256
+    secret: {self.KEY}
+acl:
+  - id: update
+    key: selenia
+    action: update
+zone:
+  - domain: a.test
+    file: "{home}/a.test.zone"
+    acl: update
+    zonefile-sync: -1
+""")
+        with open(home / "knot.log", "wb") as log:
+            self.process = subprocess.Popen(["/usr/sbin/knotd", "-c", str(home / "knot.conf")],
+                                            stdout=log, stderr=log)
+
+    def log(self):
+        return (self.home / "knot.log").read_text(errors="replace")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def name_server(home):
+    server = NameServer(home)
+    try:
+        wait_for(lambda: "loaded, serial" in server.log(), "loaded zone")
+        yield server
+    finally:
+        server.stop()
+
+
+def test_dns_01_by_update(serve, authority, ports, name_server):
+    ca = authority(dns=name_server.port)
+    dns = {"server": f"127.0.0.1:{name_server.port}", "key_name": "selenia",
+           "key_secret": base64.b64encode(b"another key, which is wrong......").decode()}
+    server = serve(config(ports, ca, ["*.a.test", "a.test", "x.y.a.test"], dns={"rfc2136": dns}))
+    server.wait_log("the name server refuses an update of a.test with code 16")
+    dns["key_secret"] = NameServer.KEY
+    server.write(config(ports, ca, ["*.a.test", "a.test", "x.y.a.test"], dns={"rfc2136": dns}))
+    assert server.reload().returncode == 0
+    root = ca.root()
+    for name in ("a.test", "w.a.test", "x.y.a.test"):
+        wait_issued(server, ports, name, root).close()
+    # Six changes went in; what they added is gone again.
+    assert name_server.log().count("DDNS, finished") == 6, name_server.log()
+
+
 def test_external_account(serve, authority, ports):
     ca = authority(tls_port=ports.tls, externalAccountBindingRequired=True,
                    externalAccountMACKeys={"kid-1": EAB_KEY})
@@ -379,6 +454,9 @@ def test_as_another_user_and_upgraded(serve, authority, ports):
     ("a.example.com", {"eab": {"kid": "k", "key": "no key!"}}, "base64url"),
     ("a.example.com", {"ask": "https://x.test/"}, "not served"),
     ("a.example.com", {"ca_file": "none.pem"}, "cannot be read"),
+    ("a.example.com", {"dns": {}}, "exec or rfc2136"),
+    ("a.example.com", {"dns": {"rfc2136": {"server": "ns.test:53", "key_name": "k",
+                                           "key_secret": "AAAA"}}}, "address"),
 ])
 def test_refused_settings(home, domains, acme, reason):
     (home / "sws.yaml").write_text(json.dumps({
