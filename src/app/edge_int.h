@@ -83,7 +83,7 @@ struct edge {
     struct timer renewal;
     int challenge_root; /* see pipeline.h; -1 = none needed so far */
     int alpn_root;
-    uint64_t issuer_task_hash; /* of what the issuer was told; 0 = nothing */
+    uint64_t issuer_task_hash; /* of what the issuer was told; 0 = nothing, UINT64_MAX = unknown */
     bool is_issued;            /* new certificates came while a change was under way */
     struct server *admin;
     struct listener *admin_listener;

@@ -409,7 +409,9 @@ int edge_run(const struct edge_options *options)
                        .next_config = -1,
                        .challenge_root = -1,
                        .alpn_root = -1,
+                       .issuer_task_hash = UINT64_MAX,
                        .start_ns = clock_monotonic_ns()};
+    state_dir_start();
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
     timer_init(&e->renewal, edge_on_renewal);
