@@ -75,8 +75,8 @@ def memory_bytes(pid):
 
 
 class Server:
-    def __init__(self, name, port, argv, cwd):
-        self.name, self.port = name, port
+    def __init__(self, name, port, argv, cwd, https_port=None):
+        self.name, self.port, self.https_port = name, port, https_port
         self.started = time.monotonic()
         self.process = subprocess.Popen(["taskset", "-c", "0"] + argv, cwd=cwd,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -104,20 +104,27 @@ class Server:
 
 def configurations(args, work):
     """name -> function that gives (port, argv)."""
-    site = work / "site"
+    site, cert, key = work / "site", work / "cert.pem", work / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+                   check=True, capture_output=True)
+    key.chmod(0o644)
 
     def sws():
-        port = free_port()
+        port, https = free_port(), free_port()
         config = work / f"sws-{port}.yaml"
-        config.write_text(f"server:\n  listen: [\"127.0.0.1:{port}\"]\n  admin: off\n"
-                          f"  poller: {args.poller}\n"
+        config.write_text(f"server:\n  listen: [\"127.0.0.1:{port}\", "
+                          f"\"https://127.0.0.1:{https}\"]\n  admin: off\n"
+                          f"  poller: {args.poller}\n  state: {work}/state\n"
+                          f"  tls: {{cert: {cert}, key: {key}}}\n"
                           "  worker: {processes: 1}\nlog: {access: off, level: warn}\n"
                           f"hosts:\n  - domains: default\n    root: {site}\n    security: off\n"
-                          "    compress: off\n    precompressed: []\n")
-        return port, [str(Path(args.sws).resolve()), "start", "-c", str(config)]
+                          "    compress: off\n    precompressed: []\n    https_redirect: false\n")
+        return port, [str(Path(args.sws).resolve()), "start", "-c", str(config)], https
 
     def nginx():
-        port = free_port()
+        port, https = free_port(), free_port()
         config = work / f"nginx-{port}.conf"
         config.write_text(f"""daemon off; worker_processes 1; pid {work}/nginx-{port}.pid; error_log stderr crit;
 events {{ worker_connections 20000; }}
@@ -125,27 +132,33 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000
   open_file_cache max=1000 inactive=60s; include /etc/nginx/mime.types;
   client_body_temp_path {work}/nb; proxy_temp_path {work}/np; fastcgi_temp_path {work}/nf;
   uwsgi_temp_path {work}/nu; scgi_temp_path {work}/ns;
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {site}; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; listen 127.0.0.1:{https} ssl http2 backlog=4096;
+    ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;
+    root {site}; }} }}
 """)
-        return port, ["nginx", "-c", str(config), "-p", str(work)]
+        return port, ["nginx", "-c", str(config), "-p", str(work)], https
 
     def h2o():
-        port = free_port()
+        port, https = free_port(), free_port()
         config = work / f"h2o-{port}.yaml"
         config.write_text(f"""num-threads: 1
 max-connections: 20000
 listen: {{host: 127.0.0.1, port: {port}}}
 hosts:
   default:
+    listen:
+      host: 127.0.0.1
+      port: {https}
+      ssl: {{certificate-file: "{cert}", key-file: "{key}", neverbleed: OFF}}
     paths:
       /: {{file.dir: {site}}}
 """)
-        return port, ["h2o", "-c", str(config)]
+        return port, ["h2o", "-c", str(config)], https
 
     def floor(body):
         def make():
             port = free_port()
-            return port, [str(Path(args.floor).resolve()), str(port), str(body)]
+            return port, [str(Path(args.floor).resolve()), str(port), str(body)], None
         return make
 
     servers = {"sws": sws}
@@ -156,21 +169,40 @@ hosts:
     return servers, floor
 
 
-def wrk(port, path, seconds, connections, script=None, work=None):
+def h2load(port, path, seconds, connections):
+    """32 streams a connection."""
+    out = subprocess.run(["taskset", "-c", "1", "h2load", f"-c{connections}", "-m32",
+                          f"-D{seconds}", f"https://127.0.0.1:{port}{path}"],
+                         capture_output=True, text=True, check=True).stdout
+    total, good = map(int, re.search(r"requests: .* (\d+) done, (\d+) succeeded", out).groups())
+    if good != total or not total:
+        raise SystemExit(f"{total - good} of {total} answers were errors on {path}\n{out}")
+    rate = float(re.search(r"finished in .*?, ([\d.]+) req/s", out).group(1))
+    return total, rate, float("nan")
+
+
+def load(server, case, seconds, work):
+    _, path, connections, script, _, kind = case
+    if kind == "h2":
+        return h2load(server.https_port, path, seconds, connections)
+    port = server.https_port if kind == "https" else server.port
+    return wrk(f"{kind}://127.0.0.1:{port}{path}", seconds, connections, script, work)
+
+
+def wrk(url, seconds, connections, script=None, work=None):
     argv = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     if script:
         file = work / "script.lua"
         file.write_text(script)
         argv += ["-s", str(file)]
-    out = subprocess.run(argv + [f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True,
-                         check=True).stdout
+    out = subprocess.run(argv + [url], capture_output=True, text=True, check=True).stdout
     requests = int(re.search(r"(\d+) requests in", out).group(1))
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
     value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
     p99 = float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     if bad:
-        raise SystemExit(f"{bad.group(1)} answers were errors on {path}")
+        raise SystemExit(f"{bad.group(1)} answers were errors on {url}")
     return requests, rate, p99
 
 
@@ -192,20 +224,19 @@ def idle_memory(server, count):
 
 
 def run_case(servers, case, args, work):
-    name, path, connections, script, body = case
     table = {}
     running = {}
     for label, make in servers.items():
-        port, argv = make()
-        running[label] = Server(label, port, argv, work)
+        port, argv, https_port = make()
+        running[label] = Server(label, port, argv, work, https_port)
         table[label] = {"cpu_us": [], "rps": [], "p99_ms": []}
     try:
         for s in running.values():
-            wrk(s.port, path, 1, connections, script, work)
+            load(s, case, 1, work)
         for _ in range(args.rounds):
             for label, s in running.items():
                 before = cpu_seconds(s.process.pid)
-                requests, rate, p99 = wrk(s.port, path, args.seconds, connections, script, work)
+                requests, rate, p99 = load(s, case, args.seconds, work)
                 used = cpu_seconds(s.process.pid) - before
                 table[label]["cpu_us"].append(used / requests * 1e6)
                 table[label]["rps"].append(rate)
@@ -238,11 +269,15 @@ def main():
     parser.add_argument("--idle", type=int, default=10000)
     args = parser.parse_args()
     cases = [
-        ("1 KiB keep-alive", "/1k.html", 32, None, 1024),
-        ("100 KiB keep-alive", "/100k.html", 32, None, 102400),
-        ("10 MiB keep-alive", "/10m.bin", 4, None, 10485760),
-        ("1 KiB, a connection per request", "/1k.html", 32, CLOSE, None),
-        ("1 KiB, 16 pipelined", "/1k.html", 32, PIPELINE, 1024),
+        ("1 KiB keep-alive", "/1k.html", 32, None, 1024, "http"),
+        ("100 KiB keep-alive", "/100k.html", 32, None, 102400, "http"),
+        ("10 MiB keep-alive", "/10m.bin", 4, None, 10485760, "http"),
+        ("1 KiB, a connection per request", "/1k.html", 32, CLOSE, None, "http"),
+        ("1 KiB, 16 pipelined", "/1k.html", 32, PIPELINE, 1024, "http"),
+        ("TLS, 1 KiB keep-alive", "/1k.html", 32, None, None, "https"),
+        ("TLS, 10 MiB keep-alive", "/10m.bin", 4, None, None, "https"),
+        ("TLS, a full handshake per request", "/1k.html", 32, CLOSE, None, "https"),
+        ("HTTP/2 over TLS, 1 KiB, 32 streams", "/1k.html", 32, None, None, "h2"),
     ]
     results = {"machine": platform.processor() or platform.machine(),
                "kernel": platform.release(), "cpus": os.cpu_count(),
@@ -270,11 +305,11 @@ def main():
             for label, make in servers.items():
                 starts = []
                 for _ in range(5):
-                    port, argv = make()
+                    port, argv, _ = make()
                     s = Server(label, port, argv, work)
                     starts.append(s.first_byte_ms)
                     s.stop()
-                port, argv = make()
+                port, argv, _ = make()
                 s = Server(label, port, argv, work)
                 idle = idle_memory(s, args.idle)
                 s.stop()

@@ -72,6 +72,7 @@ static void admin_listens(const struct edge *e, struct buf *out)
         char text[SOCKET_ADDRESS_TEXT_BYTES];
         if (socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
             buf_add_str(out, i ? STR(",\"") : STR("\""));
+            buf_add_str(out, e->listens[i].is_tls ? STR("https://") : STR(""));
             escape_json(out, str_make(text, socket_address_text(&a, text)));
             buf_add_char(out, '"');
         }

@@ -10,7 +10,9 @@
 #include "app/edge_role.h"
 #include "app/issuer_role.h"
 #include "app/reader.h"
+#include "app/state_dir.h"
 #include "app/supervisor.h"
+#include "app/trust.h"
 #include "base/assert.h"
 #include "base/str.h"
 #include "conf/settings.h"
@@ -19,7 +21,9 @@
 
 #define CONFIG_DEFAULT "sws.yaml"
 #define CONFIG_SYSTEM "/etc/selenia/sws.yaml"
+#define PORT_USUAL UINT32_MAX
 #define SERVE_PORT 8080
+#define SERVE_PORT_HTTPS 8443
 
 static const char help_text[] =
     "sws - Selenia, a web server that keeps shared state\n"
@@ -35,6 +39,8 @@ static const char help_text[] =
     "                   configuration that is wrong changes nothing\n"
     "  upgrade          start the program on disk beside this one, hand over, drain\n"
     "  status           show what runs\n"
+    "  trust            let this machine trust the certificates that the server signs\n"
+    "                   itself, for localhost and the like\n"
     "  check            load the configuration and print it in full, each value with\n"
     "                   the file and line it comes from\n"
     "  explain URL      show what would happen to a request, phase by phase\n"
@@ -47,7 +53,8 @@ static const char help_text[] =
     "OPTIONS\n"
     "  -c, --config FILE   the configuration; otherwise ./sws.yaml, then\n"
     "                      /etc/selenia/sws.yaml\n"
-    "  -p, --port N        port of `serve` (8080)\n"
+    "  -p, --port N        port of `serve` (8080; with --https 8443)\n"
+    "      --https         `serve` speaks HTTPS; `sws trust` makes browsers content\n"
     "  -X, --method M      method of `explain` (GET)\n"
     "      --admin PATH    admin socket of stop, reload, upgrade and status; otherwise the\n"
     "                      one that the configuration names\n"
@@ -73,7 +80,8 @@ struct command_line {
     const char *method;
     const char *resume;
     const char *admin;
-    uint16_t port;
+    uint32_t port; /* PORT_USUAL: not given */
+    bool is_https;
     bool is_quiet;
     bool is_json;
 };
@@ -153,6 +161,9 @@ static int command_supervise(const struct command_line *line)
     unsigned n = 2;
     if (line->operand) {
         snprintf(port, sizeof(port), "%u", line->port);
+        if (line->is_https) {
+            argv[n++] = "--https";
+        }
         argv[n++] = "--serve";
         argv[n++] = line->operand;
         argv[n++] = "--port";
@@ -175,6 +186,19 @@ static int command_start(const struct command_line *line)
     return command_supervise(line);
 }
 
+static int command_trust(const struct command_line *line)
+{
+    const char *path = command_config(line);
+    struct settings *settings = NULL;
+    bool has_config = line->config || access(path, F_OK) == 0;
+    int code = has_config ? command_load(line, &settings) : EXIT_CODE_OK;
+    if (!code) {
+        code = trust_install(settings ? settings->server.state : (struct str){NULL, 0});
+    }
+    settings_destroy(settings);
+    return code;
+}
+
 static int command_serve(const struct command_line *line)
 {
     if (!line->operand) {
@@ -187,7 +211,11 @@ static int command_serve(const struct command_line *line)
 static int command_edge(const struct command_line *line)
 {
     const struct edge_options options = {
-        .config = line->config, .directory = line->operand, .port = line->port};
+        .config = line->config,
+        .directory = line->operand,
+        .port = (uint16_t)line->port,
+        .is_https = line->is_https,
+    };
     return edge_run(&options);
 }
 
@@ -454,12 +482,13 @@ static int command_reference(const struct command_line *line)
 static int command_completion(const struct command_line *line)
 {
     static const struct conf_command known[] = {
-        {"serve", "--port", CONF_ARGUMENT_DIRECTORY},
+        {"serve", "--port --https", CONF_ARGUMENT_DIRECTORY},
         {"start", "--config", CONF_ARGUMENT_NONE},
         {"stop", "--config --admin", CONF_ARGUMENT_NONE},
         {"reload", "--config --admin", CONF_ARGUMENT_NONE},
         {"upgrade", "--config --admin", CONF_ARGUMENT_NONE},
         {"status", "--config --admin --json", CONF_ARGUMENT_NONE},
+        {"trust", "--config", CONF_ARGUMENT_NONE},
         {"check", "--config --quiet", CONF_ARGUMENT_NONE},
         {"explain", "--config --method", CONF_ARGUMENT_NONE},
         {"schema", "", CONF_ARGUMENT_NONE},
@@ -496,21 +525,14 @@ static const struct {
     const char *name;
     int (*run)(const struct command_line *line);
 } commands[] = {
-    {"serve", command_serve},
-    {"start", command_start},
-    {"stop", command_stop},
-    {"reload", command_reload},
-    {"upgrade", command_upgrade},
-    {"status", command_status},
-    {"check", command_check},
-    {"explain", command_explain},
-    {"schema", command_schema},
-    {"reference", command_reference},
-    {"completion", command_completion},
-    {"version", command_version},
-    {"help", command_help},
-    {"edge", command_edge},
-    {"reader", command_reader},
+    {"serve", command_serve},         {"start", command_start},
+    {"stop", command_stop},           {"reload", command_reload},
+    {"upgrade", command_upgrade},     {"status", command_status},
+    {"trust", command_trust},         {"check", command_check},
+    {"explain", command_explain},     {"schema", command_schema},
+    {"reference", command_reference}, {"completion", command_completion},
+    {"version", command_version},     {"help", command_help},
+    {"edge", command_edge},           {"reader", command_reader},
     {"issuer", command_issuer},
 };
 
@@ -546,6 +568,8 @@ static int command_options(int argc, char **argv, int first, struct command_line
             into = &line->admin;
         } else if (!strcmp(arg, "--quiet")) {
             line->is_quiet = true;
+        } else if (!strcmp(arg, "--https")) {
+            line->is_https = true;
         } else if (!strcmp(arg, "--json")) {
             line->is_json = true;
         } else if (!strcmp(arg, "-h") || !strcmp(arg, "--help")) {
@@ -568,7 +592,7 @@ static int command_options(int argc, char **argv, int first, struct command_line
             return command_usage("\"%s\" is no port (0 to 65535).", port, NULL);
         }
         if (port) {
-            line->port = (uint16_t)number;
+            line->port = (uint32_t)number;
         }
     }
     return EXIT_CODE_OK;
@@ -577,7 +601,8 @@ static int command_options(int argc, char **argv, int first, struct command_line
 int command_run(int argc, char **argv)
 {
     static char program[PATH_MAX];
-    struct command_line line = {.port = SERVE_PORT, .method = "GET"};
+    state_dir_start();
+    struct command_line line = {.port = PORT_USUAL, .method = "GET"};
     int first = 2;
     ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
     line.program = n > 0 ? program : argv[0];
@@ -599,6 +624,9 @@ int command_run(int argc, char **argv)
     int code = command_options(argc, argv, first, &line);
     if (code) {
         return code;
+    }
+    if (line.port == PORT_USUAL) {
+        line.port = line.is_https ? SERVE_PORT_HTTPS : SERVE_PORT;
     }
     if (line.resume) {
         return command_supervise(&line);

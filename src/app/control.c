@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/control.h"
 
+#include <string.h>
+
 #include "os/file.h"
 #include "os/process.h"
 
@@ -18,4 +20,10 @@ enum err control_recv(int channel, bool may_wait, struct control_message *ret_m,
         return ERR_SYNTAX;
     }
     return e;
+}
+
+bool control_address_eq(const struct control_address *a, const struct control_address *b)
+{
+    return a->at.n == b->at.n && a->variant == b->variant &&
+           memcmp(&a->at.raw, &b->at.raw, a->at.n) == 0;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -31,12 +32,20 @@ enum control_kind {
     CONTROL_DRAIN,  /* stop accepting, finish, exit; `count` 1: another edge took over */
 };
 
+/* An address as the role asked for it. On port 0 every `variant` gets a port of its own. */
+struct control_address {
+    struct socket_address at;
+    uint32_t variant;
+};
+
+bool control_address_eq(const struct control_address *a, const struct control_address *b);
+
 struct control_message {
     uint32_t kind;
     uint32_t count;
     int32_t error; /* enum err */
     int32_t fd;    /* CONTROL_BIND: an inherited descriptor to use instead of binding, or -1 */
-    struct socket_address address;
+    struct control_address address;
 };
 
 /* Sends `m`, with `fd` where >= 0. */

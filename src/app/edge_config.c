@@ -34,7 +34,8 @@ enum err edge_load(struct edge *e, const struct str *record, struct site **ret_s
     diag_list_init(&diags);
     enum err err =
         e->options->directory
-            ? settings_default_site(e->options->directory, e->options->port, &settings, &diags)
+            ? settings_default_site(e->options->directory, e->options->port, e->options->is_https,
+                                    &settings, &diags)
             : settings_load(&e->options->config, 1, record ? &io : NULL, &settings, &diags);
     if (!err) {
         err = site_create(settings, ret_site, &diags);

@@ -26,7 +26,7 @@ struct edge;
 /* One address of the configuration and its sockets: with SO_REUSEPORT at least one per worker, each
  * of one worker; otherwise one that all share. */
 struct edge_listen {
-    struct socket_address asked;
+    struct control_address asked;
     uint32_t fd_count;
     int fds[EDGE_WORKERS_MAX];
     bool is_tls;
@@ -129,7 +129,7 @@ struct server_limits edge_limits(const struct settings *s, unsigned worker_count
 enum err edge_start_tickets(struct edge *e) MUST_CHECK;
 
 /* edge_sockets.c: gets the sockets of `a` from the supervisor, at least `count`. */
-enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited, uint32_t count,
+enum err edge_bind(struct edge *e, const struct control_address *a, int inherited, uint32_t count,
                    struct edge_listen *ret) MUST_CHECK;
 void edge_inet_address(const struct listen_address *l, struct socket_address *ret);
 

@@ -9,6 +9,7 @@
 
 #include "app/state_dir.h"
 #include "crypto/secret.h"
+#include "crypto/start.h"
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -24,7 +25,7 @@
 #define EXIT_CONFIG 2
 #define RENEWAL_MS 3600000u
 #define REPLAY_ENTRIES_MAX 65536u
-#define REPLAY_WINDOW_MS 10000u
+#define REPLAY_WINDOW_MS 300000u
 #define DRAIN_IDLE_MS 5000u /* after an upgrade, for requests that are on their way */
 
 /* ---- draining and stopping ---- */
@@ -107,8 +108,9 @@ static void edge_say_where(const struct edge *e)
         LOG(e->log, LOG_LEVEL_INFO, "listening", log_str("address", str_make(text, n)));
         bool is_any = str_starts_with(str_make(text, n), STR("0.0.0.0:"));
         if (e->options->directory && is_any) {
-            fprintf(stderr, "\n  Your site: http://localhost:%u/\n  Stop with Ctrl-C.\n\n",
-                    socket_address_port(&a));
+            fprintf(stderr, "\n  Your site: %s://localhost:%u/\n%s  Stop with Ctrl-C.\n\n",
+                    e->options->is_https ? "https" : "http", socket_address_port(&a),
+                    e->options->is_https ? "  Browsers are content after: sws trust\n" : "");
         }
     }
 }
@@ -203,14 +205,14 @@ static void edge_on_tick(struct timer *t)
 static enum err edge_start_server(struct edge *e, const struct listen_address *l,
                                   const struct server_hooks *hooks, struct server **ret)
 {
-    struct socket_address a;
+    struct control_address a = {0};
     struct edge_listen bound;
     struct listener *listener;
     enum err err = ERR_UNSUPPORTED;
     if (l->kind == LISTEN_UNIX) {
-        err = socket_address_unix(l->path, &a);
+        err = socket_address_unix(l->path, &a.at);
     } else if (l->kind == LISTEN_INET && l->family) {
-        edge_inet_address(l, &a);
+        edge_inet_address(l, &a.at);
         err = ERR_OK;
     }
     if (!err) {
@@ -220,6 +222,9 @@ static enum err edge_start_server(struct edge *e, const struct listen_address *l
         return err;
     }
     struct server_limits limits = edge_limits(e->site->settings, 1);
+    /* The administration speaks HTTP/1 whatever the sites speak. */
+    limits.refuses_h1 = false;
+    limits.speaks_h2c = false;
     err = server_create(e->loop, &limits, hooks, ret);
     if (!err) {
         err = server_listen(*ret, bound.fds[0], false, &listener);
@@ -411,12 +416,15 @@ int edge_run(const struct edge_options *options)
                        .alpn_root = -1,
                        .issuer_task_hash = UINT64_MAX,
                        .start_ns = clock_monotonic_ns()};
-    state_dir_start();
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
     timer_init(&e->renewal, edge_on_renewal);
-    secret_set_memory(&secret_memory);
-    enum err err = edge_load(e, NULL, &e->site);
+    enum err err = crypto_start(&secret_memory);
+    if (err) {
+        fprintf(stderr, "sws: the cryptographic libraries do not start: %s\n", err_text(err));
+        return 1;
+    }
+    err = edge_load(e, NULL, &e->site);
     if (err) {
         return EXIT_CONFIG;
     }

@@ -23,7 +23,7 @@ static enum err edge_wait_bound(struct edge *e, struct control_message *ret, int
     }
 }
 
-enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited, uint32_t count,
+enum err edge_bind(struct edge *e, const struct control_address *a, int inherited, uint32_t count,
                    struct edge_listen *ret)
 {
     struct control_message m = {
@@ -48,11 +48,14 @@ enum err edge_bind(struct edge *e, const struct socket_address *a, int inherited
     return err;
 }
 
-static enum err edge_want(struct edge *e, const struct socket_address *a,
+static enum err edge_want(struct edge *e, const struct socket_address *at,
                           const struct listen_address *wanted, uint32_t count)
 {
+    /* Elsewhere http and https on one address are one socket, that a reload may change over. */
+    bool is_any_port = wanted->kind == LISTEN_INET && wanted->port == 0;
+    const struct control_address a = {*at, is_any_port && wanted->is_tls};
     for (uint32_t i = 0; i < e->listen_count; i++) {
-        if (e->listens[i].asked.n == a->n && memcmp(&e->listens[i].asked.raw, &a->raw, a->n) == 0) {
+        if (control_address_eq(&e->listens[i].asked, &a)) {
             e->listens[i].is_wanted = true;
             e->listens[i].is_tls = wanted->is_tls;
             return ERR_OK;
@@ -62,7 +65,7 @@ static enum err edge_want(struct edge *e, const struct socket_address *a,
         return ERR_LIMIT;
     }
     struct edge_listen *l = &e->listens[e->listen_count];
-    enum err err = edge_bind(e, a, wanted->kind == LISTEN_FD ? wanted->fd : -1, count, l);
+    enum err err = edge_bind(e, &a, wanted->kind == LISTEN_FD ? wanted->fd : -1, count, l);
     if (!err) {
         l->is_tls = wanted->is_tls;
         e->listen_count++;

@@ -7,7 +7,16 @@
 #include "os/process.h"
 
 #define TICK_MS 1000u
-#define EARLY_DATA_BYTES_MAX 16384u
+
+static bool speaks(const struct server_settings *v, enum protocol_choice protocol)
+{
+    for (uint32_t i = 0; i < v->protocols.count; i++) {
+        if (v->protocols.items[i] == protocol) {
+            return true;
+        }
+    }
+    return false;
+}
 
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count)
 {
@@ -18,6 +27,10 @@ struct server_limits edge_limits(const struct settings *s, unsigned worker_count
         .header_bytes_max = (uint32_t)v->max.header_bytes,
         .header_count_max = (uint32_t)v->max.header_count,
         .uri_bytes_max = (uint32_t)v->max.uri_bytes,
+        .stream_count_max = (uint32_t)v->max.stream_count,
+        .refuses_h1 = !speaks(v, PROTOCOL_H1),
+        .speaks_h2 = speaks(v, PROTOCOL_H2),
+        .speaks_h2c = speaks(v, PROTOCOL_H2C),
         .body_bytes_max = (uint64_t)v->max.body_bytes,
         .min_rate_bytes_per_s = (uint64_t)v->max.min_rate_bytes_per_s,
         .header_ms = (uint64_t)v->timeouts.header_ms,
@@ -108,7 +121,7 @@ static enum err worker_begin_tls(struct worker *w)
         .hooks = pipeline_tls_hooks(&w->pipeline),
         .ticket_keys = w->edge->ticket_keys,
         .replay_window = w->edge->replay_window,
-        .early_data_bytes_max = EARLY_DATA_BYTES_MAX,
+        .early_data_bytes_max = SERVER_EARLY_BYTES_MAX,
     };
     struct tls_server *tls;
     enum err e = w->server->tls ? ERR_OK : tls_server_create(&config, &tls);

@@ -102,16 +102,11 @@ static void supervisor_tell(struct supervisor *s, int slot, enum control_kind ki
 
 /* ---- sockets ---- */
 
-static bool supervisor_same_address(const struct socket_address *a, const struct socket_address *b)
-{
-    return a->n == b->n && memcmp(&a->raw, &b->raw, a->n) == 0;
-}
-
 static struct supervisor_socket *supervisor_find(struct supervisor *s,
-                                                 const struct socket_address *a, uint32_t index)
+                                                 const struct control_address *a, uint32_t index)
 {
     for (uint32_t i = 0; i < s->socket_count; i++) {
-        if (s->sockets[i].index == index && supervisor_same_address(&s->sockets[i].asked, a)) {
+        if (s->sockets[i].index == index && control_address_eq(&s->sockets[i].asked, a)) {
             return &s->sockets[i];
         }
     }
@@ -136,14 +131,14 @@ static void supervisor_make_folder(const struct socket_address *a)
 
 /* Several sockets on port 0 must share the port that the first one got. */
 static struct socket_address supervisor_address(struct supervisor *s,
-                                                const struct socket_address *a, uint32_t index)
+                                                const struct control_address *a, uint32_t index)
 {
     struct socket_address got;
     const struct supervisor_socket *first = index ? supervisor_find(s, a, 0) : NULL;
-    if (first && socket_address_port(a) == 0 && socket_local(first->fd, &got) == ERR_OK) {
+    if (first && socket_address_port(&a->at) == 0 && socket_local(first->fd, &got) == ERR_OK) {
         return got;
     }
-    return *a;
+    return a->at;
 }
 
 static enum err supervisor_bind(struct supervisor *s, const struct control_message *m,
@@ -198,9 +193,9 @@ static void supervisor_on_bind(struct supervisor *s, int slot, const struct cont
 static void supervisor_on_release(struct supervisor *s, const struct control_message *m)
 {
     for (uint32_t i = 0; i < s->socket_count;) {
-        if (supervisor_same_address(&s->sockets[i].asked, &m->address)) {
-            const struct sockaddr_un *u = (const struct sockaddr_un *)&m->address.raw;
-            if (m->address.raw.ss_family == AF_UNIX && u->sun_path[0]) {
+        if (control_address_eq(&s->sockets[i].asked, &m->address)) {
+            const struct sockaddr_un *u = (const struct sockaddr_un *)&m->address.at.raw;
+            if (m->address.at.raw.ss_family == AF_UNIX && u->sun_path[0]) {
                 unlink(u->sun_path);
             }
             close(s->sockets[i].fd);

@@ -13,8 +13,8 @@
 #define SUPERVISOR_EDGES_MAX 4 /* one in force, one starting, and some that drain */
 
 struct supervisor_socket {
-    struct socket_address asked; /* as the role asked for it */
-    uint32_t index;              /* of several on one address */
+    struct control_address asked;
+    uint32_t index; /* of several on one address */
     int fd;
 };
 

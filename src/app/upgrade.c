@@ -12,7 +12,7 @@
 #include "app/supervisor_int.h"
 
 #define UPGRADE_MAGIC 0x73777375u
-#define UPGRADE_FORMAT 3u
+#define UPGRADE_FORMAT 4u
 
 struct upgrade_state {
     uint32_t magic;

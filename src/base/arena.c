@@ -21,6 +21,12 @@ void arena_init(struct arena *a, size_t block_bytes, size_t bytes_max)
                         .bytes_max = bytes_max};
 }
 
+void arena_lend(struct arena *a, void *bytes, size_t n)
+{
+    a->at = bytes;
+    a->end = a->at + n;
+}
+
 static void arena_free_blocks(struct arena_block *block)
 {
     while (block) {

@@ -25,6 +25,10 @@ struct arena {
  * Takes no memory until the first piece. */
 void arena_init(struct arena *a, size_t block_bytes, size_t bytes_max);
 
+/* Lets the first pieces of a new arena come from `bytes`, which are aligned for any type, stay the
+ * caller's, and must outlive the arena. Not with -DSWS_POOLS=OFF. */
+void arena_lend(struct arena *a, void *bytes, size_t n);
+
 /* Frees every piece and all blocks; the arena can be used again. */
 void arena_done(struct arena *a);
 

@@ -30,7 +30,7 @@ static enum err record_read_file(void *context, const char *path, struct buf *ou
     struct conf_record *r = context;
     size_t before = out->n;
     enum err e = r->inner->read_file(r->inner->context, path, out);
-    struct str got = e ? STR("") : str_make(out->p + before, out->n - before);
+    struct str got = e || out->n == before ? STR("") : str_make(out->p + before, out->n - before);
     record_add(r, RECORD_FILE, e, path, got);
     return e;
 }

@@ -174,6 +174,11 @@ static void check_server(struct checker *c, const struct server_settings *server
             }
         }
     }
+    if (server->protocols.count == 0) {
+        (void)diag_add(c->diags, conf_origin_of(server, "protocols"),
+                       "protocols: at least one must be spoken");
+        c->is_wrong = true;
+    }
     if (server->admin.is_tls) {
         (void)diag_add(c->diags, conf_origin_of(server, "admin"),
                        "admin: this address speaks plain HTTP; keep it on the machine");
@@ -324,21 +329,21 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
     return finish(&arena, io, e, root, ret_settings, reterr_diags);
 }
 
-enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
-                               struct diag_list *reterr_diags)
+enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
+                               struct settings **ret_settings, struct diag_list *reterr_diags)
 {
     struct buf text;
     buf_init(&text, 0);
     buf_printf(&text,
                "server:\n"
-               "  listen: \"http://%u\"\n"
+               "  listen: \"%s://%u\"\n"
                "  user: \"\"\n"
                "  admin: off\n"
                "hosts:\n"
                "  - domains: default\n"
                "    listing: html\n"
                "    root: ",
-               port);
+               is_https ? "https" : "http", port);
     value_print_scalar(str_of(dir), &text);
     buf_add_char(&text, '\n');
     enum err e = text.is_failed ? ERR_NOMEM

@@ -19,6 +19,7 @@
 #include "conf/value.h"
 
 enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING, POLLER_KQUEUE };
+enum protocol_choice { PROTOCOL_H1, PROTOCOL_H2, PROTOCOL_H2C };
 enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
 enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
 enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
@@ -57,6 +58,7 @@ struct max_settings {
     int64_t header_count;
     int64_t uri_bytes;
     int64_t body_bytes;
+    int64_t stream_count;         /* of one HTTP/2 connection at once */
     int64_t min_rate_bytes_per_s; /* 0 = none */
 };
 
@@ -122,6 +124,7 @@ struct tls_settings {
 struct server_settings {
     struct conf_object object;
     struct listen_list listen;
+    struct enum_list protocols; /* enum protocol_choice */
     struct tls_settings tls;
     struct str state; /* pointer NULL = the usual place */
     struct worker_settings worker;
@@ -297,8 +300,10 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
                             struct diag_list *reterr_diags) MUST_CHECK;
 
 /* The settings of `sws serve DIR`: one default host with directory listings on `port` of every
- * address, no user change, no admin address. */
-enum err settings_default_site(const char *dir, uint16_t port, struct settings **ret_settings,
+ * address, with a certificate of the local authority where `is_https`, no user change, no admin
+ * address. */
+enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
+                               struct settings **ret_settings,
                                struct diag_list *reterr_diags) MUST_CHECK;
 
 /* Overwrites the private keys, once they are where they are used from. */

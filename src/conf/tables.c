@@ -23,6 +23,8 @@ static const char *const LOG_LEVELS[] = {"debug", "info", "warn", "error", NULL}
 static const char *const REWRITE_FLAGS[] = {"L", "R", "F", "G", NULL};
 static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 
+static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", NULL};
+static const char *const PROTOCOLS_LATER[] = {"h3", NULL};
 static const char *const ISSUERS[] = {"auto", "acme", "internal", "none", NULL};
 static const char *const ISSUERS_LATER[] = {"cloudflare", NULL};
 static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
@@ -32,9 +34,8 @@ static const char *const TLS_LATER[] = {"ech", NULL};
 static const char *const ACME_LATER[] = {"ask", NULL};
 static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
                                          "notify",   "plugins", "cluster", NULL};
-static const char *const SERVER_LATER[] = {"protocols", "resolver", "locale", NULL};
+static const char *const SERVER_LATER[] = {"resolver", "locale", NULL};
 static const char *const WORKER_LATER[] = {"affinity", NULL};
-static const char *const MAX_LATER[] = {"streams", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
 static const char *const ROUTE_LATER[] = {"backend",     "process", "proxy",  "static",  "cors",
                                           "errors",      "cache",   "limits", "auth",    "waf",
@@ -229,6 +230,14 @@ static const struct conf_key MAX_KEYS[] = {
      .default_text = "100MB",
      .example = "2GB",
      .doc = "Size of a request body, decoded."},
+    {.name = "streams",
+     .type = CONF_INT,
+     AT(max_settings, stream_count),
+     .default_text = "100",
+     .min = 1,
+     .max = 10000,
+     .example = "250",
+     .doc = "How many requests of one HTTP/2 connection may be under way at once."},
     {.name = "min_rate",
      .type = CONF_RATE,
      AT(max_settings, min_rate_bytes_per_s),
@@ -237,10 +246,8 @@ static const struct conf_key MAX_KEYS[] = {
      .example = "1KB/s",
      .doc = "A body that arrives more slowly than this is cut off; 0B/s allows any."},
 };
-static const struct conf_table MAX_TABLE = {.name = "server.max",
-                                            KEYS(MAX_KEYS),
-                                            .struct_bytes = sizeof(struct max_settings),
-                                            .later_keys = MAX_LATER};
+static const struct conf_table MAX_TABLE = {
+    .name = "server.max", KEYS(MAX_KEYS), .struct_bytes = sizeof(struct max_settings)};
 
 static const struct conf_key EAB_KEYS[] = {
     {.name = "kid",
@@ -453,6 +460,15 @@ static const struct conf_key SERVER_KEYS[] = {
      .example = "[80, 443, \"127.0.0.1:8080\", \"https://[::1]:8081\", unix:/run/sws.sock]",
      .doc = "Where the server listens: a port, an address and port, a Unix socket, or an open "
             "file descriptor; 443 and 8443 speak HTTPS, others with https:// before them."},
+    {.name = "protocols",
+     .type = CONF_ENUM_LIST,
+     AT(server_settings, protocols),
+     .names = PROTOCOLS,
+     .later_names = PROTOCOLS_LATER,
+     .default_text = "[h1, h2]",
+     .example = "[h1, h2, h2c]",
+     .doc = "What is spoken: h1, h2 over TLS, and h2c, HTTP/2 without encryption for clients that "
+            "know beforehand."},
     {.name = "tls",
      .type = CONF_OBJECT,
      AT(server_settings, tls),

@@ -58,32 +58,45 @@ static int session_init(struct tls_conn *c)
     unsigned flags =
         GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET;
     flags |= s->ticket_keys ? 0 : GNUTLS_NO_TICKETS;
-    flags |= s->anti_replay ? GNUTLS_ENABLE_EARLY_DATA : 0;
+    if (c->is_quic) {
+        flags |= GNUTLS_NO_END_OF_EARLY_DATA;
+    } else if (s->anti_replay) {
+        flags |= GNUTLS_ENABLE_EARLY_DATA;
+    }
     int r = gnutls_init(&c->session, flags);
     if (r < 0) {
         c->session = NULL;
         return r;
     }
     gnutls_session_set_ptr(c->session, c);
-    gnutls_transport_set_ptr(c->session, c);
-    gnutls_transport_set_pull_function(c->session, on_pull);
-    gnutls_transport_set_pull_timeout_function(c->session, on_pull_timeout);
-    gnutls_transport_set_vec_push_function(c->session, on_push);
+    if (!c->is_quic) {
+        gnutls_transport_set_ptr(c->session, c);
+        gnutls_transport_set_pull_function(c->session, on_pull);
+        gnutls_transport_set_pull_timeout_function(c->session, on_pull_timeout);
+        gnutls_transport_set_vec_push_function(c->session, on_push);
+    }
     gnutls_handshake_set_timeout(c->session, 0);
     gnutls_handshake_set_max_packet_length(c->session, HANDSHAKE_BYTES_MAX);
     gnutls_handshake_set_hook_function(c->session, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE,
                                        tls_conn_on_hello);
-    return gnutls_priority_set(c->session, s->priority);
+    return gnutls_priority_set(c->session, c->is_quic ? s->priority_quic : s->priority);
 }
 
 enum err tls_conn_create(struct tls_server *s, void *user, int64_t now_s,
                          struct tls_conn **ret_conn)
+{
+    return tls_conn_create_as(s, user, now_s, false, ret_conn);
+}
+
+enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s, bool is_quic,
+                            struct tls_conn **ret_conn)
 {
     struct tls_conn *c = mem_zalloc(1, sizeof(*c));
     if (!c) {
         return ERR_NOMEM;
     }
     c->magic = TLS_CONN_MAGIC;
+    c->is_quic = is_quic;
     c->server = s;
     c->user = user;
     c->now_s = now_s;

@@ -79,11 +79,14 @@ static int conn_apply(struct tls_conn *c, const struct client_hello *hello)
         [TLS_CLIENT_REQUIRE] = GNUTLS_CERT_REQUIRE,
     };
     struct tls_policy *p = c->policy;
-    int r = gnutls_priority_set(c->session, p->priority);
+    int r = gnutls_priority_set(c->session, c->is_quic ? p->priority_quic : p->priority);
     if (r >= 0) {
         r = gnutls_credentials_set(c->session, GNUTLS_CRD_CERTIFICATE, p->credentials);
     }
-    if (r >= 0 && p->alpn_count) {
+    if (r >= 0 && c->is_quic) {
+        static const gnutls_datum_t h3 = {(unsigned char *)(uintptr_t) "h3", 2};
+        r = gnutls_alpn_set_protocols(c->session, &h3, 1, GNUTLS_ALPN_MANDATORY);
+    } else if (r >= 0 && p->alpn_count) {
         r = gnutls_alpn_set_protocols(c->session, p->alpn, p->alpn_count,
                                       GNUTLS_ALPN_MANDATORY | GNUTLS_ALPN_SERVER_PRECEDENCE);
     }
@@ -94,7 +97,7 @@ static int conn_apply(struct tls_conn *c, const struct client_hello *hello)
         return r;
     }
     gnutls_certificate_server_set_request(c->session, requests[p->client_auth]);
-    if (c->server->anti_replay) {
+    if (c->server->anti_replay && !c->is_quic) {
         /* Also what is refused is skipped up to this length. */
         r = gnutls_record_set_max_early_data_size(c->session, c->server->early_data_bytes_max);
         if (p->takes_early_data) {

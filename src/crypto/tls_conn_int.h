@@ -6,7 +6,9 @@
 #define TLS_CONN_MAGIC 0x746c7363u
 
 struct tls_conn {
+    void *quic_reference[2]; /* first: the glue of ngtcp2 finds it by the session's pointer */
     uint32_t magic;
+    bool is_quic;
     enum err error; /* what ended it */
     struct tls_server *server;
     gnutls_session_t session;
@@ -27,6 +29,10 @@ struct tls_conn {
     bool is_close_sent;
     enum err hook_error; /* why on_client_hello ended the handshake */
 };
+
+/* tls_conn_create for TCP or QUIC. */
+enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s, bool is_quic,
+                            struct tls_conn **ret_conn) MUST_CHECK;
 
 /* Reads the ClientHello, lets the owner choose, and sets up the session accordingly. A hook of
  * GnuTLS that runs before it looks at the message. */

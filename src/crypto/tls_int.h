@@ -13,6 +13,7 @@ struct tls_policy {
     uint32_t magic;
     atomic_uint ref_count;
     gnutls_priority_t priority;
+    gnutls_priority_t priority_quic;
     gnutls_certificate_credentials_t credentials;
     gnutls_datum_t alpn[TLS_ALPN_MAX]; /* memory of mem_alloc */
     unsigned alpn_count;
@@ -29,6 +30,7 @@ struct tls_server {
     struct replay_window *replay_window;
     gnutls_anti_replay_t anti_replay; /* NULL without a replay window */
     gnutls_priority_t priority;       /* until the ClientHello has chosen a policy */
+    gnutls_priority_t priority_quic;
     uint32_t early_data_bytes_max;
     size_t conn_count;
 };
@@ -42,7 +44,8 @@ int tls_conn_on_certificate(gnutls_session_t session, const struct gnutls_cert_r
 /* Judges the client's certificate; 0, or what is wrong. */
 int tls_conn_on_client_certificate(gnutls_session_t session);
 
-/* The priority string for `min_version` and a choice of ciphers, compiled. */
+/* The priority string for `min_version` and a choice of ciphers, compiled; the second for QUIC,
+ * which is always 1.3. What was made is the caller's also after a failure. */
 enum err tls_priority_create(enum tls_version min_version, const struct str *ciphers,
                              size_t cipher_count, gnutls_priority_t *ret_priority,
-                             struct fault *reterr_fault) MUST_CHECK;
+                             gnutls_priority_t *ret_quic, struct fault *reterr_fault) MUST_CHECK;

@@ -35,29 +35,17 @@ static bool is_known_cipher(struct str name)
     return false;
 }
 
-enum err tls_priority_create(enum tls_version min_version, const struct str *ciphers,
-                             size_t cipher_count, gnutls_priority_t *ret_priority,
-                             struct fault *reterr_fault)
+static enum err priority_compile(bool is_quic, enum tls_version min_version,
+                                 const struct str *ciphers, size_t cipher_count, bool is_chosen,
+                                 gnutls_priority_t *ret_priority, struct fault *fault)
 {
     struct buf text;
-    bool is_chosen = cipher_count > 0;
-    if (!is_chosen) {
-        ciphers = known_ciphers;
-        cipher_count = COUNT_OF(known_ciphers);
-    }
     buf_init(&text, 0);
     buf_add_str(&text, STR("NONE:+VERS-TLS1.3"));
-    if (min_version == TLS_VERSION_12) {
+    if (min_version == TLS_VERSION_12 && !is_quic) {
         buf_add_str(&text, STR(":+VERS-TLS1.2"));
     }
     for (size_t i = 0; i < cipher_count; i++) {
-        if (!is_known_cipher(ciphers[i])) {
-            buf_done(&text);
-            return fault_set(reterr_fault, ERR_CONFIG,
-                             "unknown cipher '" STR_FMT
-                             "': there are AES-128-GCM, AES-256-GCM and CHACHA20-POLY1305",
-                             STR_ARG(ciphers[i]));
-        }
         buf_add_str(&text, STR(":+"));
         buf_add_str(&text, ciphers[i]);
     }
@@ -65,12 +53,38 @@ enum err tls_priority_create(enum tls_version min_version, const struct str *cip
     if (is_chosen) {
         buf_add_str(&text, STR(":%SERVER_PRECEDENCE"));
     }
+    if (is_quic) {
+        buf_add_str(&text, STR(":%DISABLE_TLS13_COMPAT_MODE"));
+    }
     buf_add_char(&text, '\0');
     int r =
         text.is_failed ? GNUTLS_E_MEMORY_ERROR : gnutls_priority_init(ret_priority, text.p, NULL);
     buf_done(&text);
-    return r < 0 ? fault_set(reterr_fault, crypto_err(r), "the ciphers: %s", gnutls_strerror(r))
-                 : ERR_OK;
+    return r < 0 ? fault_set(fault, crypto_err(r), "the ciphers: %s", gnutls_strerror(r)) : ERR_OK;
+}
+
+enum err tls_priority_create(enum tls_version min_version, const struct str *ciphers,
+                             size_t cipher_count, gnutls_priority_t *ret_priority,
+                             gnutls_priority_t *ret_quic, struct fault *reterr_fault)
+{
+    bool is_chosen = cipher_count > 0;
+    if (!is_chosen) {
+        ciphers = known_ciphers;
+        cipher_count = COUNT_OF(known_ciphers);
+    }
+    for (size_t i = 0; i < cipher_count; i++) {
+        if (!is_known_cipher(ciphers[i])) {
+            return fault_set(reterr_fault, ERR_CONFIG,
+                             "unknown cipher '" STR_FMT
+                             "': there are AES-128-GCM, AES-256-GCM and CHACHA20-POLY1305",
+                             STR_ARG(ciphers[i]));
+        }
+    }
+    enum err e = priority_compile(false, min_version, ciphers, cipher_count, is_chosen,
+                                  ret_priority, reterr_fault);
+    return e ? e
+             : priority_compile(true, min_version, ciphers, cipher_count, is_chosen, ret_quic,
+                                reterr_fault);
 }
 
 static enum err policy_set_cas(struct tls_policy *p, const struct tls_policy_config *config,
@@ -151,7 +165,7 @@ static enum err policy_fill(struct tls_policy *p, const struct tls_policy_config
     p->client_auth = config->client_auth;
     p->takes_early_data = config->takes_early_data;
     enum err e = tls_priority_create(config->min_version, config->ciphers, config->cipher_count,
-                                     &p->priority, fault);
+                                     &p->priority, &p->priority_quic, fault);
     if (!e && gnutls_certificate_allocate_credentials(&p->credentials) < 0) {
         p->credentials = NULL;
         e = ERR_NOMEM;
@@ -204,6 +218,9 @@ void tls_policy_unref(struct tls_policy *p)
     p->magic = 0;
     if (p->priority) {
         gnutls_priority_deinit(p->priority);
+    }
+    if (p->priority_quic) {
+        gnutls_priority_deinit(p->priority_quic);
     }
     if (p->credentials) {
         gnutls_certificate_free_credentials(p->credentials);

@@ -39,7 +39,8 @@ struct file_entry {
     struct str etag;
     struct str last_modified;
     bool is_compressible;
-    uint8_t siblings; /* bit per enum coding_choice: name.gz and so on exist */
+    uint8_t is_type_wanted; /* by the route's list of types to compress: 0 unknown, 1 no, 2 yes */
+    uint8_t siblings;       /* bit per enum coding_choice: name.gz and so on exist */
     bool has_siblings_checked;
     size_t memory_bytes;
     struct exchange_ready ready;         /* small files: body and head */

@@ -118,17 +118,10 @@ static int send_pick(const struct request *r, const struct enum_list *list, uint
     return best >= 0 ? codes[best] : -1;
 }
 
-static bool send_may_compress(const struct request *r, const struct file_entry *e)
+static bool send_is_type_listed(const struct compress_settings *c, struct str whole_type)
 {
-    const struct compress_settings *c = &r->route->keys->compress;
-    if (!c->is_on || e->info.size < (uint64_t)c->min_bytes) {
-        return false;
-    }
-    if (c->types.count == 0) {
-        return e->is_compressible;
-    }
-    ptrdiff_t end = str_index(e->type, ';');
-    struct str type = str_trim(end < 0 ? e->type : str_sub(e->type, 0, (size_t)end));
+    ptrdiff_t end = str_index(whole_type, ';');
+    struct str type = str_trim(end < 0 ? whole_type : str_sub(whole_type, 0, (size_t)end));
     for (size_t i = 0; i < c->types.count; i++) {
         struct str range = c->types.items[i];
         bool is_family = str_ends_with(range, STR("/*"));
@@ -139,6 +132,21 @@ static bool send_may_compress(const struct request *r, const struct file_entry *
         }
     }
     return false;
+}
+
+static bool send_may_compress(const struct request *r, struct file_entry *e)
+{
+    const struct compress_settings *c = &r->route->keys->compress;
+    if (!c->is_on || e->info.size < (uint64_t)c->min_bytes) {
+        return false;
+    }
+    if (c->types.count == 0) {
+        return e->is_compressible;
+    }
+    if (!e->is_type_wanted) {
+        e->is_type_wanted = send_is_type_listed(c, e->type) ? 2 : 1;
+    }
+    return e->is_type_wanted == 2;
 }
 
 /* True: `ret` is a precompressed sibling. `*e` is looked up anew; NULL: as send_again. */

@@ -369,9 +369,28 @@ static bool pipeline_secure(struct request *r, const struct site_host *host)
     return !is_sent_on;
 }
 
+static const struct site_host *pipeline_find_host(struct pipeline *p, const struct site *site,
+                                                  struct str authority)
+{
+    struct host_memo *memo = &p->memo;
+    if (memo->generation == site->generation &&
+        str_eq(authority, str_make(memo->authority, memo->n))) {
+        return memo->host;
+    }
+    const struct site_host *host = site_find_host(site, authority);
+    if (host && authority.n && authority.n <= HOST_MEMO_BYTES) {
+        memcpy(memo->authority, authority.p, authority.n);
+        memo->n = authority.n;
+        memo->generation = site->generation;
+        memo->host = host;
+    }
+    return host;
+}
+
 static bool pipeline_route(struct request *r)
 {
-    const struct site_host *host = site_find_host(r->use->site, r->x->request->authority);
+    const struct site_host *host =
+        pipeline_find_host(r->pipeline, r->use->site, r->x->request->authority);
     if (!host) {
         request_fail(r, 421, "no such host");
         return false;

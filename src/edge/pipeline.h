@@ -14,11 +14,22 @@
 
 struct file_cache;
 
+#define HOST_MEMO_BYTES 64
+
+/* The host of the last request: most requests name the one before again. */
+struct host_memo {
+    uint64_t generation; /* of the site; 0 = nothing */
+    const struct site_host *host;
+    size_t n;
+    char authority[HOST_MEMO_BYTES];
+};
+
 /* What one loop needs to serve; only its thread touches it. */
 struct pipeline {
     struct loop *loop;
     struct server *server;
     struct site_use *use; /* the site in force */
+    struct host_memo memo;
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
     struct metrics_block *metrics;

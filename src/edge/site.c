@@ -249,6 +249,7 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
     }
     const struct site_tls_input tls = {.arena = arena,
                                        .settings = &settings->ssl,
+                                       .protocols = &b->site->settings->server.protocols,
                                        .outer = &b->site->tls,
                                        .domains = &settings->domains,
                                        .needs_certificate = b->site->listens_for_https};
@@ -334,7 +335,9 @@ enum err site_create(struct settings *settings, struct site **ret_site,
     }
     enum err e = site_build_types(s);
     if (!e) {
-        const struct site_tls_input tls = {.arena = &s->arena, .settings = &settings->server.tls};
+        const struct site_tls_input tls = {.arena = &s->arena,
+                                           .settings = &settings->server.tls,
+                                           .protocols = &settings->server.protocols};
         e = site_tls_init(&s->tls, &tls, reterr_diags);
     }
     if (!e) {

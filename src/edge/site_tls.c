@@ -13,9 +13,19 @@ static enum err tls_fault(struct site_tls *t, const char *key, const char *sente
     return ERR_CONFIG;
 }
 
-static enum err tls_build_policy(struct site_tls *t, struct diag_list *diags)
+static bool tls_speaks(const struct enum_list *protocols, enum protocol_choice protocol)
 {
-    static const struct str alpn[] = {STR("http/1.1")};
+    for (uint32_t i = 0; i < protocols->count; i++) {
+        if (protocols->items[i] == protocol) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err tls_build_policy(struct site_tls *t, const struct enum_list *protocols,
+                                 struct diag_list *diags)
+{
     const struct tls_settings *s = t->settings;
     struct fault fault;
     struct tls_policy_config config = {
@@ -26,8 +36,11 @@ static enum err tls_build_policy(struct site_tls *t, struct diag_list *diags)
         .client_ca_pem = s->client_ca_pem,
         .takes_early_data = s->early_data == EARLY_DATA_SAFE,
     };
-    for (size_t i = 0; i < COUNT_OF(alpn); i++) {
-        config.alpn[config.alpn_count++] = alpn[i];
+    if (tls_speaks(protocols, PROTOCOL_H2)) {
+        config.alpn[config.alpn_count++] = STR("h2");
+    }
+    if (tls_speaks(protocols, PROTOCOL_H1)) {
+        config.alpn[config.alpn_count++] = STR("http/1.1");
     }
     if (s->client_ca.p) {
         config.client_auth =
@@ -243,7 +256,7 @@ enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
     if (settings->key.count && !settings->cert.count) {
         return tls_fault(t, "key", "there is no certificate (cert) for it", reterr_diags);
     }
-    enum err e = tls_build_policy(t, reterr_diags);
+    enum err e = tls_build_policy(t, input->protocols, reterr_diags);
     if (!e) {
         e = tls_build_certificates(t, input, reterr_diags);
     }

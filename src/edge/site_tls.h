@@ -23,6 +23,7 @@ struct site_tls {
 struct site_tls_input {
     struct arena *arena; /* must outlive the result, as must the settings */
     const struct tls_settings *settings;
+    const struct enum_list *protocols; /* enum protocol_choice */
     const struct site_tls *outer; /* whose certificates are shared where the files are the same */
     const struct domain_list *domains; /* of the host; NULL: the server as a whole */
     bool needs_certificate;            /* the server listens for HTTPS: having none is a fault */

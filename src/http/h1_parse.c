@@ -353,6 +353,7 @@ static void clear(struct h1_request *request)
     request->head.method_text = request->head.target = (struct str){NULL, 0};
     request->head.scheme = request->head.authority = (struct str){NULL, 0};
     request->head.path = request->head.query = (struct str){NULL, 0};
+    request->head.protocol = (struct str){NULL, 0};
     http_fields_init(&request->head.fields, v, capacity);
     request->framing = H1_FRAMING_NONE;
     request->content_length = 0;

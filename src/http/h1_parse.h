@@ -13,8 +13,8 @@
 #include "base/err.h"
 #include "http/head.h"
 
-/* Why a head was refused: id, name of the counter, HTTP status, error. After any of them the
- * connection ends once the answer is sent. */
+/* Why a head was refused: id, name of the counter, HTTP status, error. After any of them an HTTP/1
+ * connection ends once the answer is sent; an HTTP/2 stream is reset for what is malformed. */
 #define H1_REJECT_TABLE(X)                                                                         \
     X(H1_REJECT_NONE, "none", 0, ERR_OK)                                                           \
     X(H1_REJECT_METHOD, "method", 400, ERR_SYNTAX)                                                 \
@@ -41,7 +41,8 @@
     X(H1_REJECT_CODING_VERSION, "transfer_coding_version", 400, ERR_SYNTAX)                        \
     X(H1_REJECT_CODING, "transfer_coding", 400, ERR_SYNTAX)                                        \
     X(H1_REJECT_BODY_UNEXPECTED, "body_unexpected", 400, ERR_SYNTAX)                               \
-    X(H1_REJECT_EXPECT, "expect", 417, ERR_UNSUPPORTED)
+    X(H1_REJECT_EXPECT, "expect", 417, ERR_UNSUPPORTED)                                            \
+    X(H1_REJECT_MESSAGE, "h2_message", 400, ERR_SYNTAX)
 
 enum h1_reject {
 #define X(id, name, status, err) id,

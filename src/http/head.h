@@ -31,6 +31,7 @@ struct request_head {
     struct str path;        /* raw path: starts with `/`, or is `*`; empty for CONNECT. See target.h
                              * for the canonical one */
     struct str query;       /* without the `?` */
+    struct str protocol;    /* `:protocol` of an extended CONNECT (RFC 8441), which has a path */
     struct http_fields fields;
 };
 

@@ -127,7 +127,7 @@ static enum err challenge_run_hook(const struct challenge_place *place, const ch
     enum err e = challenge_record(action, &name, &value);
     if (!e) {
         const char *argv[] = {place->dns->exec.p, verb, name.p, value.p, NULL};
-        e = process_run(argv, HOOK_MS, &code);
+        e = process_run_within(argv, HOOK_MS, &code);
     }
     if (e) {
         fault_set(fault, e, STR_FMT " %s: %s", STR_ARG(place->dns->exec), verb, err_text(e));

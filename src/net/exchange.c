@@ -34,6 +34,7 @@ void exchange_ready_done(struct exchange_ready *r)
     chunk_unref(r->encoded);
     r->body = NULL;
     r->encoded = NULL;
+    r->is_checked = false;
 }
 
 void exchange_serve(struct exchange *x, const struct exchange_service *service, void *state)

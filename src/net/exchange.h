@@ -2,7 +2,7 @@
 /*
  * One request and its answer: the interface between the protocols below and everything above.
  *
- * Below stands a protocol (struct exchange_protocol: h1 today), above a service (struct
+ * Below stands a protocol (struct exchange_protocol: h1, h2), above a service (struct
  * exchange_service: the pipeline and its handlers). Neither knows the other's kind. The request
  * body is pulled by the service, the response body is offered by it and flows under back-pressure.
  *
@@ -55,6 +55,7 @@ struct exchange_ready {
     uint32_t head_bytes;   /* of the encoded form */
     uint32_t date_at;      /* where the date stands in it */
     int64_t date_s;        /* which second it shows */
+    bool is_checked;       /* the fields were found fit to be sent */
 };
 
 void exchange_ready_done(struct exchange_ready *r);
@@ -66,7 +67,7 @@ struct exchange_service {
     void (*on_body_end)(struct exchange *x);
     /* exchange_room became positive again. */
     void (*on_room)(struct exchange *x);
-    /* Last call. ERR_OK: the answer went out whole. */
+    /* Last call. ERR_OK: the answer went out whole (over HTTP/2: it is encoded whole). */
     void (*on_end)(struct exchange *x, enum err cause);
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "net/h2_conn_int.h"
 
 static void h1_conn_on_ready(struct conn *conn, unsigned events);
 static void h1_conn_drain(struct conn *conn);
@@ -122,6 +123,12 @@ static void h1_conn_on_free(struct loop_task *t)
 {
     struct h1_conn *c = CONTAINER_OF(t, struct h1_conn, free_task);
     struct server *s = c->conn.server;
+    if (c->is_moved) {
+        mem_free(c->pending);
+        c->magic = 0;
+        slab_free(&s->conn_slab, c);
+        return;
+    }
     h1_conn_free(c);
     server_check_drained(s);
 }
@@ -376,6 +383,33 @@ static void h1_conn_read(struct h1_conn *c)
     }
 }
 
+/* The preface of HTTP/2 stands at `p`: the connection changes its protocol. True also while it
+ * could still become one. */
+static bool h1_conn_hand_over(struct h1_conn *c, const char *p, size_t n)
+{
+    struct server *s = c->conn.server;
+    size_t known = n < H2_PREFACE_BYTES ? n : H2_PREFACE_BYTES;
+    bool is_preface = s->limits.speaks_h2c && !c->has_begun && !c->conn.transport.tls &&
+                      memcmp(p, H2_PREFACE, known) == 0;
+    if (!is_preface || n < H2_PREFACE_BYTES) {
+        c->has_begun = !is_preface;
+        c->scanned_bytes = is_preface ? n : 0; /* more bytes are needed either way */
+        return is_preface;
+    }
+    c->has_begun = true;
+    timer_cancel(&c->timer);
+    loop_task_cancel(&c->settle_task);
+    if (h2_conn_adopt(&c->conn, p, n) != ERR_OK) {
+        s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_MEMORY);
+        h1_conn_kill(c, ERR_NOMEM);
+        return true;
+    }
+    c->is_dead = true;
+    c->is_moved = true;
+    loop_defer_end(s->loop, &c->free_task);
+    return true;
+}
+
 /* `kept` bytes from before and `n` new ones stand at `p`. */
 static void h1_conn_take(struct h1_conn *c, char *p, size_t kept, size_t n)
 {
@@ -384,7 +418,8 @@ static void h1_conn_take(struct h1_conn *c, char *p, size_t kept, size_t n)
         /* Where output waits, only its progress counts. */
         h1_conn_progress(c, n);
     }
-    size_t used = h1_input_feed(c, p, kept + n);
+    bool is_preface = !c->has_begun && h1_conn_hand_over(c, p, kept + n);
+    size_t used = is_preface ? 0 : h1_input_feed(c, p, kept + n);
     if (c->is_dead) {
         return;
     }

@@ -80,6 +80,9 @@ struct h1_conn {
     bool is_feeding;  /* h1_input_feed is on the stack */
     bool is_flushing; /* h1_output_flush is on the stack */
     bool is_waiting_write;
+    bool has_begun;    /* a byte of a request was read: it is HTTP/1 */
+    bool has_answered; /* a request of it came to the service */
+    bool is_moved;     /* it goes on as HTTP/2 */
 };
 
 enum err h1_conn_create(struct server *s, int fd, const struct socket_address *peer) MUST_CHECK;

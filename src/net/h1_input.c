@@ -59,6 +59,7 @@ static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
     s->must_close = !r->keep_alive || c->is_closing || server->is_draining;
     h1_input_begin_body(s);
     c->current = s;
+    c->has_answered = true;
     server->hooks.on_exchange(server->hooks.context, &s->x);
 }
 
@@ -91,7 +92,18 @@ static size_t h1_input_head(struct h1_conn *c, const char *p, size_t n)
     if (head < 0) {
         enum h1_reject reject = s->request.reject;
         slab_free(&server->stream_slab, s);
+        if (reject == H1_REJECT_VERSION && server->limits.speaks_h2c && !c->has_answered) {
+            /* No HTTP at all: neither version has an answer for it (RFC 9113 3.4). */
+            c->is_closing = true;
+            server->hooks.on_refused(server->hooks.context, &c->conn.peer, reject, 0);
+            return 0;
+        }
         h1_input_refuse(c, reject, h1_reject_status(reject));
+        return 0;
+    }
+    if (server->limits.refuses_h1) {
+        slab_free(&server->stream_slab, s);
+        h1_input_refuse(c, H1_REJECT_VERSION_UNSUPPORTED, 505);
         return 0;
     }
     if (s->request.framing == H1_FRAMING_LENGTH &&

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/slab.h"
+#include "http/h2_pool.h"
 #include "loop/loop.h"
 #include "net/exchange.h"
 #include "net/transport.h"
@@ -28,6 +29,9 @@ struct listener;
     X(HANDSHAKE, "tls_handshake")                                                                  \
     X(RATE, "min_rate")                                                                            \
     X(BODY, "max_body")                                                                            \
+    X(RESETS, "h2_resets")                                                                         \
+    X(CONTROL, "h2_control_frames")                                                                \
+    X(HEADER_BLOCK, "h2_header_block")                                                             \
     X(MEMORY, "memory")
 
 enum server_limit {
@@ -42,6 +46,12 @@ struct server_limits {
     uint32_t header_bytes_max;
     uint32_t header_count_max;
     uint32_t uri_bytes_max;
+    uint32_t stream_count_max; /* of one HTTP/2 connection */
+    bool refuses_h1;
+    bool
+        has_connect_protocol; /* RFC 8441 is announced; the service takes CONNECT with a protocol */
+    bool speaks_h2;           /* where TLS agreed on it */
+    bool speaks_h2c;          /* where a plain connection begins with its preface */
     uint64_t body_bytes_max;
     uint64_t min_rate_bytes_per_s; /* 0 = none */
     uint64_t header_ms;
@@ -63,6 +73,7 @@ struct server_hooks {
 };
 
 #define SERVER_INPUT_BYTES_MIN 65536
+#define SERVER_EARLY_BYTES_MAX 16384 /* of early data on a connection */
 
 struct server {
     struct loop *loop;
@@ -79,7 +90,11 @@ struct server {
     struct slab conn_slab;
     struct slab stream_slab;
     struct slab piece_slab;
-    char *input; /* shared by the connections of the loop during one callback */
+    struct slab h2_conn_slab;
+    struct slab h2_stream_slab;
+    struct h2_pool h2_pool;
+    struct buf output; /* shared by the HTTP/2 connections of the loop during one call */
+    char *input;       /* shared by the connections of the loop during one callback */
     size_t input_bytes;
     int64_t date_s;
     char date[32]; /* "Date: ...", without the name: 29 bytes */

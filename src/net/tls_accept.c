@@ -3,8 +3,12 @@
  * protocol that both sides chose. */
 #include "net/tls_accept_int.h"
 
+#include <assert.h>
+#include <string.h>
+
 #include "base/assert.h"
 #include "net/h1_conn_int.h"
+#include "net/h2_conn_int.h"
 
 #define TLS_ACCEPT_MAGIC 0x746c7361u
 
@@ -13,6 +17,8 @@ struct tls_accept {
     uint32_t magic;
     struct timer timer;
     struct loop_task free_task;
+    struct buf
+        early; /* early data; waits for the end of the handshake, which proves it no replay */
     bool is_dead;
 };
 
@@ -31,6 +37,7 @@ static struct tls_accept *tls_accept_of(struct conn *conn)
 static void tls_accept_free(struct tls_accept *a)
 {
     a->magic = 0;
+    buf_done(&a->early);
     slab_free(&a->conn.server->accept_slab, a);
 }
 
@@ -80,6 +87,7 @@ static void tls_accept_answer_plain(struct tls_accept *a)
     }
 }
 
+/* `n` bytes that came behind the handshake stand in the input buffer. */
 static void tls_accept_become(struct tls_accept *a, size_t n)
 {
     struct server *s = a->conn.server;
@@ -89,8 +97,18 @@ static void tls_accept_become(struct tls_accept *a, size_t n)
         return;
     }
     timer_cancel(&a->timer);
+    if (a->early.n) {
+        static_assert(SERVER_EARLY_BYTES_MAX < TRANSPORT_RECORD_BYTES,
+                      "a receive leaves as much room");
+        memmove(s->input + a->early.n, s->input, n);
+        memcpy(s->input, a->early.p, a->early.n);
+        n += a->early.n;
+    }
     a->conn.peer.tls = a->conn.transport.tls;
-    if (h1_conn_adopt(&a->conn, s->input, n) != ERR_OK) {
+    bool is_h2 = s->limits.speaks_h2 && str_eq(tls_conn_alpn(a->conn.transport.tls), STR("h2"));
+    enum err e =
+        is_h2 ? h2_conn_adopt(&a->conn, s->input, n) : h1_conn_adopt(&a->conn, s->input, n);
+    if (e) {
         s->hooks.on_limit(s->hooks.context, SERVER_LIMIT_MEMORY);
         tls_accept_kill(a, false);
         return;
@@ -110,14 +128,16 @@ static void tls_accept_on_ready(struct conn *conn, unsigned events)
     if (!e) {
         e = transport_recv(t, s->input, s->input_bytes, &n);
     }
-    if (!e || tls_conn_is_handshaken(t->tls)) {
+    if (!e) {
         s->hooks.on_bytes(s->hooks.context, n, 0);
-        if (e && e != ERR_AGAIN) {
-            tls_accept_kill(a, false);
-        } else if (tls_conn_is_handshaken(t->tls)) {
-            tls_accept_become(a, n);
-        }
+    }
+    if ((!e || e == ERR_AGAIN) && tls_conn_is_handshaken(t->tls)) {
+        tls_accept_become(a, n);
         return;
+    }
+    if (!e) {
+        buf_add(&a->early, s->input, n);
+        e = a->early.is_failed ? ERR_LIMIT : ERR_AGAIN;
     }
     if (e != ERR_AGAIN) {
         if (e != ERR_EOF && e != ERR_RESET) {
@@ -163,6 +183,7 @@ enum err tls_accept_create(struct server *s, int fd, const struct socket_address
     a->magic = TLS_ACCEPT_MAGIC;
     timer_init(&a->timer, tls_accept_on_timeout);
     loop_task_init(&a->free_task, tls_accept_on_free);
+    buf_init(&a->early, SERVER_EARLY_BYTES_MAX);
     enum err e = tls_conn_create(s->tls, NULL, loop_wall_s(s->loop), &tls);
     if (!e) {
         e = conn_init(&a->conn, &tls_accept_ops, s, fd, peer);

@@ -109,6 +109,28 @@ enum err process_spawn(const char *program, char *const argv[], int channel, pid
     return ERR_OK;
 }
 
+enum err process_run(const char *const argv[])
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        return err_from_errno(errno);
+    }
+    if (pid == 0) {
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
+            return err_from_errno(errno);
+        }
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+        return ERR_NOT_FOUND;
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? ERR_OK : ERR_IO;
+}
+
 static void process_become(const char *const argv[], pid_t parent)
 {
     sigset_t none;
@@ -126,7 +148,7 @@ static void process_become(const char *const argv[], pid_t parent)
     _exit(127);
 }
 
-enum err process_run(const char *const argv[], unsigned timeout_ms, int *ret_code)
+enum err process_run_within(const char *const argv[], unsigned timeout_ms, int *ret_code)
 {
     int status = 0;
     pid_t parent = getpid(), pid = fork();

@@ -14,7 +14,7 @@ import urllib.parse
 import httpx
 import pytest
 
-from conftest import Server, wait_for
+from conftest import Server, Wire, Wire2, wait_for
 
 SECRET = "the secret outside of the root"
 TEXT = "".join(f"line {i} of a text that is worth compressing\n" for i in range(400))
@@ -77,7 +77,7 @@ def build_links(home):
 @pytest.fixture(scope="module")
 def server():
     root = {"root": "@home/www"}
-    server = Server({"hosts": [
+    server = Server({"server": {"protocols": ["h1", "h2c"]}, "hosts": [
         {"domains": "default", **root},
         {"domains": "html.test", "listing": "html", **root},
         {"domains": "json.test", "listing": "json", **root},
@@ -107,8 +107,15 @@ def server():
     server.finish()
 
 
+@pytest.fixture(params=["h1", "h2"])
+def wire(server, request):
+    """Every test that asks by it runs on each version."""
+    with {"h1": Wire, "h2": Wire2}[request.param](server.address) as wire:
+        yield wire
+
+
 @pytest.fixture
-def wire(server):
+def wire1(server):
     with server.wire() as wire:
         yield wire
 
@@ -437,9 +444,9 @@ def test_dynamic_coding_by_curl_and_httpx(server, coding):
         assert httpx.get(server.url + "/text.txt", headers={"Accept-Encoding": coding}).text == TEXT
 
 
-def test_dynamic_coding_on_http10(server, wire):
-    wire.send(b"GET /big.txt HTTP/1.0\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
-    answer = wire.answer()
+def test_dynamic_coding_on_http10(server, wire1):
+    wire1.send(b"GET /big.txt HTTP/1.0\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+    answer = wire1.answer()
     assert answer["Transfer-Encoding"] is None, "1.0 knows no chunks"
     body = decode("gzip", answer.body) if answer["Content-Encoding"] else answer.body
     assert body == (server.www / "big.txt").read_bytes()

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,25 @@ static void test_split_gives_every_part(void **state)
     assert_true(str_split(&rest, ',', &part) && part.n == 0);
     assert_true(str_split(&rest, ',', &part) && str_eq(part, STR("b")));
     assert_false(str_split(&rest, ',', &part));
+}
+
+static void test_arena_lent_bytes_come_first(void **state)
+{
+    struct arena a;
+    alignas(max_align_t) char bytes[64];
+    arena_init(&a, 256, 0);
+    arena_lend(&a, bytes, sizeof(bytes));
+    char *first = arena_alloc(&a, 40);
+    char *second = arena_alloc(&a, 40);
+    assert_non_null(first);
+    assert_non_null(second);
+#ifdef SWS_POOLS
+    assert_ptr_equal(first, bytes);
+#endif
+    assert_true(second < bytes || second >= bytes + sizeof(bytes));
+    arena_done(&a);
+    assert_non_null(arena_alloc(&a, 8));
+    arena_done(&a);
 }
 
 static void test_arena_pieces_do_not_overlap(void **state)
@@ -138,6 +158,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_strict),
         cmocka_unit_test(test_distance_counts_edits),
         cmocka_unit_test(test_split_gives_every_part),
+        cmocka_unit_test(test_arena_lent_bytes_come_first),
         cmocka_unit_test(test_arena_pieces_do_not_overlap),
         cmocka_unit_test(test_buf_survives_failed_allocations),
         cmocka_unit_test(test_slab_reuses_and_bounds),

@@ -77,6 +77,10 @@ static void test_defaults(void **state)
     assert_int_equal(s->server.max.header_bytes, 32000);
     assert_int_equal(s->server.max.body_bytes, 100000000);
     assert_int_equal(s->server.max.min_rate_bytes_per_s, 240);
+    assert_int_equal(s->server.max.stream_count, 100);
+    assert_int_equal(s->server.protocols.count, 2);
+    assert_int_equal(s->server.protocols.items[0], PROTOCOL_H1);
+    assert_int_equal(s->server.protocols.items[1], PROTOCOL_H2);
     assert_int_equal(s->server.admin.kind, LISTEN_UNIX);
     assert_true(s->server.sandbox);
     const struct route_keys *k = &s->hosts.items[0].keys;
@@ -192,7 +196,8 @@ static void test_default_site(void **state)
     struct diag_list diags;
     struct settings *s = NULL;
     diag_list_init(&diags);
-    assert_int_equal(settings_default_site("a \"dir\": # ${env:X}\n", 443, &s, &diags), ERR_OK);
+    assert_int_equal(settings_default_site("a \"dir\": # ${env:X}\n", 443, false, &s, &diags),
+                     ERR_OK);
     assert_true(str_eq(s->hosts.items[0].keys.root, STR("a \"dir\": # ${env:X}\n")));
     assert_int_equal(s->server.listen.items[0].port, 443);
     assert_int_equal(s->server.user.n, 0);

@@ -178,13 +178,7 @@ static void test_zone_answers(void **state)
 
 static void test_keys(void **state)
 {
-    static const char *const bad[] = {"",
-                                      "=",
-                                      "a",
-                                      "a b",
-                                      "-_-_",
-                                      "AAAA="
-                                      "A"};
+    static const char *const bad[] = {"", "=", "a", "a b", "-_-_", "AAAA=A"};
     struct buf out;
     buf_init(&out, 0);
     assert_int_equal(dns_read_key(STR("+/+/c2U="), &out), ERR_OK);

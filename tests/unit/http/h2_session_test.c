@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What becomes of streams: heads, bodies, trailers, priorities, windows and the end. */
+#include "h2_harness.h"
+
+static void test_head(void **state)
+{
+    struct test *t = *state;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/p%20q?x=1",
+                 "accept: */*\ncookie: a=1\nx-other: v\ncookie: b=2\nhost: A\n");
+    wire_headers(&t->in, 3, WIRE_END_STREAM,
+                 ":path: /\n:method: BREW\n:scheme: HTTPS\nhost: b.test:8443\nte: trailers\n");
+    wire_request(&t->in, 5, WIRE_END_STREAM, "OPTIONS", "*", "");
+    run(t);
+    assert_log(t, "1 GET http://a/p%20q?x=1 accept=*/* x-other=v host=A cookie=a=1; b=2\n"
+                  "3 BREW https://b.test:8443/ host=b.test:8443 te=trailers\n"
+                  "5 OPTIONS http://a*\n"
+                  "1 answered\n1 end\n3 answered\n3 end\n5 answered\n5 end\n");
+    assert_int_equal(t->refused, 0);
+}
+
+static void test_cuts(void **state)
+{
+    struct test *t = *state;
+    for (size_t step = 1; step < 40; step += 7) {
+        struct test other;
+        const struct h2_limits limits = test_limits();
+        assert_int_equal(open_with(&other, &limits), ERR_OK);
+        other.is_silent = true;
+        wire_put(&other.in, WIRE_PRIORITY, 0, 7, str_make("\0\0\0\5\7", 5));
+        wire_request(&other.in, 1, 0, "POST", "/", "content-length: 10\n");
+        wire_put(&other.in, WIRE_DATA, 0, 1, STR("hello"));
+        wire_put(&other.in, WIRE_DATA, WIRE_END_STREAM, 1, STR("world"));
+        assert_int_equal(run_cut(&other, step), ERR_OK);
+        assert_true(str_eq(buf_str(&other.body), STR("helloworld")));
+        assert_int_equal(wire_goaway_code(buf_str(&other.out)), -1);
+        close_test(&other);
+    }
+    run(t);
+}
+
+static const struct {
+    const char *fields;
+    enum h1_reject reason;
+} malformed[] = {
+    {":method: GET\n:scheme: http\n:path: /\n", H1_REJECT_MESSAGE},
+    {":scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: http\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: http\n:path: \n:authority: a\n", H1_REJECT_MESSAGE},
+    {HEAD ":path: /again\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: http\nx: y\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {HEAD ":status: 200\n", H1_REJECT_MESSAGE},
+    {HEAD ":protocol: websocket\n", H1_REJECT_MESSAGE},
+    {HEAD "Upper: case\n", H1_REJECT_MESSAGE},
+    {HEAD "sp ace: v\n", H1_REJECT_MESSAGE},
+    {HEAD "x: cr\rlf\n", H1_REJECT_MESSAGE},
+    {HEAD "x: ctl\x01\n", H1_REJECT_MESSAGE},
+    {HEAD "x:  led by a space\n", H1_REJECT_MESSAGE},
+    {HEAD "connection: close\n", H1_REJECT_MESSAGE},
+    {HEAD "keep-alive: 1\n", H1_REJECT_MESSAGE},
+    {HEAD "proxy-connection: close\n", H1_REJECT_MESSAGE},
+    {HEAD "upgrade: h2c\n", H1_REJECT_MESSAGE},
+    {HEAD "transfer-encoding: chunked\n", H1_REJECT_MESSAGE},
+    {HEAD "http2-settings: AAMAAABk\n", H1_REJECT_FIELD_NAME},
+    {HEAD "te: gzip\n", H1_REJECT_MESSAGE},
+    {HEAD "host: b\n", H1_REJECT_AUTHORITY},
+    {HEAD "host: a\nhost: a\n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: 1\ncontent-length: 1\n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: +1\n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: 18446744073709551616\n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: 10\n", H1_REJECT_MESSAGE}, /* and the stream ends here */
+    {":method: GET\n:scheme: http\n:path: /\n:authority: u@a\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: a:0\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: a:99999\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /#f\n:authority: a\n", H1_REJECT_TARGET},
+    {":method: GET\n:scheme: http\n:path: /a b\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: http\n:path: x\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: http\n:path: *\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: ftp\n:path: /\n:authority: a\n", H1_REJECT_TARGET_FORM},
+    {":method: G T\n:scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: CONNECT\n:scheme: http\n:path: /\n:authority: a:1\n", H1_REJECT_MESSAGE},
+    {":method: CONNECT\n:authority: a\n", H1_REJECT_AUTHORITY},
+};
+
+static void test_malformed(void **state)
+{
+    for (size_t i = 0; i < COUNT_OF(malformed); i++) {
+        struct test t;
+        const struct h2_limits limits = test_limits();
+        assert_int_equal(open_with(&t, &limits), ERR_OK);
+        wire_headers(&t.in, 1, WIRE_END_STREAM, malformed[i].fields);
+        wire_request(&t.in, 3, WIRE_END_STREAM, "GET", "/", "");
+        run(&t);
+        long code = wire_reset_code(buf_str(&t.out), 1);
+        if (code != NGHTTP2_PROTOCOL_ERROR || t.refused != 1 || t.reject != malformed[i].reason ||
+            wire_count(buf_str(&t.out), WIRE_HEADERS, 3, NULL) != 1) {
+            fail_msg("row %zu: code %ld, refused %u for %d: %s", i, code, t.refused, t.reject,
+                     malformed[i].fields);
+        }
+        close_test(&t);
+    }
+}
+
+static void test_limits_are_answered(void **state)
+{
+    struct test *t = *state;
+    struct buf block;
+    char path[9000];
+    buf_init(&block, 0);
+    wire_fields(&block, STR(HEAD));
+    for (int i = 0; i < 101; i++) {
+        wire_field(&block, STR("cookie"), STR("a"));
+    }
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, buf_str(&block));
+    assert_status(t, 1, H1_REJECT_FIELD_COUNT, 431);
+
+    memset(path, 'p', sizeof(path));
+    path[0] = '/';
+    buf_clear(&block);
+    wire_fields(&block, STR(":method: GET\n:scheme: http\n:authority: a\n"));
+    wire_field(&block, STR(":path"), str_make(path, sizeof(path)));
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 3, buf_str(&block));
+    assert_status(t, 3, H1_REJECT_TARGET_LONG, 414);
+
+    wire_request(&t->in, 5, WIRE_END_STREAM, "METHODSOFMORETHANTHIRTYTWOLETTERS", "/", "");
+    assert_status(t, 5, H1_REJECT_METHOD_LONG, 501);
+    wire_request(&t->in, 7, WIRE_END_STREAM, "GET", "/", "expect: more\n");
+    assert_status(t, 7, H1_REJECT_EXPECT, 417);
+    buf_done(&block);
+}
+
+static void test_body_must_be_as_long_as_said(void **state)
+{
+    struct test *t = *state;
+    t->is_silent = true;
+    wire_request(&t->in, 1, 0, "POST", "/", "content-length: 4\n");
+    wire_put(&t->in, WIRE_DATA, 0, 1, STR("12345"));
+    wire_request(&t->in, 3, 0, "POST", "/", "content-length: 4\n");
+    wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, 3, STR("123"));
+    run(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 3), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(t->live, 0);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
+}
+
+/* ---- trailers, CONNECT, priorities, windows ---- */
+
+static void test_trailers(void **state)
+{
+    struct test *t = *state;
+    bool is_ended;
+    t->has_trailers = true;
+    t->answer_bytes = 3;
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    wire_put(&t->in, WIRE_DATA, 0, 1, STR("x"));
+    wire_headers(&t->in, 1, WIRE_END_STREAM, "x-sum: 1\n");
+    run(t);
+    assert_log(t, "1 POST http://a/\n1 body x-sum=1\n1 answered\n1 end\n");
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_HEADERS, 1, NULL), 2);
+    assert_int_equal(wire_body(buf_str(&t->out), 1, &is_ended), 3);
+    assert_true(is_ended);
+}
+
+static void test_bad_trailers(void **state)
+{
+    static const char *const bad[] = {":path: /\n", "content-length: 1\n", "host: a\n",
+                                      "te: trailers\n", "Upper: 1\n"};
+    struct test *t = *state;
+    t->is_silent = true;
+    for (uint32_t i = 0; i < COUNT_OF(bad); i++) {
+        wire_request(&t->in, 2 * i + 1, 0, "POST", "/", "");
+        wire_headers(&t->in, 2 * i + 1, WIRE_END_STREAM, bad[i]);
+        run(t);
+        assert_int_equal(wire_reset_code(buf_str(&t->out), 2 * i + 1), NGHTTP2_PROTOCOL_ERROR);
+    }
+    assert_int_equal(t->live, 0);
+}
+
+static void test_trailers_count_as_fields(void **state)
+{
+    struct test *t = *state;
+    struct buf block;
+    t->is_silent = true;
+    buf_init(&block, 0);
+    for (int i = 0; i < 101; i++) {
+        wire_field(&block, STR("x"), STR("y"));
+    }
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, buf_str(&block));
+    run(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), NGHTTP2_ENHANCE_YOUR_CALM);
+    buf_done(&block);
+}
+
+static void test_connect(void **state)
+{
+    struct test t;
+    struct h2_limits limits = test_limits();
+    limits.has_connect_protocol = true;
+    assert_int_equal(open_with(&t, &limits), ERR_OK);
+    wire_headers(&t.in, 1, 0,
+                 ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:path: /chat?a\n"
+                 ":authority: a\n");
+    wire_headers(&t.in, 3, 0, ":method: CONNECT\n:authority: a:1\n");
+    t.is_silent = true;
+    run(&t);
+    assert_log(&t, "1 CONNECT https://a/chat?a protocol=websocket\n3 CONNECT ://a:1\n");
+    struct wire_frame f;
+    assert_int_equal(wire_count(buf_str(&t.out), WIRE_SETTINGS, 0, &f), 2);
+    assert_non_null(memmem(t.out.p, t.out.n, "\0\x08\0\0\0\x01", 6));
+    close_test(&t);
+}
+
+/* In which order the bodies end. */
+static void assert_ends(struct test *t, const char *wanted)
+{
+    char order[64];
+    size_t n = 0;
+    struct str rest = buf_str(&t->out);
+    struct wire_frame f;
+    while (wire_next(&rest, &f)) {
+        if (f.type == WIRE_DATA && (f.flags & WIRE_END_STREAM)) {
+            n += (size_t)snprintf(order + n, sizeof(order) - n, "%u ", f.id);
+        }
+    }
+    order[n] = 0;
+    assert_string_equal(order, wanted);
+}
+
+static void test_urgency(void **state)
+{
+    struct test *t = *state;
+    t->answer_bytes = 40000;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "priority: u=5\n");
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "priority: u=1\n");
+    wire_request(&t->in, 5, WIRE_END_STREAM, "GET", "/", "");
+    wire_request(&t->in, 7, WIRE_END_STREAM, "GET", "/", "priority: u=7\n");
+    wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make("\0\0\0\7u=0", 7));
+    run(t);
+    assert_ends(t, "7 3 5 1 ");
+}
+
+static void test_incremental(void **state)
+{
+    struct test *t = *state;
+    t->answer_bytes = 60000;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "priority: i\n");
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "priority: i\n");
+    run(t);
+    struct str rest = buf_str(&t->out);
+    struct wire_frame f;
+    unsigned changes = 0;
+    uint32_t last = 0;
+    while (wire_next(&rest, &f)) {
+        if (f.type == WIRE_DATA) {
+            changes += f.id != last;
+            last = f.id;
+        }
+    }
+    assert_true(changes >= 6);
+}
+
+static void test_windows_hold(void **state)
+{
+    struct test *t = *state;
+    static char block[16384];
+    t->is_silent = t->is_hoarding = true;
+    wire_put(&t->in, WIRE_SETTINGS, WIRE_ACK, 0, STR(""));
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    for (size_t sent = 0; sent < H2_WINDOW_STREAM; sent += sizeof(block)) {
+        wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
+    }
+    assert_no_goaway(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 1, NULL), 0);
+    assert_int_equal(t->body.n, H2_WINDOW_STREAM);
+    wire_put(&t->in, WIRE_DATA, 0, 1, STR("!"));
+    run(t);
+    assert_true(wire_goaway_code(buf_str(&t->out)) == NGHTTP2_FLOW_CONTROL_ERROR ||
+                wire_reset_code(buf_str(&t->out), 1) == NGHTTP2_FLOW_CONTROL_ERROR);
+}
+
+/* A round trip that brings a window's worth makes the window larger, up to its maximum. */
+static void test_windows_grow(void **state)
+{
+    struct test *t = *state;
+    static char block[16384];
+    struct wire_frame ping, update;
+    t->is_silent = true;
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    uint64_t granted = H2_WINDOW_STREAM;
+    for (int round = 0; round < 12; round++) {
+        t->now_ms += 200;
+        size_t window = H2_WINDOW_STREAM;
+        buf_clear(&t->out);
+        for (int i = 0; i < 16; i++) {
+            wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
+            run(t);
+        }
+        if (wire_count(buf_str(&t->out), WIRE_PING, 0, &ping) == 0) {
+            continue;
+        }
+        for (int i = 0; i < 16; i++) {
+            wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
+            run(t);
+        }
+        char payload[8];
+        struct str rest = buf_str(&t->out);
+        while (wire_next(&rest, &ping)) {
+            if (ping.type == WIRE_PING) {
+                memcpy(payload, ping.payload.p, 8);
+            }
+        }
+        buf_clear(&t->out);
+        wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, str_make(payload, 8));
+        run(t);
+        if (wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 1, &update)) {
+            granted = wire_payload_u32(&update, 0);
+            assert_true(granted > 0 && granted <= H2_WINDOW_MAX);
+            assert_true(window == H2_WINDOW_STREAM);
+            return;
+        }
+    }
+    fail_msg("the window stayed as it was");
+}
+
+static void test_finish(void **state)
+{
+    struct test *t = *state;
+    struct wire_frame f;
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    h2_session_notice(t->session);
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_GOAWAY, 0, &f), 1);
+    assert_int_equal(wire_payload_u32(&f, 0), INT32_MAX);
+    assert_int_equal(h2_session_stream_count(t->session), 2);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_PING, 0, &f), 1);
+    assert_false(h2_session_is_noticed(t->session));
+    char payload[8];
+    memcpy(payload, f.payload.p, 8);
+    wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, str_make(payload, 8));
+    run(t);
+    assert_true(h2_session_is_noticed(t->session));
+    h2_session_finish(t->session);
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_GOAWAY, 0, &f), 2);
+    assert_int_equal(wire_payload_u32(&f, 0), 3);
+    wire_request(&t->in, 5, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(h2_session_stream_count(t->session), 2);
+    struct list *streams = h2_session_streams(t->session);
+    LIST_FOR_EACH(at, streams)
+    {
+        answer(t, CONTAINER_OF(at, struct h2_stream, link));
+    }
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_true(h2_session_is_over(t->session));
+    assert_false(h2_session_is_broken(t->session));
+}
+
+/* Frames for streams that closed: an error, but where we reset them. */
+static void test_closed_streams(void **state)
+{
+    struct test *t = *state;
+    t->is_silent = true;
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    run(t);
+    h2_session_reset(t->session,
+                     CONTAINER_OF(h2_session_streams(t->session)->next, struct h2_stream, link),
+                     H2_CANCEL);
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_int_equal(t->live, 0);
+    wire_put(&t->in, WIRE_DATA, 0, 1, STR("late"));
+    wire_headers(&t->in, 1, WIRE_END_STREAM, "x: late\n");
+    assert_no_goaway(t);
+    t->is_silent = false;
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    assert_no_goaway(t);
+    wire_put(&t->in, WIRE_DATA, 0, 3, STR("wrong"));
+    run(t);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), NGHTTP2_STREAM_CLOSED);
+}
+
+/* Every allocation of a busy session fails once. */
+static void test_out_of_memory(void **state)
+{
+    unsigned long total = 0;
+    for (unsigned long n = 0; n <= total; n++) {
+        struct test t;
+        const struct h2_limits limits = test_limits();
+        struct buf in;
+        buf_init(&in, 0);
+        wire_request(&in, 1, WIRE_END_STREAM, "GET", "/p?q", "cookie: a\ncookie: b\nx-o: 1\n");
+        wire_request(&in, 3, 0, "POST", "/", "");
+        wire_put(&in, WIRE_DATA, 0, 3, STR("body"));
+        wire_headers(&in, 3, WIRE_END_STREAM, "x-sum: 1\n");
+        (void)mem_test_fail_at(n);
+        enum err e = open_with(&t, &limits);
+        t.answer_bytes = 100;
+        t.has_trailers = true;
+        if (!e) {
+            buf_add_str(&t.in, buf_str(&in));
+            e = t.in.is_failed ? ERR_NOMEM : run_cut(&t, 1000);
+        } else {
+            t.session = NULL;
+        }
+        unsigned long used = mem_test_fail_at(0);
+        total = n ? total : used;
+        assert_true(e == ERR_OK || e == ERR_NOMEM);
+        close_test(&t);
+        buf_done(&in);
+    }
+    assert_true(total > 5);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
+    const struct CMUnitTest tests[] = {
+        T(test_head),
+        T(test_cuts),
+        cmocka_unit_test(test_malformed),
+        T(test_limits_are_answered),
+        T(test_body_must_be_as_long_as_said),
+        T(test_trailers),
+        T(test_bad_trailers),
+        T(test_trailers_count_as_fields),
+        cmocka_unit_test(test_connect),
+        T(test_urgency),
+        T(test_incremental),
+        T(test_windows_hold),
+        T(test_windows_grow),
+        T(test_finish),
+        T(test_closed_streams),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
