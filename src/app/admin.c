@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "app/edge_int.h"
+#include "app/state_dir.h"
+#include "http/date.h"
 #include "log/escape.h"
 #include "os/clock.h"
 #include "os/process.h"
@@ -77,6 +79,83 @@ static void admin_listens(const struct edge *e, struct buf *out)
     }
 }
 
+static const char *admin_issuer_state(enum issuer_state state)
+{
+    switch (state) {
+    case ISSUER_WAITS:
+        return "waiting";
+    case ISSUER_GOOD:
+        return "good";
+    case ISSUER_TROUBLED:
+        return "renewal fails";
+    }
+    return "";
+}
+
+static void admin_begin_item(struct buf *out)
+{
+    bool is_first = out->n && out->p[out->n - 1] == '[';
+    buf_add_str(out, is_first ? STR("{\"name\":\"") : STR(",{\"name\":\""));
+}
+
+static void admin_certificate(struct buf *out, const char *issuer, struct str ca, const char *state,
+                              int64_t not_after_s)
+{
+    char date[HTTP_DATE_BYTES];
+    http_date_format(not_after_s, date);
+    buf_printf(out, "\",\"issuer\":\"%s\",\"ca\":\"", issuer);
+    escape_json(out, ca);
+    buf_printf(out, "\",\"state\":\"%s\",\"expires\":\"%.*s\",\"error\":\"", state,
+               not_after_s ? HTTP_DATE_BYTES : 0, date);
+}
+
+/* By the first name of each host. */
+static void admin_host_certificates(const struct edge *e, const struct site_host *host,
+                                    struct buf *out)
+{
+    char folder[PATH_MAX];
+    struct task_set set;
+    struct issuer_status status;
+    struct certificate *c = NULL;
+    for (size_t i = 0; i < host->tls.certificate_count; i++) {
+        admin_begin_item(out);
+        escape_json(out, host->name);
+        admin_certificate(out, "file", STR(""), "good",
+                          certificate_not_after_s(host->tls.certificates[i]));
+        buf_add_str(out, STR("\"}"));
+    }
+    if (edge_issuer_set(host, &set) &&
+        state_dir_path(e->site->settings->server.state, "acme", folder) == ERR_OK) {
+        enum err none = issuer_certificate(str_of(folder), &set, &c, &status);
+        admin_begin_item(out);
+        escape_json(out, set.names[0]);
+        admin_certificate(out, "acme", status.ca, admin_issuer_state(status.state),
+                          status.not_after_s);
+        escape_json(out, str_of(status.error));
+        buf_add_str(out, STR("\"}"));
+        if (!none) {
+            certificate_unref(c);
+        }
+    }
+}
+
+static void admin_certificates(const struct edge *e, struct buf *out)
+{
+    buf_add_str(out, STR("],\"certificates\":["));
+    for (size_t i = 0; i < e->site->host_count && e->site->listens_for_https && !out->is_failed;
+         i++) {
+        admin_host_certificates(e, &e->site->host_list[i], out);
+    }
+    for (unsigned i = 0; i < e->certs.issued_count && !out->is_failed; i++) {
+        const struct issued *one = &e->certs.issued[i];
+        admin_begin_item(out);
+        escape_json(out, certificate_name(one->certificate, 0));
+        admin_certificate(out, "internal", STR(""), "good",
+                          certificate_not_after_s(one->certificate));
+        buf_add_str(out, STR("\"}"));
+    }
+}
+
 static void admin_status(struct edge *e, struct exchange *x)
 {
     struct buf out;
@@ -99,6 +178,7 @@ static void admin_status(struct edge *e, struct exchange *x)
                (unsigned long long)process_memory_bytes(), e->site->host_count,
                log_level_name(log_get_level(e->log)));
     admin_listens(e, &out);
+    admin_certificates(e, &out);
     buf_printf(&out, "],\"reload\":{\"count\":%llu,\"state\":\"%s\",\"error\":\"",
                (unsigned long long)e->reload_count,
                e->reload_state == 2   ? "failed"

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "app/edge_role.h"
+#include "app/issuer_role.h"
 #include "app/reader.h"
+#include "app/state_dir.h"
 #include "app/supervisor.h"
 #include "app/trust.h"
 #include "base/assert.h"
@@ -217,6 +219,12 @@ static int command_edge(const struct command_line *line)
     return edge_run(&options);
 }
 
+static int command_issuer(const struct command_line *line)
+{
+    (void)line;
+    return issuer_run();
+}
+
 static int command_reader(const struct command_line *line)
 {
     return reader_run(line->operand ? NULL : line->config);
@@ -337,6 +345,31 @@ static int command_upgrade(const struct command_line *line)
     return command_tell(line, "/upgrade");
 }
 
+/* One line for each item of the list of certificates. */
+static void command_certificates(const struct buf *json, struct buf *out)
+{
+    static const char *const members[] = {"name", "issuer", "state", "expires", "error"};
+    const char *at = memmem(json->p, json->n, "\"certificates\":[", 16);
+    const char *end = at ? memmem(at, json->n - (size_t)(at - json->p), "],\"reload\":", 11) : NULL;
+    while (at && end && (at = memchr(at, '{', (size_t)(end - at))) != NULL) {
+        const char *close = memmem(at, (size_t)(end - at), "\"}", 2);
+        if (!close) {
+            return;
+        }
+        const struct buf item = {.p = (char *)(uintptr_t)at, .n = (size_t)(close + 2 - at)};
+        buf_printf(out, "%-16s", "Certificate");
+        for (unsigned i = 0; i < COUNT_OF(members); i++) {
+            size_t before = out->n;
+            command_member(&item, members[i], out);
+            if (out->n != before && i + 1 < COUNT_OF(members)) {
+                buf_add_str(out, STR("  "));
+            }
+        }
+        buf_add_char(out, '\n');
+        at = close;
+    }
+}
+
 static int command_status(const struct command_line *line)
 {
     static const char *const members[][2] = {
@@ -370,6 +403,7 @@ static int command_status(const struct command_line *line)
     if (end) {
         buf_printf(&text, "%-16s%.*s\n", "Listening", (int)(end - list - 10), list + 10);
     }
+    command_certificates(&body, &text);
     command_print(&text, stdout);
     buf_done(&body);
     return code;
@@ -499,6 +533,7 @@ static const struct {
     {"reference", command_reference}, {"completion", command_completion},
     {"version", command_version},     {"help", command_help},
     {"edge", command_edge},           {"reader", command_reader},
+    {"issuer", command_issuer},
 };
 
 static const char *command_nearest(const char *name)
@@ -566,6 +601,7 @@ static int command_options(int argc, char **argv, int first, struct command_line
 int command_run(int argc, char **argv)
 {
     static char program[PATH_MAX];
+    state_dir_start();
     struct command_line line = {.port = PORT_USUAL, .method = "GET"};
     int first = 2;
     ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);

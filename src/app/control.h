@@ -21,6 +21,8 @@ enum control_kind {
     CONTROL_ASK_RELOAD,
     CONTROL_KEEP,   /* what the next edge shall get in its CONTROL_HELLO, in the descriptor */
     CONTROL_CONFIG, /* of the reader: what the configuration is made of, or `error` */
+    CONTROL_ISSUE,  /* of the edge: the task of an issuer, in the descriptor; none: no issuer */
+    CONTROL_ISSUED, /* of the issuer: there is a new certificate, or news; passed on to the edge */
     /* supervisor to role */
     CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did */
     CONTROL_BOUND,  /* one per socket, with the descriptor, `count` in all; or `error` */

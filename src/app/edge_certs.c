@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "app/authority.h"
+#include "app/edge_int.h"
+#include "app/state_dir.h"
 #include "base/assert.h"
 #include "base/mem.h"
 
@@ -46,11 +48,13 @@ static void certs_names_of(const struct site_host *host, struct arena *arena, st
             if (gethostname(n->host, sizeof(n->host) - 1) == 0) {
                 certs_add_name(n, str_of(n->host));
             }
+        } else if (site_tls_is_acme(&host->tls, str_sub(domain, domain.p[0] == '.', domain.n))) {
+            continue;
         } else if (domain.p[0] == '.') {
             certs_add_name(n, str_sub(domain, 1, domain.n));
             certs_add_name(n, arena_printf(arena, "*" STR_FMT, STR_ARG(domain)));
         } else if (domain.p[0] == '[') {
-            certs_add_name(n, str_sub(domain, 1, domain.n - 1));
+            certs_add_name(n, str_sub(domain, 1, domain.n - 2));
         } else if (site_tls_is_certifiable(domain)) {
             certs_add_name(n, domain);
         }
@@ -144,6 +148,8 @@ static enum err certs_obtain(struct edge_certs *c, const struct site *site,
 struct certs_list {
     struct certificate **items;
     size_t count;
+    struct certificate **owned; /* of the list alone */
+    size_t owned_count;
 };
 
 static void certs_add_files(struct certs_list *list, const struct site_tls *tls)
@@ -153,17 +159,38 @@ static void certs_add_files(struct certs_list *list, const struct site_tls *tls)
     }
 }
 
+/* What the issuer has got for the host, if anything. */
+static enum err certs_add_obtained(const struct site *site, const struct site_host *host,
+                                   struct certs_list *list, struct fault *fault)
+{
+    char folder[PATH_MAX];
+    struct task_set set;
+    struct certificate *c;
+    if (!edge_issuer_set(host, &set)) {
+        return ERR_OK;
+    }
+    enum err e = state_dir_path(site->settings->server.state, "acme", folder);
+    if (!e) {
+        e = issuer_certificate(str_of(folder), &set, &c, NULL);
+    }
+    if (!e) {
+        list->owned[list->owned_count++] = c;
+        list->items[list->count++] = c;
+    }
+    return e == ERR_NOMEM ? fault_set(fault, e, "out of memory") : ERR_OK;
+}
+
 static enum err certs_add_host(struct edge_certs *c, const struct site *site,
                                const struct site_host *host, int64_t now_s, struct certs_list *list,
                                struct fault *fault)
 {
     certs_add_files(list, &host->tls);
-    if (!host->tls.is_issued_here) {
-        return ERR_OK;
+    enum err e = certs_add_obtained(site, host, list, fault);
+    if (e || !host->tls.is_issued_here) {
+        return e;
     }
     struct certs_names names;
     struct arena arena;
-    enum err e = ERR_OK;
     arena_init(&arena, 1024, 0);
     certs_names_of(host, &arena, &names);
     if (names.count) {
@@ -208,10 +235,13 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
 {
     size_t max = site->tls.certificate_count + 1;
     for (size_t i = 0; i < site->host_count; i++) {
-        max += 2 * (site->host_list[i].tls.certificate_count + 1);
+        max += 2 * (site->host_list[i].tls.certificate_count + 2);
     }
-    struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *))};
-    if (!list.items) {
+    struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *)),
+                              .owned = mem_zalloc(max, sizeof(struct certificate *))};
+    if (!list.items || !list.owned) {
+        mem_free(list.items);
+        mem_free(list.owned);
         return fault_set(reterr_fault, ERR_NOMEM, "out of memory");
     }
     for (unsigned i = 0; i < c->issued_count; i++) {
@@ -234,7 +264,11 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
             fault_set(reterr_fault, e, "the certificates: %s", err_text(e));
         }
     }
+    for (size_t i = 0; i < list.owned_count; i++) {
+        certificate_unref(list.owned[i]);
+    }
     mem_free(list.items);
+    mem_free(list.owned);
     if (!e) {
         certs_forget_unwanted(c);
     }

@@ -121,7 +121,11 @@ enum err edge_make_certificates(struct edge *e, const struct site *site,
     if (!site->listens_for_https) {
         return ERR_OK;
     }
-    enum err err =
+    enum err err = edge_issuer_prepare(e, site);
+    if (err) {
+        return err;
+    }
+    err =
         edge_certs_store(&e->certs, site, (int64_t)(clock_wall_ns() / NS_PER_S), ret_store, &fault);
     if (err) {
         snprintf(e->reload_error, sizeof(e->reload_error), "%s", fault.text);
@@ -151,6 +155,8 @@ enum err edge_post_change(struct edge *e, struct writer *old_writer)
     change->writer = e->writer;
     change->certificates = e->certificates ? certificate_store_ref(e->certificates) : NULL;
     change->https_port = edge_https_port(e);
+    change->challenge_root = e->challenge_root;
+    change->alpn_root = e->alpn_root;
     change->old_writer = old_writer;
     change->listen_count = wanted;
     atomic_init(&change->left, e->worker_count);
@@ -179,6 +185,8 @@ void edge_on_applied(void *edge, uint64_t value)
         int fd = e->next_config;
         e->next_config = -1;
         edge_reload(e, ERR_OK, fd);
+    } else if (e->is_issued) {
+        edge_take_certificates(e);
     }
 }
 
@@ -304,17 +312,16 @@ static void edge_apply(struct edge *e, const struct str *record)
         return;
     }
     edge_reload_succeeded(e, old);
+    edge_issuer_update(e);
+    edge_issuer_say_waiting(e);
     certificate_store_unref(old_store);
     site_unref(old);
 }
 
-void edge_renew_certificates(struct edge *e)
+/* No connection notices: those that are open keep the certificate they began with. */
+static enum err edge_swap_certificates(struct edge *e)
 {
     struct certificate_store *store, *old = e->certificates;
-    if (e->is_changing || e->is_draining ||
-        !edge_certs_are_due(&e->certs, (int64_t)(clock_wall_ns() / NS_PER_S))) {
-        return;
-    }
     enum err err = edge_make_certificates(e, e->site, &store);
     if (!err) {
         e->certificates = store;
@@ -324,12 +331,39 @@ void edge_renew_certificates(struct edge *e)
             certificate_store_unref(store);
         }
     }
+    if (!err) {
+        certificate_store_unref(old);
+    }
+    return err;
+}
+
+void edge_take_certificates(struct edge *e)
+{
+    e->is_issued = e->is_changing;
+    if (e->is_changing || e->is_draining) {
+        return;
+    }
+    enum err err = edge_swap_certificates(e);
+    if (err) {
+        LOG(e->log, LOG_LEVEL_ERROR, "new certificates cannot be taken", log_err(err));
+    } else {
+        LOG(e->log, LOG_LEVEL_INFO, "new certificates are in use",
+            log_u64("hosts", e->site->host_count));
+    }
+}
+
+void edge_renew_certificates(struct edge *e)
+{
+    if (e->is_changing || e->is_draining ||
+        !edge_certs_are_due(&e->certs, (int64_t)(clock_wall_ns() / NS_PER_S))) {
+        return;
+    }
+    enum err err = edge_swap_certificates(e);
     if (err) {
         LOG(e->log, LOG_LEVEL_ERROR, "certificates of the local authority were not renewed",
             log_err(err));
         return;
     }
-    certificate_store_unref(old);
     LOG(e->log, LOG_LEVEL_INFO, "certificates of the local authority are renewed",
         log_u64("count", e->certs.issued_count));
 }

@@ -11,6 +11,7 @@
 #include "app/edge_role.h"
 #include "conf/settings.h"
 #include "edge/pipeline.h"
+#include "issuer/issuer.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "net/server.h"
@@ -41,6 +42,8 @@ struct edge_change {
     struct writer *old_writer;
     struct certificate_store *certificates;
     uint16_t https_port; /* 0 = none */
+    int challenge_root;
+    int alpn_root;
     atomic_uint left;
     uint32_t listen_count;
     struct edge_listen *listens; /* a copy of the set to listen on */
@@ -78,6 +81,10 @@ struct edge {
     struct ticket_keys *ticket_keys;
     struct replay_window *replay_window;
     struct timer renewal;
+    int challenge_root; /* see pipeline.h; -1 = none needed so far */
+    int alpn_root;
+    uint64_t issuer_task_hash; /* of what the issuer was told; 0 = nothing, UINT64_MAX = unknown */
+    bool is_issued;            /* new certificates came while a change was under way */
     struct server *admin;
     struct listener *admin_listener;
     struct server *metrics_server; /* where `metrics.listen` asks for one */
@@ -140,10 +147,20 @@ enum err edge_make_certificates(struct edge *e, const struct site *site,
                                 struct certificate_store **ret_store) MUST_CHECK;
 /* Gives issued certificates that grow old a successor. */
 void edge_renew_certificates(struct edge *e);
+/* Takes what the issuer has got. */
+void edge_take_certificates(struct edge *e);
 void edge_on_applied(void *edge, uint64_t change); /* loop message of the last worker */
 
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
 void edge_reload(struct edge *e, enum err error, int fd);
+
+/* edge_issuer.c: what `host` needs of a public authority; false: nothing. Views of the host. */
+bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set);
+/* Makes the folders that `site` needs; what is wrong stands in reload_error. */
+enum err edge_issuer_prepare(struct edge *e, const struct site *site) MUST_CHECK;
+/* Tells the issuer what the site in force needs, where that changed. */
+void edge_issuer_update(struct edge *e);
+void edge_issuer_say_waiting(const struct edge *e);
 
 /* admin.c: tells those who wait for a reload how it went. */
 void admin_reloaded(struct edge *e, bool is_done, const char *text);

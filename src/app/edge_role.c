@@ -126,6 +126,8 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
             return;
         }
         edge_say_where(e);
+        edge_issuer_update(e);
+        edge_issuer_say_waiting(e);
     } else if (m->kind == CONTROL_RELOAD) {
         edge_reload(e, (enum err)m->error, fd);
     } else if (m->kind == CONTROL_REOPEN) {
@@ -134,6 +136,8 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
         }
         enum err ignored = log_reopen(e->log);
         (void)ignored; /* keeps the old file and says so */
+    } else if (m->kind == CONTROL_ISSUED) {
+        edge_take_certificates(e);
     } else if (m->kind == CONTROL_DRAIN) {
         edge_drain(e, m->count != 0);
     }
@@ -406,7 +410,12 @@ int edge_run(const struct edge_options *options)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* a Ctrl-C reaches the whole group; the supervisor decides */
     process_raise_fd_limit();
-    *e = (struct edge){.options = options, .next_config = -1, .start_ns = clock_monotonic_ns()};
+    *e = (struct edge){.options = options,
+                       .next_config = -1,
+                       .challenge_root = -1,
+                       .alpn_root = -1,
+                       .issuer_task_hash = UINT64_MAX,
+                       .start_ns = clock_monotonic_ns()};
     timer_init(&e->tick, edge_on_tick);
     timer_init(&e->drain_end, edge_on_drain_end);
     timer_init(&e->renewal, edge_on_renewal);

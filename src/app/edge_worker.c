@@ -177,6 +177,8 @@ void worker_on_change(void *worker, uint64_t value)
     }
     pipeline_set_certificates(&w->pipeline, change->certificates);
     w->pipeline.https_port = change->https_port;
+    w->pipeline.challenge_root = change->challenge_root;
+    w->pipeline.alpn_root = change->alpn_root;
     w->pipeline.access = change->writer ? writer_producer(change->writer, w->index) : NULL;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         w->listeners[i].is_wanted = false;

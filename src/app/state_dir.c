@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/state_dir.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,6 +10,13 @@
 
 #define SYSTEM_DIR "/var/lib/selenia"
 
+static bool began_as_root;
+
+void state_dir_start(void)
+{
+    began_as_root = geteuid() == 0;
+}
+
 enum err state_dir_path(struct str configured, const char *name, char ret_path[PATH_MAX])
 {
     const char *state_home = getenv("XDG_STATE_HOME");
@@ -16,7 +24,7 @@ enum err state_dir_path(struct str configured, const char *name, char ret_path[P
     int n;
     if (configured.p) {
         n = snprintf(ret_path, PATH_MAX, STR_FMT "/%s", STR_ARG(configured), name);
-    } else if (geteuid() == 0) {
+    } else if (began_as_root) {
         n = snprintf(ret_path, PATH_MAX, "%s/%s", SYSTEM_DIR, name);
     } else if (state_home && *state_home == '/') {
         n = snprintf(ret_path, PATH_MAX, "%s/selenia/%s", state_home, name);

@@ -32,6 +32,10 @@ struct supervisor {
     int current;                   /* index of the edge in force, -1 = none */
     int next;                      /* index of the one that an upgrade started, -1 = none */
     struct supervisor_edge reader; /* reads the configuration for a reload; pid 0 = none */
+    struct supervisor_edge issuer; /* gets certificates; pid 0 = none */
+    int issuer_task;               /* what it was told, -1 = nothing */
+    unsigned issuer_failures;
+    uint64_t issuer_at_ns; /* when it starts again, or did last */
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
     uint32_t socket_count;
     int kept; /* of CONTROL_KEEP, -1 = nothing */
@@ -47,6 +51,9 @@ struct supervisor {
 /* One line on stderr in the form of the log. */
 void supervisor_say(const char *level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Ends the issuer, which loses nothing: it goes on where it was when it starts again. */
+void supervisor_end_issuer(struct supervisor *s);
 
 /* Replaces this program by the one on disk, keeping sockets and children; returns only when that
  * failed. */

@@ -115,11 +115,23 @@ static void check_keys(struct checker *c, const struct route_keys *keys)
     }
 }
 
+static void check_acme(struct checker *c, const struct tls_settings *tls)
+{
+    const struct dns_settings *dns = &tls->acme.dns;
+    if (dns->is_on && (dns->exec.p != NULL) == dns->rfc2136.is_on) {
+        struct diag *d = diag_add(c->diags, conf_origin_of(&tls->acme, "dns"),
+                                  "dns: one way into the DNS is due here");
+        diag_set_expected(c->diags, d, "either exec or rfc2136");
+        c->is_wrong = true;
+    }
+}
+
 static void check_hosts(struct checker *c, const struct settings *s)
 {
     for (size_t i = 0; i < s->hosts.count; i++) {
         const struct host_settings *host = &s->hosts.items[i];
         check_keys(c, &host->keys);
+        check_acme(c, &host->ssl);
         if (!has_handler(&host->keys) && host->routes.count == 0) {
             struct diag *d =
                 diag_add(c->diags, conf_origin_of(host, "domains"), "this host answers nothing");
@@ -262,6 +274,7 @@ static enum err settings_from(struct arena *arena, const struct conf_io *io,
     }
     struct checker c = {.diags = reterr_diags};
     check_server(&c, &s->server);
+    check_acme(&c, &s->server.tls);
     check_hosts(&c, s);
     e = check_domains(&c, s);
     if (e == ERR_OK) {

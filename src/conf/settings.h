@@ -26,7 +26,7 @@ enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
 enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARN, CONF_LOG_ERROR };
-enum issuer_choice { ISSUER_AUTO, ISSUER_INTERNAL, ISSUER_NONE };
+enum issuer_choice { ISSUER_AUTO, ISSUER_ACME, ISSUER_INTERNAL, ISSUER_NONE };
 enum client_auth_choice { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_OPTIONAL };
 enum tls_version_choice { TLS_CHOICE_12, TLS_CHOICE_13 };
 enum early_data_choice { EARLY_DATA_OFF, EARLY_DATA_SAFE };
@@ -63,11 +63,51 @@ struct max_settings {
     int64_t min_rate_bytes_per_s; /* 0 = none */
 };
 
+/* An account elsewhere that the one at the CA belongs to (RFC 8555 7.3.4). */
+struct eab_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str kid;
+    struct str key; /* base64url */
+};
+
+enum tsig_algorithm { TSIG_HMAC_SHA256 };
+
+/* A name server that takes signed updates (RFC 2136, RFC 8945). */
+struct dns_update_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str server; /* address and port */
+    struct str key_name;
+    struct str key_secret; /* base64 */
+    enum tsig_algorithm algorithm;
+};
+
+/* How the record of a DNS challenge gets into its zone: one of both. */
+struct dns_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str exec; /* program; pointer NULL = none */
+    struct dns_update_settings rfc2136;
+};
+
+struct acme_settings {
+    struct conf_object object;
+    struct str email;    /* pointer NULL = none */
+    struct str ca;       /* URL of the directory */
+    struct str fallback; /* of the CA to try when that one fails; pointer NULL = none */
+    struct str ca_file;  /* whom to trust when talking to them; pointer NULL = as the system does */
+    struct dns_settings dns;
+    struct eab_settings eab;
+    struct str ca_pem; /* what ca_file holds */
+};
+
 /* Of the server, and of each host with what the server gives. */
 struct tls_settings {
     struct conf_object object;
     bool is_on;
     enum issuer_choice issuer;
+    struct acme_settings acme;
     struct str_list cert; /* files */
     struct str_list key;  /* as many, or none where the certificates bring theirs */
     struct str client_ca; /* pointer NULL = clients are not asked for certificates */

@@ -14,8 +14,9 @@ struct tls_reader {
     bool is_wrong;
 };
 
-static enum err read_pem(struct tls_reader *r, const struct tls_settings *tls, const char *key,
-                         struct str path, struct str *ret_text)
+/* `object`: whose key it is. */
+static enum err read_pem(struct tls_reader *r, const void *object, const char *key, struct str path,
+                         struct str *ret_text)
 {
     struct buf text;
     buf_init(&text, PEM_BYTES_MAX);
@@ -24,7 +25,7 @@ static enum err read_pem(struct tls_reader *r, const struct tls_settings *tls, c
         *ret_text = arena_str(r->arena, buf_str(&text));
         e = ret_text->p != NULL ? ERR_OK : ERR_NOMEM;
     } else if (e != ERR_NOMEM) {
-        (void)diag_add(r->diags, conf_origin_of(tls, key), "%s: " STR_FMT " cannot be read: %s",
+        (void)diag_add(r->diags, conf_origin_of(object, key), "%s: " STR_FMT " cannot be read: %s",
                        key, STR_ARG(path), err_text(e));
         r->is_wrong = true;
         e = ERR_OK;
@@ -61,6 +62,9 @@ static enum err read_tls(struct tls_reader *r, struct tls_settings *tls)
     }
     if (e == ERR_OK && tls->client_ca.p != NULL) {
         e = read_pem(r, tls, "client_ca", tls->client_ca, &tls->client_ca_pem);
+    }
+    if (e == ERR_OK && tls->acme.ca_file.p != NULL) {
+        e = read_pem(r, &tls->acme, "ca_file", tls->acme.ca_file, &tls->acme.ca_pem);
     }
     return e;
 }

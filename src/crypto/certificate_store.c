@@ -134,5 +134,5 @@ struct certificate *certificate_store_find(const struct certificate_store *s, st
         memcpy(text + 1, sni.p + dot, rest);
         found = slot_choose(store_slot(s, str_make(text, rest + 1)), wish);
     }
-    return found ? found : slot_choose(&s->fallback, wish);
+    return found || wish->is_exact ? found : slot_choose(&s->fallback, wish);
 }

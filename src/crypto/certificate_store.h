@@ -25,6 +25,7 @@ struct certificate_wish {
     bool takes_ecdsa;
     bool takes_ed25519;
     bool takes_rsa;
+    bool is_exact; /* only a certificate that carries the name, never the default */
 };
 
 /* The certificate for `sni` (lower case): exact name, else the wildcard one label up, else the

@@ -22,7 +22,7 @@ static int code_of(enum err e)
 
 static enum err conn_choose(struct tls_conn *c, const struct client_hello *hello)
 {
-    struct tls_choice choice = {NULL, NULL};
+    struct tls_choice choice = {NULL, NULL, false};
     enum err e =
         c->server->hooks.on_client_hello(c->server->hooks.context, c->user, hello, &choice);
     if (e) {
@@ -32,7 +32,7 @@ static enum err conn_choose(struct tls_conn *c, const struct client_hello *hello
     c->policy = tls_policy_ref(choice.policy);
     c->store = certificate_store_ref(choice.store);
     const struct certificate_wish wish = {hello->takes_ecdsa, hello->takes_ed25519,
-                                          hello->takes_rsa};
+                                          hello->takes_rsa, choice.is_exact};
     c->certificate = certificate_store_find(c->store, hello->sni, &wish);
     /* A client that can check nothing we have speaks an old version or old ciphers only: GnuTLS
      * finds the right words for it. */

@@ -20,6 +20,7 @@ struct tls_server;
 struct tls_choice {
     struct tls_policy *policy;
     struct certificate_store *store;
+    bool is_exact; /* a certificate that does not carry the name is none */
 };
 
 struct tls_server_hooks {

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "edge/access_log.h"
+#include "edge/challenge.h"
 #include "edge/echo.h"
 #include "edge/file_cache.h"
 #include "edge/files.h"
@@ -58,6 +59,8 @@ static void site_use_end(struct site_use *use)
 enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site)
 {
     p->loop = loop;
+    p->challenge_root = -1;
+    p->alpn_root = -1;
     slab_init(&p->uses, sizeof(struct site_use), 0);
     buf_init(&p->line, 0);
     random_bytes(p->id_state, sizeof(p->id_state));
@@ -82,6 +85,7 @@ void pipeline_done(struct pipeline *p)
     ws_loop_destroy(p->ws);
     site_use_end(p->use);
     certificate_store_unref(p->certificates);
+    challenge_done(p);
     p->certificates = NULL;
     p->files = NULL;
     p->rewrite = NULL;
@@ -356,6 +360,21 @@ static void pipeline_redirect_https(struct request *r)
     buf_done(&location);
 }
 
+/* There is a certificate for the host of the request; a name that waits for one from a public
+ * authority is served without until then. */
+static bool pipeline_has_certificate(const struct request *r, const struct site_host *host)
+{
+    static const struct certificate_wish any = {true, true, true, true};
+    char canonical[VHOST_NAME_BYTES_MAX + 1];
+    struct str name;
+    if (vhost_canonical(r->x->request->authority, canonical, &name) != ERR_OK ||
+        !site_tls_is_acme(&host->tls, name)) {
+        return true;
+    }
+    const struct certificate_store *store = r->pipeline->certificates;
+    return store && certificate_store_find(store, name, &any) != NULL;
+}
+
 /* False: the request was answered. */
 static bool pipeline_secure(struct request *r, const struct site_host *host)
 {
@@ -364,7 +383,7 @@ static bool pipeline_secure(struct request *r, const struct site_host *host)
         return false;
     }
     bool is_sent_on = !r->x->peer->tls && r->pipeline->https_port && host->tls.policy &&
-                      host->settings->https_redirect;
+                      host->settings->https_redirect && pipeline_has_certificate(r, host);
     if (is_sent_on) {
         pipeline_redirect_https(r);
     }
@@ -471,7 +490,7 @@ static void pipeline_on_exchange(void *context, struct exchange *x)
     r->client = match_client(&r->use->site->settings->server.trusted_proxies, x->peer->host,
                              &x->request->fields);
     exchange_serve(x, &pipeline_service, r);
-    if (pipeline_normalise(r) && pipeline_health(r) && pipeline_route(r)) {
+    if (pipeline_normalise(r) && pipeline_health(r) && challenge_pass(r) && pipeline_route(r)) {
         pipeline_handle(r);
     }
 }
@@ -529,10 +548,15 @@ static enum err pipeline_on_client_hello(void *context, void *user,
     const struct site_host *host = site_find_host(p->use->site, hello->sni);
     const struct site_tls *tls = host ? &host->tls : &p->use->site->tls;
     (void)user;
+    if (challenge_is_asked(p, hello)) {
+        return challenge_choose(p, hello, ret_choice);
+    }
     if (!tls->policy || !p->certificates) {
         return ERR_NOT_FOUND;
     }
-    *ret_choice = (struct tls_choice){tls->policy, p->certificates};
+    /* Another certificate than the one it waits for would only frighten people. */
+    bool is_exact = site_tls_is_acme(tls, hello->sni);
+    *ret_choice = (struct tls_choice){tls->policy, p->certificates, is_exact};
     return ERR_OK;
 }
 

@@ -38,6 +38,10 @@ struct pipeline {
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
     uint16_t https_port;                    /* where plain requests are sent; 0 = nowhere */
+    int challenge_root;                     /* folder of answers for HTTP-01; -1 = none */
+    int alpn_root;                          /* folder of certificates for TLS-ALPN-01; -1 = none */
+    struct tls_policy *alpn_policy;         /* made when first needed, as is the next */
+    struct certificate_store *alpn_store;   /* of the last such handshake */
     struct slab uses;
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+#define TLS_ACME_NAMES_MAX 100
+
 static enum err tls_fault(struct site_tls *t, const char *key, const char *sentence,
                           struct diag_list *diags)
 {
@@ -65,14 +67,28 @@ static bool tls_has_files_of(const struct tls_settings *a, const struct tls_sett
 }
 
 /* By name, or by the wildcard one label up. */
-static bool tls_carries(const struct certificate *c, struct str domain)
+static bool tls_covers(struct str name, struct str domain)
 {
     ptrdiff_t dot = str_index(domain, '.');
+    bool is_wild = str_starts_with(name, STR("*.")) && dot >= 0;
+    return str_eq(name, domain) ||
+           (is_wild && str_eq(str_sub(name, 1, name.n), str_sub(domain, (size_t)dot, domain.n)));
+}
+
+static bool tls_carries(const struct certificate *c, struct str domain)
+{
     for (size_t i = 0; i < certificate_name_count(c); i++) {
-        struct str name = certificate_name(c, i);
-        bool is_wild = str_starts_with(name, STR("*.")) && dot >= 0;
-        if (str_eq(name, domain) ||
-            (is_wild && str_eq(str_sub(name, 1, name.n), str_sub(domain, (size_t)dot, domain.n)))) {
+        if (tls_covers(certificate_name(c, i), domain)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool site_tls_is_acme(const struct site_tls *t, struct str name)
+{
+    for (size_t i = 0; i < t->acme_count; i++) {
+        if (tls_covers(t->acme_names[i], name)) {
             return true;
         }
     }
@@ -142,25 +158,91 @@ static bool tls_is_local(struct str domain)
            str_ends_with(domain, STR(".test")) || str_ends_with(domain, STR(".internal"));
 }
 
-/* Nobody signs for a public name by himself: its owner says who. */
-static enum err tls_choose_issuer(struct site_tls *t, const struct domain_list *domains,
+static enum err tls_nobody_signs(const struct domain *domain, struct diag_list *diags)
+{
+    struct diag *d =
+        diag_add(diags, domain->origin,
+                 "there is no certificate for " STR_FMT ", and the server listens for HTTPS",
+                 STR_ARG(domain->text));
+    diag_set_expected(diags, d,
+                      "ssl: {cert: FILE, key: FILE}, ssl: {issuer: internal}, or ssl: off");
+    return ERR_CONFIG;
+}
+
+/* ERR_CONFIG: only a record in the DNS proves a wildcard (RFC 8555 8.4). */
+static enum err tls_add_acme_name(struct site_tls *t, const struct domain *domain, struct str name,
                                   struct diag_list *diags)
 {
-    for (size_t i = 0; i < domains->count; i++) {
-        struct str domain = domains->items[i].text;
-        if (t->settings->issuer == ISSUER_NONE || !tls_is_local(domain)) {
-            struct conf_origin origin = domains->items[i].origin;
-            struct diag *d = diag_add(diags, origin,
-                                      "there is no certificate for " STR_FMT
-                                      ", and the server listens for HTTPS",
-                                      STR_ARG(domain));
-            diag_set_expected(diags, d,
-                              "ssl: {cert: FILE, key: FILE}, ssl: {issuer: internal}, or ssl: off");
-            return ERR_CONFIG;
+    if (str_starts_with(name, STR("*.")) && !t->settings->acme.dns.is_on) {
+        struct diag *d =
+            diag_add(diags, domain->origin,
+                     STR_FMT " needs a certificate with a wildcard, and public authorities give "
+                             "one only to those who can write into the DNS",
+                     STR_ARG(domain->text));
+        diag_set_expected(diags, d,
+                          "ssl: {acme: {dns: {exec: PROGRAM}}}, or ssl: {issuer: internal}");
+        return ERR_CONFIG;
+    }
+    for (size_t i = 0; i < t->acme_count; i++) {
+        if (str_eq(t->acme_names[i], name)) {
+            return ERR_OK;
         }
     }
-    t->is_issued_here = true;
+    t->acme_names[t->acme_count++] = name;
     return ERR_OK;
+}
+
+static enum err tls_add_acme(struct site_tls *t, struct arena *arena, const struct domain *domain,
+                             struct diag_list *diags)
+{
+    struct str text = domain->text;
+    if (text.p[0] == '[') {
+        return tls_add_acme_name(t, domain, str_sub(text, 1, text.n - 2), diags);
+    }
+    if (text.p[0] != '.') {
+        return tls_add_acme_name(t, domain, text, diags);
+    }
+    struct str wild = arena_printf(arena, "*" STR_FMT, STR_ARG(text));
+    enum err e = wild.p ? ERR_OK : ERR_NOMEM;
+    if (!e) {
+        e = tls_add_acme_name(t, domain, str_sub(text, 1, text.n), diags);
+    }
+    return e ? e : tls_add_acme_name(t, domain, wild, diags);
+}
+
+/* Who signs for which name. Patterns other than wildcards stand in no certificate. */
+static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_input *input,
+                                  struct diag_list *diags)
+{
+    const struct domain_list *domains = input->domains;
+    enum issuer_choice issuer = t->settings->issuer;
+    t->acme_names = arena_zalloc(input->arena, (2 * domains->count + 1) * sizeof(struct str));
+    if (!t->acme_names) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < domains->count; i++) {
+        const struct domain *domain = &domains->items[i];
+        bool is_default = domain->kind == DOMAIN_DEFAULT;
+        bool is_own = issuer == ISSUER_AUTO && tls_is_local(domain->text);
+        bool is_named = site_tls_is_certifiable(domain->text);
+        enum err e = ERR_OK;
+        if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named)) {
+            e = tls_nobody_signs(domain, diags);
+        } else if (is_own) {
+            t->is_issued_here = true;
+        } else if (!is_default) {
+            e = tls_add_acme(t, input->arena, domain, diags);
+        }
+        if (e) {
+            return e;
+        }
+    }
+    if (t->acme_count > TLS_ACME_NAMES_MAX) {
+        diag_add(diags, domains->items[0].origin,
+                 "a certificate carries %d names at most: use several hosts", TLS_ACME_NAMES_MAX);
+        return ERR_CONFIG;
+    }
+    return t->acme_count || t->is_issued_here ? ERR_OK : tls_nobody_signs(domains->items, diags);
 }
 
 enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
@@ -189,7 +271,7 @@ enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
         t->is_issued_here = true;
         return ERR_OK;
     }
-    return tls_choose_issuer(t, input->domains, reterr_diags);
+    return tls_choose_issuer(t, input, reterr_diags);
 }
 
 void site_tls_done(struct site_tls *t)

@@ -14,8 +14,10 @@ struct site_tls {
     struct tls_policy *policy; /* NULL = off */
     struct certificate **certificates;
     size_t certificate_count;
-    bool is_issued_here; /* the local authority signs for the names of the host */
-    struct str hsts;     /* value of Strict-Transport-Security; empty = none */
+    bool is_issued_here;    /* the local authority signs for the names of the host, but these: */
+    struct str *acme_names; /* that a public authority signs for, as certificates carry them */
+    size_t acme_count;
+    struct str hsts; /* value of Strict-Transport-Security; empty = none */
 };
 
 struct site_tls_input {
@@ -31,6 +33,9 @@ struct site_tls_input {
 enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
                        struct diag_list *reterr_diags) MUST_CHECK;
 void site_tls_done(struct site_tls *t);
+
+/* Whether a public authority signs for `name` (in lower case), which may stand below a wildcard. */
+bool site_tls_is_acme(const struct site_tls *t, struct str name);
 
 /* The domain is a name that a certificate can carry: no pattern but *.x, and not `default`. */
 bool site_tls_is_certifiable(struct str domain);

@@ -91,6 +91,11 @@ static void tls_accept_answer_plain(struct tls_accept *a)
 static void tls_accept_become(struct tls_accept *a, size_t n)
 {
     struct server *s = a->conn.server;
+    if (str_eq(tls_conn_alpn(a->conn.transport.tls), STR("acme-tls/1"))) {
+        /* The handshake was the answer (RFC 8737 3): nothing is served here. */
+        tls_accept_kill(a, false);
+        return;
+    }
     timer_cancel(&a->timer);
     if (a->early.n) {
         static_assert(SERVER_EARLY_BYTES_MAX < TRANSPORT_RECORD_BYTES,

@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -241,6 +242,30 @@ enum err file_replace(const char *path, struct str bytes, unsigned mode)
         return e;
     }
     return file_sync_directory_of(path);
+}
+
+enum err file_remove(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_from_errno(errno);
+}
+
+enum err file_lock(const char *path, int *ret_fd)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    int failed;
+    do {
+        failed = flock(fd, LOCK_EX);
+    } while (failed && errno == EINTR);
+    if (failed) {
+        enum err e = err_from_errno(errno);
+        close(fd);
+        return e;
+    }
+    *ret_fd = fd;
+    return ERR_OK;
 }
 
 enum err file_in_memory(struct str bytes, int *ret_fd)

@@ -57,6 +57,13 @@ enum err file_give_to(const char *path, const char *name) MUST_CHECK;
  * whole. `mode` as of chmod. */
 enum err file_replace(const char *path, struct str bytes, unsigned mode) MUST_CHECK;
 
+/* Removes the file `path`; ERR_OK also where there is none. */
+enum err file_remove(const char *path) MUST_CHECK;
+
+/* Holds the file `path` (made where it is missing) for this process, waiting while another one
+ * does; let go by closing it. */
+enum err file_lock(const char *path, int *ret_fd) MUST_CHECK;
+
 /* A file without a name that holds `bytes` and cannot be changed any more. */
 enum err file_in_memory(struct str bytes, int *ret_fd) MUST_CHECK;
 

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -127,6 +129,58 @@ enum err process_run(const char *const argv[])
         return ERR_NOT_FOUND;
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? ERR_OK : ERR_IO;
+}
+
+static void process_become(const char *const argv[], pid_t parent)
+{
+    sigset_t none;
+    int null = open("/dev/null", O_RDONLY);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(2, 1) < 0) {
+        _exit(126);
+    }
+    /* Whatever of ours is open without O_CLOEXEC is none of its business. */
+    close_range(3, ~0u, 0);
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+enum err process_run_within(const char *const argv[], unsigned timeout_ms, int *ret_code)
+{
+    int status = 0;
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0) {
+        return err_from_errno(errno);
+    }
+    if (pid == 0) {
+        process_become(argv, parent);
+    }
+    int watch = pidfd_open(pid, 0);
+    struct pollfd ended = {.fd = watch, .events = POLLIN};
+    int ready;
+    do {
+        ready = watch < 0 ? 1 : poll(&ended, 1, (int)timeout_ms);
+    } while (ready < 0 && errno == EINTR);
+    if (ready != 1) {
+        kill(-pid, SIGKILL);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (watch >= 0) {
+        close(watch);
+    }
+    *ret_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return ready == 1 ? ERR_OK : ERR_TIMEOUT;
+}
+
+void process_end(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
 }
 
 enum err process_signals(const int *signals, int *ret_fd)

@@ -27,6 +27,15 @@ enum err process_spawn(const char *program, char *const argv[], int channel,
 
 #define PROCESS_CHANNEL_FD 3
 
+/* Runs the program argv[0] (a path) to its end, with no input and its output on our stderr, and
+ * gives its exit code (128 and more: killed by a signal). ERR_TIMEOUT: it took longer than
+ * `timeout_ms`, and was killed with what it had started. Blocks. */
+enum err process_run_within(const char *const argv[], unsigned timeout_ms,
+                            int *ret_code) MUST_CHECK;
+
+/* Kills a child and waits for its end. */
+void process_end(pid_t pid);
+
 /* Runs `argv` (found by PATH, NULL-terminated) to its end; its output goes where ours goes.
  * ERR_NOT_FOUND: there is no such program; ERR_IO: it failed. For command-line use only. */
 enum err process_run(const char *const argv[]) MUST_CHECK;

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -39,6 +40,26 @@ enum err socket_address_ip(struct str host, uint16_t port, struct socket_address
     }
     *ret_address = a;
     return ERR_OK;
+}
+
+enum err socket_address_raw(const void *bytes, size_t n, uint16_t port,
+                            struct socket_address *ret_address)
+{
+    *ret_address = (struct socket_address){0};
+    if (n == 4) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&ret_address->raw;
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        memcpy(&v4->sin_addr, bytes, 4);
+        ret_address->n = sizeof(*v4);
+    } else if (n == 16) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ret_address->raw;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(port);
+        memcpy(&v6->sin6_addr, bytes, 16);
+        ret_address->n = sizeof(*v6);
+    }
+    return ret_address->n ? ERR_OK : ERR_SYNTAX;
 }
 
 enum err socket_address_unix(struct str path, struct socket_address *ret_address)
@@ -87,6 +108,20 @@ uint16_t socket_address_port(const struct socket_address *a)
     }
     if (a->raw.ss_family == AF_INET6) {
         return ntohs(((const struct sockaddr_in6 *)&a->raw)->sin6_port);
+    }
+    return 0;
+}
+
+size_t socket_address_bytes(const struct socket_address *a,
+                            uint8_t ret_bytes[SOCKET_ADDRESS_BYTES_MAX])
+{
+    if (a->raw.ss_family == AF_INET) {
+        memcpy(ret_bytes, &((const struct sockaddr_in *)&a->raw)->sin_addr, 4);
+        return 4;
+    }
+    if (a->raw.ss_family == AF_INET6) {
+        memcpy(ret_bytes, &((const struct sockaddr_in6 *)&a->raw)->sin6_addr, 16);
+        return 16;
     }
     return 0;
 }
@@ -175,6 +210,53 @@ enum err socket_connect(const struct socket_address *a, int *ret_fd)
         return cause == ECONNREFUSED ? ERR_NOT_FOUND : err_from_errno(cause);
     }
     *ret_fd = fd;
+    return ERR_OK;
+}
+
+enum err socket_connect_within(const struct socket_address *a, unsigned timeout_ms, int *ret_fd)
+{
+    const struct timeval limit = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
+    int fd = socket(a->raw.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    if (connect(fd, (const struct sockaddr *)&a->raw, a->n) != 0) {
+        int cause = errno;
+        close(fd);
+        return cause == ECONNREFUSED  ? ERR_NOT_FOUND
+               : cause == EINPROGRESS ? ERR_TIMEOUT
+                                      : err_from_errno(cause);
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
+enum err socket_send_all(int fd, struct str bytes)
+{
+    for (size_t at = 0; at < bytes.n;) {
+        ssize_t sent = send(fd, bytes.p + at, bytes.n - at, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) {
+            return errno == EAGAIN ? ERR_TIMEOUT : err_from_errno(errno);
+        }
+        at += sent > 0 ? (size_t)sent : 0;
+    }
+    return ERR_OK;
+}
+
+enum err socket_recv_all(int fd, void *bytes, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t got = recv(fd, (char *)bytes + at, n - at, 0);
+        if (got == 0) {
+            return ERR_EOF;
+        }
+        if (got < 0 && errno != EINTR) {
+            return errno == EAGAIN ? ERR_TIMEOUT : err_from_errno(errno);
+        }
+        at += got > 0 ? (size_t)got : 0;
+    }
     return ERR_OK;
 }
 

@@ -23,6 +23,10 @@ struct socket_address {
 enum err socket_address_ip(struct str host, uint16_t port,
                            struct socket_address *ret_address) MUST_CHECK;
 
+/* From 4 or 16 bytes in network order. ERR_SYNTAX: another number of them. */
+enum err socket_address_raw(const void *bytes, size_t n, uint16_t port,
+                            struct socket_address *ret_address) MUST_CHECK;
+
 /* From a path; a leading `@` means the abstract namespace. ERR_LIMIT: the path is too long. */
 enum err socket_address_unix(struct str path, struct socket_address *ret_address) MUST_CHECK;
 
@@ -34,12 +38,26 @@ size_t socket_address_text(const struct socket_address *a, char text[SOCKET_ADDR
 
 uint16_t socket_address_port(const struct socket_address *a);
 
+#define SOCKET_ADDRESS_BYTES_MAX 16
+
+/* The 4 or 16 bytes of the address in network order; returns how many, 0 for local sockets. */
+size_t socket_address_bytes(const struct socket_address *a,
+                            uint8_t ret_bytes[SOCKET_ADDRESS_BYTES_MAX]);
+
 /* A listening stream socket. `is_shared` sets SO_REUSEPORT. A stale unix socket file that nobody
  * listens on is replaced. ERR_IN_USE, ERR_ACCESS, ... */
 enum err socket_listen(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
 
 /* Connects, blocking, for command-line use only. */
 enum err socket_connect(const struct socket_address *a, int *ret_fd) MUST_CHECK;
+
+/* Likewise, and gives up after `timeout_ms`, as do the next two on this socket. ERR_TIMEOUT. */
+enum err socket_connect_within(const struct socket_address *a, unsigned timeout_ms,
+                               int *ret_fd) MUST_CHECK;
+
+/* All of `bytes`, and `n` bytes, on a blocking socket. ERR_EOF, ERR_TIMEOUT, ERR_RESET, ... */
+enum err socket_send_all(int fd, struct str bytes) MUST_CHECK;
+enum err socket_recv_all(int fd, void *bytes, size_t n) MUST_CHECK;
 
 /* Accepts one connection. ERR_AGAIN: none waits; ERR_LIMIT: no descriptors left. */
 enum err socket_accept(int listener, struct socket_address *ret_peer, int *ret_fd) MUST_CHECK;

@@ -348,7 +348,7 @@ static enum err on_client_hello(void *context, void *user, const struct client_h
     (void)context;
     (void)user;
     CHECK(str_eq(hello->sni, STR("quic.test")));
-    *ret = (struct tls_choice){policy, store};
+    *ret = (struct tls_choice){policy, store, false};
     return ERR_OK;
 }
 

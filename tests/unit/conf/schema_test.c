@@ -68,8 +68,9 @@ static void test_defaults(void **state)
 {
     (void)state;
     struct settings *s = load("hosts:\n  - domains: example.com\n    root: /srv/www\n");
-    assert_int_equal(s->server.listen.count, 1);
+    assert_int_equal(s->server.listen.count, 2);
     assert_int_equal(s->server.listen.items[0].port, 80);
+    assert_int_equal(s->server.listen.items[1].port, 443);
     assert_int_equal(s->server.worker.processes, 0);
     assert_int_equal(s->server.worker.max_connections, 65536);
     assert_int_equal(s->server.timeouts.idle_ms, 60000);
@@ -344,7 +345,7 @@ static void test_print_with_origins(void **state)
     struct buf b;
     buf_init(&b, 0);
     conf_print_effective(s, true, &b);
-    expect_contains(&b, "  listen: [80] # default\n");
+    expect_contains(&b, "  listen: [80, 443] # default\n");
     expect_contains(&b, "  - domains: [a.example] # test.yaml:2\n");
     expect_contains(&b, "      - path: /x # test.yaml:5\n");
     expect_contains(&b, "        listing: html # test.yaml:6\n");

@@ -197,8 +197,9 @@ static void test_names(void **state)
 static void test_store(void **state)
 {
     struct world *w = world_get();
-    static const struct certificate_wish all = {true, true, true}, rsa = {false, false, true},
-                                         none = {false, false, false};
+    static const struct certificate_wish all = {true, true, true, false},
+                                         rsa = {false, false, true, false},
+                                         none = {false, false, false, false};
     struct certificate *const list[] = {w->rsa, w->ecdsa, w->other};
     struct certificate_store *s;
     assert_int_equal(certificate_store_create(list, 3, SIZE_MAX, &s), ERR_OK);

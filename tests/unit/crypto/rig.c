@@ -156,7 +156,7 @@ static enum err on_hello(void *context, void *user, const struct client_hello *h
     if (r->refuse) {
         return r->refuse;
     }
-    *ret_choice = (struct tls_choice){r->policy, r->store};
+    *ret_choice = (struct tls_choice){r->policy, r->store, false};
     for (size_t i = 0; i < r->name_count; i++) {
         if (str_eq(hello->sni, str_of(r->names[i].sni))) {
             ret_choice->policy = r->names[i].policy;

@@ -29,7 +29,7 @@ static struct buf plain;
 static enum err on_hello(void *context, void *user, const struct client_hello *hello,
                          struct tls_choice *ret_choice)
 {
-    *ret_choice = (struct tls_choice){policy, store};
+    *ret_choice = (struct tls_choice){policy, store, false};
     return ERR_OK;
 }
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the edge has to do with certificates of public authorities: it says which ones it needs, and
+ * takes them when they are there. */
+#include "app/edge_int.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/state_dir.h"
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "issuer/acme_store.h"
+#include "os/file.h"
+#include "os/process.h"
+
+bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set)
+{
+    *ret_set = (struct task_set){
+        .names = host->tls.acme_names,
+        .name_count = host->tls.acme_count,
+        .acme = host->settings->ssl.acme,
+    };
+    return host->tls.acme_count != 0;
+}
+
+static bool issuer_is_needed(const struct site *site)
+{
+    struct task_set set;
+    bool is_needed = false;
+    for (size_t i = 0; i < site->host_count; i++) {
+        is_needed |= edge_issuer_set(&site->host_list[i], &set);
+    }
+    return is_needed && site->listens_for_https;
+}
+
+static enum err issuer_open_folder(const struct server_settings *s, const char *name, int *root)
+{
+    char path[PATH_MAX], below[64];
+    snprintf(below, sizeof(below), "acme/%s", name);
+    enum err e = state_dir_path(s->state, below, path);
+    if (!e) {
+        e = file_make_directories(path);
+    }
+    if (!e && s->user.n && geteuid() == 0) {
+        e = file_give_to(path, s->user.p);
+        e = e == ERR_NOT_FOUND ? ERR_OK : e; /* the edge stays who it is */
+    }
+    return e || !root || *root >= 0 ? e : file_open_root(path, root);
+}
+
+enum err edge_issuer_prepare(struct edge *e, const struct site *site)
+{
+    const struct server_settings *s = &site->settings->server;
+    if (!issuer_is_needed(site)) {
+        return ERR_OK;
+    }
+    enum err err = issuer_open_folder(s, "", NULL);
+    if (!err) {
+        err = issuer_open_folder(s, STORE_CHALLENGE_FOLDER, &e->challenge_root);
+    }
+    if (!err) {
+        err = issuer_open_folder(s, STORE_ALPN_FOLDER, &e->alpn_root);
+    }
+    if (err) {
+        snprintf(e->reload_error, sizeof(e->reload_error),
+                 "there is no place for certificates (server.state): %s", err_text(err));
+    }
+    return err;
+}
+
+static enum err issuer_write_task(const struct edge *e, struct buf *out)
+{
+    const struct settings *s = e->site->settings;
+    char folder[PATH_MAX];
+    enum err err = state_dir_path(s->server.state, "acme", folder);
+    struct task task = {
+        .folder = str_of(folder),
+        .user = s->server.user,
+        .user_is_default = conf_origin_of(&s->server, "user").source == NULL,
+        .log = s->log.output.kind == OUTPUT_FILE ? s->log.output.path : STR(""),
+        .log_level = (int64_t)s->log.level,
+        .has_sandbox = s->server.sandbox,
+        .sets = mem_zalloc(e->site->host_count + 1, sizeof(struct task_set)),
+    };
+    if (err || !task.sets) {
+        mem_free(task.sets);
+        return err ? err : ERR_NOMEM;
+    }
+    for (size_t i = 0; i < s->server.listen.count; i++) {
+        const struct listen_address *l = &s->server.listen.items[i];
+        task.has_plain |= l->kind == LISTEN_INET && !l->is_tls;
+    }
+    for (size_t i = 0; i < e->site->host_count && task.count < TASK_SETS_MAX; i++) {
+        task.count += edge_issuer_set(&e->site->host_list[i], &task.sets[task.count]);
+    }
+    err = task_write(&task, out);
+    mem_free(task.sets);
+    return err;
+}
+
+static void issuer_ask(struct edge *e, int task)
+{
+    const struct control_message m = {.kind = CONTROL_ISSUE, .fd = -1};
+    if (control_send(PROCESS_CHANNEL_FD, &m, task) != ERR_OK) {
+        LOG(e->log, LOG_LEVEL_ERROR, "the supervisor does not answer", log_u64("kind", m.kind));
+    }
+}
+
+void edge_issuer_update(struct edge *e)
+{
+    struct buf bytes;
+    int fd = -1;
+    if (!issuer_is_needed(e->site)) {
+        if (e->issuer_task_hash) {
+            issuer_ask(e, -1);
+        }
+        e->issuer_task_hash = 0;
+        return;
+    }
+    buf_init(&bytes, 0);
+    enum err err = issuer_write_task(e, &bytes);
+    uint64_t hash = err ? 0 : hash_str(buf_str(&bytes)) | 1;
+    if (!err && hash != e->issuer_task_hash) {
+        err = file_in_memory(buf_str(&bytes), &fd);
+    }
+    if (err) {
+        LOG(e->log, LOG_LEVEL_ERROR, "the issuer of certificates cannot be told", log_err(err));
+    } else if (fd >= 0) {
+        issuer_ask(e, fd);
+        e->issuer_task_hash = hash;
+        file_close(fd);
+    }
+    store_wipe(&bytes);
+}
+
+/* Says once per configuration what cannot be reached by TLS yet. */
+void edge_issuer_say_waiting(const struct edge *e)
+{
+    char folder[PATH_MAX];
+    struct task_set set;
+    if (!issuer_is_needed(e->site) ||
+        state_dir_path(e->site->settings->server.state, "acme", folder) != ERR_OK) {
+        return;
+    }
+    for (size_t i = 0; i < e->site->host_count; i++) {
+        struct certificate *c;
+        if (!edge_issuer_set(&e->site->host_list[i], &set)) {
+            continue;
+        }
+        if (issuer_certificate(str_of(folder), &set, &c, NULL) == ERR_OK) {
+            certificate_unref(c);
+        } else {
+            LOG(e->log, LOG_LEVEL_NOTICE,
+                "there is no certificate yet: HTTPS is refused for this host until it comes",
+                log_str("name", set.names[0]), log_u64("names", set.name_count),
+                log_str("ca", set.acme.ca));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "issuer/task.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+/* The texts of a set, by the names they have in the configuration. */
+static const struct {
+    const char *key;
+    size_t offset;
+} set_texts[] = {
+    {"email", offsetof(struct acme_settings, email)},
+    {"ca", offsetof(struct acme_settings, ca)},
+    {"fallback", offsetof(struct acme_settings, fallback)},
+    {"ca_pem", offsetof(struct acme_settings, ca_pem)},
+    {"dns.exec", offsetof(struct acme_settings, dns.exec)},
+    {"dns.server", offsetof(struct acme_settings, dns.rfc2136.server)},
+    {"dns.key_name", offsetof(struct acme_settings, dns.rfc2136.key_name)},
+    {"dns.key_secret", offsetof(struct acme_settings, dns.rfc2136.key_secret)},
+    {"eab.kid", offsetof(struct acme_settings, eab.kid)},
+    {"eab.key", offsetof(struct acme_settings, eab.key)},
+};
+
+static json_t *text_pack(struct str s)
+{
+    return json_stringn(s.p ? s.p : "", s.n);
+}
+
+static json_t *set_pack(const struct task_set *set)
+{
+    json_t *names = json_array();
+    json_t *root = json_pack("{s:o}", "names", names);
+    bool is_good = root != NULL;
+    for (size_t i = 0; i < set->name_count && is_good; i++) {
+        is_good = json_array_append_new(names, text_pack(set->names[i])) == 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(set_texts) && is_good; i++) {
+        const struct str *text =
+            (const struct str *)(const void *)((const char *)&set->acme + set_texts[i].offset);
+        is_good =
+            text->n == 0 || json_object_set_new(root, set_texts[i].key, text_pack(*text)) == 0;
+    }
+    if (!is_good) {
+        json_decref(root);
+        return NULL;
+    }
+    return root;
+}
+
+enum err task_write(const struct task *t, struct buf *out)
+{
+    json_t *sets = json_array();
+    json_t *root =
+        json_pack("{s:o, s:o, s:o, s:o, s:I, s:b, s:b, s:b}", "sets", sets, "folder",
+                  text_pack(t->folder), "user", text_pack(t->user), "log", text_pack(t->log),
+                  "log_level", (json_int_t)t->log_level, "has_sandbox", t->has_sandbox, "has_plain",
+                  t->has_plain, "user_is_default", t->user_is_default);
+    bool is_good = root != NULL;
+    for (size_t i = 0; i < t->count && is_good; i++) {
+        is_good = json_array_append_new(sets, set_pack(&t->sets[i])) == 0;
+    }
+    char *text = is_good ? json_dumps(root, JSON_COMPACT) : NULL;
+    if (text) {
+        buf_add_str(out, str_of(text));
+        explicit_bzero(text, strlen(text)); /* it may hold keys */
+    }
+    is_good = text && !out->is_failed;
+    free(text);
+    json_decref(root);
+    return is_good ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err text_read(struct arena *arena, const json_t *value, struct str *ret)
+{
+    if (!json_is_string(value)) {
+        return ERR_SYNTAX;
+    }
+    *ret = arena_str(arena, str_make(json_string_value(value), json_string_length(value)));
+    return ret->p ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err set_read(struct arena *arena, const json_t *item, struct task_set *set)
+{
+    const json_t *names = json_object_get(item, "names");
+    set->name_count = json_array_size(names);
+    set->names = arena_zalloc(arena, (set->name_count + 1) * sizeof(*set->names));
+    enum err e = set->names ? ERR_OK : ERR_NOMEM;
+    if (set->name_count == 0 || set->name_count > TASK_NAMES_MAX) {
+        e = ERR_SYNTAX;
+    }
+    for (size_t i = 0; i < set->name_count && !e; i++) {
+        e = text_read(arena, json_array_get(names, i), &set->names[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(set_texts) && !e; i++) {
+        struct str *text = (struct str *)(void *)((char *)&set->acme + set_texts[i].offset);
+        const json_t *value = json_object_get(item, set_texts[i].key);
+        e = value ? text_read(arena, value, text) : ERR_OK;
+    }
+    return !e && set->acme.ca.n == 0 ? ERR_SYNTAX : e;
+}
+
+static enum err task_fill(struct arena *arena, const json_t *root, struct task *t)
+{
+    const json_t *sets = json_object_get(root, "sets");
+    enum err e = text_read(arena, json_object_get(root, "folder"), &t->folder);
+    if (!e) {
+        e = text_read(arena, json_object_get(root, "user"), &t->user);
+    }
+    if (!e) {
+        e = text_read(arena, json_object_get(root, "log"), &t->log);
+    }
+    t->log_level = json_integer_value(json_object_get(root, "log_level"));
+    t->has_sandbox = json_is_true(json_object_get(root, "has_sandbox"));
+    t->has_plain = json_is_true(json_object_get(root, "has_plain"));
+    t->user_is_default = json_is_true(json_object_get(root, "user_is_default"));
+    if (!e && (!json_is_array(sets) || json_array_size(sets) > TASK_SETS_MAX)) {
+        e = ERR_SYNTAX;
+    }
+    if (!e) {
+        t->sets = arena_zalloc(arena, (json_array_size(sets) + 1) * sizeof(*t->sets));
+        e = t->sets ? ERR_OK : ERR_NOMEM;
+    }
+    for (size_t i = 0; !e && i < json_array_size(sets); i++) {
+        e = set_read(arena, json_array_get(sets, i), &t->sets[i]);
+        t->count++;
+    }
+    return e;
+}
+
+enum err task_read(struct arena *arena, struct str bytes, struct task *ret_task)
+{
+    json_error_t fault;
+    json_t *root = json_loadb(bytes.p ? bytes.p : "", bytes.n, 0, &fault);
+    *ret_task = (struct task){0};
+    if (!root) {
+        return json_error_code(&fault) == json_error_out_of_memory ? ERR_NOMEM : ERR_SYNTAX;
+    }
+    enum err e = task_fill(arena, root, ret_task);
+    json_decref(root);
+    return e;
+}
+
+bool task_set_has_dns(const struct task_set *set)
+{
+    return set->acme.dns.exec.n || set->acme.dns.rfc2136.server.n;
+}
