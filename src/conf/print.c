@@ -134,6 +134,11 @@ static void print_inline(const struct conf_key *key, const void *field, struct b
     case CONF_PATH:
     case CONF_PATTERN:
     case CONF_REGEX:
+        if ((key->flags & CONF_SECRET) != 0 && ((const struct str *)field)->n > 0) {
+            /* Of a form that every check takes, so that what is printed can be loaded. */
+            buf_add_str(out, STR("hiddenhidden"));
+            return;
+        }
         print_text(*(const struct str *)field, out);
         return;
     case CONF_OUTPUT:

@@ -55,6 +55,7 @@ enum conf_flag {
     CONF_TAKES_OVER = 1 << 5, /* handler that is not inherited past another handler */
     CONF_NO_STDOUT = 1 << 6,  /* CONF_OUTPUT: stdout is no choice */
     CONF_PATHS = 1 << 7,      /* CONF_STRING_LIST: of paths, each as CONF_PATH */
+    CONF_SECRET = 1 << 8,     /* CONF_STRING: never printed */
 };
 
 struct conf_table;

@@ -246,6 +246,22 @@ static void test_examples(void **state)
 }
 
 /* A host has what the server says, but for what it says itself. */
+static void test_secrets_are_not_printed(void **state)
+{
+    (void)state;
+    struct settings *s = load("server:\n"
+                              "  tls: {acme: {email: a@b.example, eab: {kid: k, key: c2VjcmV0}}}\n"
+                              "hosts: [{domains: a.example, root: /srv}]\n");
+    struct buf b;
+    buf_init(&b, 0);
+    conf_print_effective(s, true, &b);
+    assert_null(memmem(b.p, b.n, "c2VjcmV0", 8));
+    assert_non_null(memmem(b.p, b.n, "hiddenhidden", 12));
+    buf_done(&b);
+    expect_round_trip(s);
+    settings_destroy(s);
+}
+
 static void test_tls(void **state)
 {
     (void)state;
@@ -386,10 +402,15 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_inheritance),
-        cmocka_unit_test(test_relative_paths), cmocka_unit_test(test_default_site),
-        cmocka_unit_test(test_examples),       cmocka_unit_test(test_tls),
-        cmocka_unit_test(test_generators),     cmocka_unit_test(test_print_with_origins),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_inheritance),
+        cmocka_unit_test(test_relative_paths),
+        cmocka_unit_test(test_default_site),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_secrets_are_not_printed),
+        cmocka_unit_test(test_generators),
+        cmocka_unit_test(test_print_with_origins),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
