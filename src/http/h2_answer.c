@@ -14,18 +14,18 @@ struct h2_block {
     size_t n;
 };
 
-static enum err h2_answer_submit_ending(struct h2_session *s, struct h2_stream *stream);
+static enum err h2_answer_submit_ending(struct h2_session *s, struct mux_stream *stream);
 
 static ssize_t h2_answer_offer(nghttp2_session *engine, int32_t id, uint8_t *bytes, size_t n,
                                uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2_session *s = user;
-    struct h2_stream *stream = source->ptr;
+    struct mux_stream *stream = source->ptr;
     bool is_last = false;
     (void)engine;
     (void)id;
     (void)bytes;
-    size_t offered = s->events.on_offer(s->events.context, stream, n, &is_last);
+    size_t offered = s->mux.events.on_offer(s->mux.events.context, stream, n, &is_last);
     if (offered == 0 && !is_last) {
         return NGHTTP2_ERR_DEFERRED;
     }
@@ -46,12 +46,12 @@ int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uin
                         size_t n, nghttp2_data_source *source, void *user)
 {
     struct h2_session *s = user;
-    struct h2_stream *stream = source->ptr;
+    struct mux_stream *stream = source->ptr;
     size_t before = s->out->n;
     (void)engine;
     ASSERT(frame->data.padlen == 0);
     buf_add(s->out, head, 9);
-    enum err e = n ? s->events.on_take(s->events.context, stream, s->out, n) : ERR_OK;
+    enum err e = n ? s->mux.events.on_take(s->mux.events.context, stream, s->out, n) : ERR_OK;
     if (s->out->is_failed) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
@@ -134,8 +134,8 @@ static struct str h2_length_text(uint64_t length, char text[LENGTH_BYTES])
     return str_make(text + at, LENGTH_BYTES - at);
 }
 
-enum err h2_session_respond(struct h2_session *s, struct h2_stream *stream,
-                            const struct h2_response *response)
+enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
+                            const struct mux_response *response)
 {
     struct h2_block block;
     char status[STATUS_BYTES], length[LENGTH_BYTES];
@@ -145,8 +145,10 @@ enum err h2_session_respond(struct h2_session *s, struct h2_stream *stream,
         return ERR_SYNTAX;
     }
     h2_block_add(&block, STR(":status"), h2_status_text(head->status, status));
-    h2_block_add(&block, STR("date"), str_make(response->date, HTTP_DATE_BYTES));
-    if (http_status_has_content(head->status) && response->body_bytes != H2_LENGTH_UNKNOWN) {
+    if (response->date) {
+        h2_block_add(&block, STR("date"), str_make(response->date, HTTP_DATE_BYTES));
+    }
+    if (http_status_has_content(head->status) && response->body_bytes != MUX_LENGTH_UNKNOWN) {
         h2_block_add(&block, STR("content-length"), h2_length_text(response->body_bytes, length));
     }
     for (size_t i = 0; i < block.n; i++) {
@@ -157,34 +159,22 @@ enum err h2_session_respond(struct h2_session *s, struct h2_stream *stream,
         return e;
     }
     nghttp2_data_provider body = {.source.ptr = stream, .read_callback = h2_answer_offer};
-    return h2_answer_error(nghttp2_submit_response(s->engine, stream->id, block.nv, block.n,
-                                                   response->has_body ? &body : NULL));
+    return h2_answer_error(nghttp2_submit_response(s->engine, (int32_t)stream->id, block.nv,
+                                                   block.n, response->has_body ? &body : NULL));
 }
 
-void h2_answer_status(struct h2_session *s, struct h2_stream *stream, uint16_t status)
-{
-    char text[STATUS_BYTES];
-    struct h2_block block;
-    block.n = 0;
-    h2_block_add(&block, STR(":status"), h2_status_text(status, text));
-    h2_block_add(&block, STR("content-length"), STR("0"));
-    if (nghttp2_submit_response(s->engine, stream->id, block.nv, block.n, NULL) != 0) {
-        h2_session_reset(s, stream, H2_INTERNAL_ERROR);
-    }
-}
-
-void h2_session_continue(struct h2_session *s, struct h2_stream *stream)
+void h2_session_continue(struct h2_session *s, struct mux_stream *stream)
 {
     struct h2_block block;
     block.n = 0;
     h2_block_add(&block, STR(":status"), STR("100"));
     if (!s->is_failed) {
-        (void)nghttp2_submit_headers(s->engine, NGHTTP2_FLAG_NONE, stream->id, NULL, block.nv,
-                                     block.n, NULL);
+        (void)nghttp2_submit_headers(s->engine, NGHTTP2_FLAG_NONE, (int32_t)stream->id, NULL,
+                                     block.nv, block.n, NULL);
     }
 }
 
-enum err h2_session_trailers(struct h2_session *s, struct h2_stream *stream,
+enum err h2_session_trailers(struct h2_session *s, struct mux_stream *stream,
                              const struct http_fields *fields)
 {
     struct http_field *v = arena_alloc(&stream->arena, (fields->n + 1) * sizeof(*v));
@@ -207,19 +197,20 @@ enum err h2_session_trailers(struct h2_session *s, struct h2_stream *stream,
 }
 
 /* The engine sends what is submitted from within the offer behind the last DATA frame. */
-static enum err h2_answer_submit_ending(struct h2_session *s, struct h2_stream *stream)
+static enum err h2_answer_submit_ending(struct h2_session *s, struct mux_stream *stream)
 {
     struct h2_block block;
     block.n = 0;
     enum err e = h2_block_add_fields(&block, &stream->ending, true, &stream->arena);
     return e ? e
-             : h2_answer_error(nghttp2_submit_trailer(s->engine, stream->id, block.nv, block.n));
+             : h2_answer_error(
+                   nghttp2_submit_trailer(s->engine, (int32_t)stream->id, block.nv, block.n));
 }
 
-void h2_session_resume(struct h2_session *s, struct h2_stream *stream)
+void h2_session_resume(struct h2_session *s, struct mux_stream *stream)
 {
     /* An error only says that the body was not deferred: it is asked for anyway. */
     if (!s->is_failed) {
-        (void)nghttp2_session_resume_data(s->engine, stream->id);
+        (void)nghttp2_session_resume_data(s->engine, (int32_t)stream->id);
     }
 }

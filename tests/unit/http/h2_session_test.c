@@ -16,7 +16,7 @@
 #define STREAMS_MAX 64
 
 struct test_stream {
-    struct h2_stream stream;
+    struct mux_stream stream;
     size_t body_left; /* to be offered */
     bool is_held;     /* nothing is offered yet */
 };
@@ -41,7 +41,7 @@ struct test {
 
 static const char date[] = "Sat, 21 Nov 2026 08:00:00 GMT";
 
-static struct h2_stream *on_stream(void *context)
+static struct mux_stream *on_stream(void *context)
 {
     struct test *t = context;
     struct test_stream *s = mem_zalloc(1, sizeof(*s));
@@ -49,7 +49,7 @@ static struct h2_stream *on_stream(void *context)
     return s ? &s->stream : NULL;
 }
 
-static void answer(struct test *t, struct h2_stream *stream)
+static void answer(struct test *t, struct mux_stream *stream)
 {
     struct response_head head = {.status = 200};
     struct http_field v[2];
@@ -58,10 +58,10 @@ static void answer(struct test *t, struct h2_stream *stream)
     enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
     assert_int_equal(e, ERR_OK);
     s->body_left = t->answer_bytes;
-    const struct h2_response response = {.head = &head,
-                                         .body_bytes = t->answer_bytes,
-                                         .date = date,
-                                         .has_body = t->answer_bytes > 0};
+    const struct mux_response response = {.head = &head,
+                                          .body_bytes = t->answer_bytes,
+                                          .date = date,
+                                          .has_body = t->answer_bytes > 0};
     e = h2_session_respond(t->session, stream, &response);
     if (!e && t->has_trailers) {
         struct http_fields trailers;
@@ -74,13 +74,13 @@ static void answer(struct test *t, struct h2_stream *stream)
     }
 }
 
-static void on_request(void *context, struct h2_stream *stream)
+static void on_request(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
     const struct request_head *h = &stream->head;
-    buf_printf(&t->log, "%d " STR_FMT " " STR_FMT "://" STR_FMT STR_FMT "%s" STR_FMT, stream->id,
-               STR_ARG(h->method_text), STR_ARG(h->scheme), STR_ARG(h->authority), STR_ARG(h->path),
-               h->has_query ? "?" : "", STR_ARG(h->query));
+    buf_printf(&t->log, "%d " STR_FMT " " STR_FMT "://" STR_FMT STR_FMT "%s" STR_FMT,
+               (int)stream->id, STR_ARG(h->method_text), STR_ARG(h->scheme), STR_ARG(h->authority),
+               STR_ARG(h->path), h->has_query ? "?" : "", STR_ARG(h->query));
     if (h->protocol.p) {
         buf_printf(&t->log, " protocol=" STR_FMT, STR_ARG(h->protocol));
     }
@@ -94,7 +94,7 @@ static void on_request(void *context, struct h2_stream *stream)
     }
 }
 
-static void on_body(void *context, struct h2_stream *stream, const char *bytes, size_t n)
+static void on_body(void *context, struct mux_stream *stream, const char *bytes, size_t n)
 {
     struct test *t = context;
     buf_add(&t->body, bytes, n);
@@ -103,10 +103,10 @@ static void on_body(void *context, struct h2_stream *stream, const char *bytes, 
     }
 }
 
-static void on_body_end(void *context, struct h2_stream *stream)
+static void on_body_end(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d body", stream->id);
+    buf_printf(&t->log, "%d body", (int)stream->id);
     for (unsigned i = 0; i < stream->trailers.n; i++) {
         buf_printf(&t->log, " " STR_FMT "=" STR_FMT, STR_ARG(stream->trailers.v[i].name),
                    STR_ARG(stream->trailers.v[i].value));
@@ -114,27 +114,27 @@ static void on_body_end(void *context, struct h2_stream *stream)
     buf_add_char(&t->log, '\n');
 }
 
-static void on_answered(void *context, struct h2_stream *stream)
+static void on_answered(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d answered\n", stream->id);
+    buf_printf(&t->log, "%d answered\n", (int)stream->id);
 }
 
-static void free_stream(struct test *t, struct h2_stream *stream)
+static void free_stream(struct test *t, struct mux_stream *stream)
 {
     t->live--;
     arena_done(&stream->arena);
     mem_free(stream);
 }
 
-static void on_stream_end(void *context, struct h2_stream *stream, enum err cause)
+static void on_stream_end(void *context, struct mux_stream *stream, enum err cause)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d %s\n", stream->id, cause ? err_name(cause) : "end");
+    buf_printf(&t->log, "%d %s\n", (int)stream->id, cause ? err_name(cause) : "end");
     free_stream(t, stream);
 }
 
-static size_t on_offer(void *context, struct h2_stream *stream, size_t n, bool *ret_is_last)
+static size_t on_offer(void *context, struct mux_stream *stream, size_t n, bool *ret_is_last)
 {
     struct test_stream *s = (struct test_stream *)stream;
     if (s->is_held) {
@@ -144,7 +144,7 @@ static size_t on_offer(void *context, struct h2_stream *stream, size_t n, bool *
     return s->body_left < n ? s->body_left : n;
 }
 
-static enum err on_take(void *context, struct h2_stream *stream, struct buf *out, size_t n)
+static enum err on_take(void *context, struct mux_stream *stream, struct buf *out, size_t n)
 {
     struct test_stream *s = (struct test_stream *)stream;
     static const char zeros[16384];
@@ -162,18 +162,18 @@ static void on_refused(void *context, enum h1_reject reason, unsigned status)
     t->refused_status = status;
 }
 
-static struct h2_limits test_limits(void)
+static struct mux_limits test_limits(void)
 {
-    return (struct h2_limits){.header_bytes_max = 32768,
-                              .header_count_max = 100,
-                              .uri_bytes_max = 8192,
-                              .stream_count_max = 100};
+    return (struct mux_limits){.header_bytes_max = 32768,
+                               .header_count_max = 100,
+                               .uri_bytes_max = 8192,
+                               .stream_count_max = 100};
 }
 
-static enum err open_with(struct test *t, const struct h2_limits *limits)
+static enum err open_with(struct test *t, const struct mux_limits *limits)
 {
-    const struct h2_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
-                                     on_stream_end, on_offer,   on_take, on_refused,  t};
+    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
+                                      on_stream_end, on_offer,   on_take, on_refused,  t};
     *t = (struct test){.now_ms = 1000};
     h2_pool_init(&t->pool);
     wire_hello(&t->in);
@@ -183,7 +183,7 @@ static enum err open_with(struct test *t, const struct h2_limits *limits)
 static int begin(void **state)
 {
     static struct test t;
-    const struct h2_limits limits = test_limits();
+    const struct mux_limits limits = test_limits();
     assert_int_equal(open_with(&t, &limits), ERR_OK);
     *state = &t;
     return 0;
@@ -194,7 +194,7 @@ static void close_test(struct test *t)
     if (t->session) {
         struct list *streams = h2_session_streams(t->session);
         while (!list_is_empty(streams)) {
-            struct h2_stream *stream = CONTAINER_OF(streams->next, struct h2_stream, link);
+            struct mux_stream *stream = CONTAINER_OF(streams->next, struct mux_stream, link);
             list_remove(&stream->link);
             free_stream(t, stream);
         }
@@ -268,7 +268,7 @@ static void test_cuts(void **state)
     struct test *t = *state;
     for (size_t step = 1; step < 40; step += 7) {
         struct test other;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&other, &limits), ERR_OK);
         other.is_silent = true;
         wire_put(&other.in, WIRE_PRIORITY, 0, 7, str_make("\0\0\0\5\7", 5));
@@ -332,7 +332,7 @@ static void test_malformed(void **state)
 {
     for (size_t i = 0; i < COUNT_OF(malformed); i++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         wire_headers(&t.in, 1, WIRE_END_STREAM, malformed[i].fields);
         wire_request(&t.in, 3, WIRE_END_STREAM, "GET", "/", "");
@@ -522,7 +522,7 @@ static void test_control_floods(void **state)
 {
     for (enum flood flood = FLOOD_PING; flood <= FLOOD_UNKNOWN; flood++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         t.is_silent = true;
         wire_request(&t.in, 1, 0, "POST", "/", "");
@@ -614,7 +614,7 @@ static void test_hpack(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         wire_put(&t.in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, blocks[i]);
         run(&t);
@@ -693,7 +693,7 @@ static void test_trailers_count_as_fields(void **state)
 static void test_connect(void **state)
 {
     struct test t;
-    struct h2_limits limits = test_limits();
+    struct mux_limits limits = test_limits();
     limits.has_connect_protocol = true;
     assert_int_equal(open_with(&t, &limits), ERR_OK);
     wire_headers(&t.in, 1, 0,
@@ -854,7 +854,7 @@ static void test_finish(void **state)
     struct list *streams = h2_session_streams(t->session);
     LIST_FOR_EACH(at, streams)
     {
-        answer(t, CONTAINER_OF(at, struct h2_stream, link));
+        answer(t, CONTAINER_OF(at, struct mux_stream, link));
     }
     wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
     run(t);
@@ -870,7 +870,7 @@ static void test_closed_streams(void **state)
     wire_request(&t->in, 1, 0, "POST", "/", "");
     run(t);
     h2_session_reset(t->session,
-                     CONTAINER_OF(h2_session_streams(t->session)->next, struct h2_stream, link),
+                     CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link),
                      H2_CANCEL);
     wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
     run(t);
@@ -892,7 +892,7 @@ static void test_out_of_memory(void **state)
     unsigned long total = 0;
     for (unsigned long n = 0; n <= total; n++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         struct buf in;
         buf_init(&in, 0);
         wire_request(&in, 1, WIRE_END_STREAM, "GET", "/p?q", "cookie: a\ncookie: b\nx-o: 1\n");
