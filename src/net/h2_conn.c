@@ -261,18 +261,11 @@ static bool h2_conn_is_rated(const struct h2_conn *c)
  * wait there could be will do, without a look at each stream. */
 static void h2_conn_arm(struct h2_conn *c)
 {
-    const struct server_limits *limits = &c->mux.conn.server->limits;
     enum server_limit limit;
     uint64_t now = h2_conn_now(c);
     uint64_t deadline = h2_conn_deadline(c, &limit);
     if (h2_session_stream_count(c->session) > 0) {
-        deadline = h2_min(deadline, now + h2_min(limits->read_idle_ms, limits->write_idle_ms));
-        if (c->mux.has_dropping) {
-            deadline = h2_min(deadline, now + MUX_LINGER_MS);
-        }
-        if (limits->min_rate_bytes_per_s) {
-            deadline = h2_min(deadline, now + H2_RATE_WINDOW_MS);
-        }
+        deadline = h2_min(deadline, now + mux_conn_wait_ms(&c->mux));
         if (c->mux.conn.server->is_draining && !c->is_finishing) {
             deadline = h2_min(deadline, c->mux.conn.server->drain_idle_end_ms);
         }
@@ -280,23 +273,6 @@ static void h2_conn_arm(struct h2_conn *c)
     if (!timer_is_set(&c->timer) || c->timer.deadline_ms > deadline) {
         loop_timer_set(c->mux.conn.server->loop, &c->timer, deadline);
     }
-}
-
-static bool h2_conn_is_too_slow(struct h2_conn *c, uint64_t now)
-{
-    uint64_t rate = c->mux.conn.server->limits.min_rate_bytes_per_s;
-    if (!h2_conn_is_rated(c)) {
-        c->window_ms = 0;
-        return false;
-    }
-    if (!c->window_ms || now - c->window_ms < H2_RATE_WINDOW_MS) {
-        c->window_ms = c->window_ms ? c->window_ms : now;
-        return false;
-    }
-    bool is_slow = c->mux.window_bytes < rate * (now - c->window_ms) / 1000;
-    c->window_ms = now;
-    c->mux.window_bytes = 0;
-    return is_slow;
 }
 
 static void h2_conn_on_timeout(struct timer *t)
@@ -318,7 +294,7 @@ static void h2_conn_on_timeout(struct timer *t)
         c->is_finishing = true;
         h2_session_finish(c->session);
         is_over = false;
-    } else if (!is_over && h2_conn_is_too_slow(c, now)) {
+    } else if (!is_over && mux_conn_is_too_slow(&c->mux, h2_conn_is_rated(c), now)) {
         limit = SERVER_LIMIT_RATE;
         is_over = true;
     }
@@ -338,7 +314,7 @@ static void h2_conn_on_timeout(struct timer *t)
         h2_conn_deadline(c, &limit));
     c->mux.is_running = false;
     if (h2_conn_is_rated(c)) {
-        next = h2_min(next, c->window_ms + H2_RATE_WINDOW_MS);
+        next = h2_min(next, c->mux.window_ms + MUX_RATE_WINDOW_MS);
     }
     if (next != UINT64_MAX) {
         loop_timer_set(c->mux.conn.server->loop, &c->timer, next);

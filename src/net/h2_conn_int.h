@@ -14,7 +14,6 @@
 #define H2_CONN_MAGIC 0x6832636eu
 #define H2_OUT_BYTES 65536u                   /* encoded at once */
 #define H2_FLUSH_BUDGET_BYTES (1024u * 1024u) /* per turn, so that no download starves others */
-#define H2_RATE_WINDOW_MS 10000u
 
 struct h2_conn {
     struct mux_conn mux; /* first */
@@ -26,7 +25,6 @@ struct h2_conn {
     uint64_t start_ms;
     uint64_t unblocked_ms;  /* when the socket took all that was encoded */
     uint64_t head_start_ms; /* of a header block that is incomplete; 0 = none */
-    uint64_t window_ms;     /* start of the window that the minimum rate is measured over */
     bool is_input_closed;
     bool is_draining;  /* the client was told */
     bool is_finishing; /* no further stream is taken */

@@ -14,6 +14,7 @@
 #define MUX_CONN_ROOM_BYTES (512u * 1024u)     /* from here on */
 #define MUX_CONN_ROOM_MAX_BYTES (896u * 1024u) /* and here there is none: below 1 MB in all */
 #define MUX_LINGER_MS 2000u                    /* for what is on its way and of no use any more */
+#define MUX_RATE_WINDOW_MS 10000u
 #define MUX_FIELDS_FIRST 24
 
 /* First member of the connections. */
@@ -26,6 +27,7 @@ struct mux_conn {
     size_t out_bytes;      /* in the queues of all streams */
     uint64_t activity_ms;  /* last progress of the whole connection */
     uint64_t window_bytes; /* body bytes that came, for the minimum rate */
+    uint64_t window_ms;    /* start of the window that the rate is measured over */
     bool is_running;       /* the session is on the stack */
     bool has_dropping;     /* maybe: a stream is answered but not complete */
     bool has_starved;      /* a service found no room because other streams took it */
@@ -89,6 +91,12 @@ void mux_conn_end_streams(struct mux_conn *c, enum err cause);
 /* Resets the streams whose time is over; returns when the next one's will be. `writable_ms`: since
  * when the connection as a whole takes bytes; UINT64_MAX: it does not. */
 uint64_t mux_conn_expire_streams(struct mux_conn *c, uint64_t now, uint64_t writable_ms);
+
+/* The shortest wait that a stream there is may be in for: a timer that fires early looks again. */
+uint64_t mux_conn_wait_ms(const struct mux_conn *c);
+
+/* What came is less than the minimum rate allows; `is_rated`: bytes are expected. */
+bool mux_conn_is_too_slow(struct mux_conn *c, bool is_rated, uint64_t now);
 
 /* Some stream waits for bytes of a request. */
 bool mux_conn_is_reading(const struct mux_conn *c);

@@ -622,3 +622,34 @@ uint64_t mux_conn_expire_streams(struct mux_conn *c, uint64_t now, uint64_t writ
     }
     return next;
 }
+
+uint64_t mux_conn_wait_ms(const struct mux_conn *c)
+{
+    const struct server_limits *limits = &c->conn.server->limits;
+    uint64_t wait =
+        limits->read_idle_ms < limits->write_idle_ms ? limits->read_idle_ms : limits->write_idle_ms;
+    if (c->has_dropping && wait > MUX_LINGER_MS) {
+        wait = MUX_LINGER_MS;
+    }
+    if (limits->min_rate_bytes_per_s && wait > MUX_RATE_WINDOW_MS) {
+        wait = MUX_RATE_WINDOW_MS;
+    }
+    return wait;
+}
+
+bool mux_conn_is_too_slow(struct mux_conn *c, bool is_rated, uint64_t now)
+{
+    uint64_t rate = c->conn.server->limits.min_rate_bytes_per_s;
+    if (!is_rated || !rate) {
+        c->window_ms = 0;
+        return false;
+    }
+    if (!c->window_ms || now - c->window_ms < MUX_RATE_WINDOW_MS) {
+        c->window_ms = c->window_ms ? c->window_ms : now;
+        return false;
+    }
+    bool is_slow = c->window_bytes < rate * (now - c->window_ms) / 1000;
+    c->window_ms = now;
+    c->window_bytes = 0;
+    return is_slow;
+}

@@ -34,8 +34,8 @@ struct quic_endpoint {
     size_t bucket_count; /* a power of two */
     size_t name_count;
     struct list blocked;
+    struct list links;
     unsigned unproved_count;
-    unsigned link_count;
     bool is_draining;
     bool has_no_segments; /* this machine sends one datagram at a time */
 };
@@ -185,7 +185,7 @@ static void link_free(struct quic_link *l)
     buf_done(&l->unsent);
     buf_done(&l->last);
     l->state = QUIC_LINK_DEAD;
-    e->link_count--;
+    list_remove(&l->of_endpoint);
 }
 
 static void link_over(struct quic_link *l)
@@ -386,6 +386,7 @@ static void link_begin_closing(struct quic_link *l, enum err cause, const uint8_
         buf_add(&l->last, bytes, d->n);
     }
     link_wait(l, endpoint_now_ns(e) + quic_conn_linger_ns(l->quic));
+    l->ops->on_end(l, cause);
 }
 
 static void link_fail(struct quic_link *l, enum err cause)
@@ -396,6 +397,7 @@ static void link_fail(struct quic_link *l, enum err cause)
         l->cause = ERR_OK;
         l->state = QUIC_LINK_DRAINING;
         link_wait(l, endpoint_now_ns(l->endpoint) + quic_conn_linger_ns(l->quic));
+        l->ops->on_end(l, ERR_OK);
         return;
     }
     if (cause == ERR_CANCELLED || cause == ERR_TIMEOUT || cause == ERR_NOMEM) {
@@ -503,7 +505,7 @@ static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *
     list_init(&l->blocked);
     buf_init(&l->unsent, 0);
     buf_init(&l->last, 0);
-    e->link_count++;
+    list_push_back(&e->links, &l->of_endpoint);
     endpoint_new_cid(e, &own);
     struct quic_accept a = {
         .hooks = &hooks,
@@ -586,12 +588,16 @@ static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *
 }
 
 static void endpoint_on_stray(struct quic_endpoint *e, const struct datagram *d,
-                              const struct quic_packet *packet, size_t n)
+                              const struct quic_packet *packet, uint8_t *p, size_t n)
 {
     uint8_t bytes[QUIC_DATAGRAM_BYTES], noise[64];
     if (packet->destination.n == QUIC_CID_BYTES &&
         packet->destination.bytes[0] != e->config.loop_index) {
-        e->config.on_foreign(e->config.context, packet->destination.bytes[0], d);
+        struct datagram one = *d;
+        one.bytes = p;
+        one.n = n;
+        one.segment_bytes = n;
+        e->config.on_foreign(e->config.context, packet->destination.bytes[0], &one);
     } else if (packet->kind == QUIC_PACKET_SHORT) {
         random_bytes(noise, sizeof(noise));
         endpoint_answer(
@@ -600,8 +606,8 @@ static void endpoint_on_stray(struct quic_endpoint *e, const struct datagram *d,
     }
 }
 
-static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram *d,
-                                 const uint8_t *p, size_t n)
+static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram *d, uint8_t *p,
+                                 size_t n)
 {
     struct quic_packet packet;
     uint8_t bytes[QUIC_DATAGRAM_BYTES];
@@ -618,7 +624,7 @@ static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram 
     } else if (packet.kind == QUIC_PACKET_INITIAL) {
         endpoint_on_initial(e, d, &packet, p, n);
     } else {
-        endpoint_on_stray(e, d, &packet, n);
+        endpoint_on_stray(e, d, &packet, p, n);
     }
 }
 
@@ -689,6 +695,7 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
     e->config = *config;
     e->bucket_count = NAME_BUCKETS_MIN;
     list_init(&e->blocked);
+    list_init(&e->links);
     e->buckets = mem_zalloc(e->bucket_count, sizeof(struct quic_name *));
     e->buffers = datagram_buffers_create();
     e->out = mem_alloc(OUT_BYTES + QUIC_DATAGRAM_BYTES);
@@ -700,19 +707,23 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
         err = loop_watch(s->loop, &e->watch, fd, POLLER_READ, endpoint_on_ready);
     }
     if (err) {
-        quic_endpoint_destroy(e);
+        quic_endpoint_destroy(e, 0);
         return err;
     }
     *ret_endpoint = e;
     return ERR_OK;
 }
 
-void quic_endpoint_destroy(struct quic_endpoint *e)
+void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code)
 {
     if (!e) {
         return;
     }
-    ASSERT(e->link_count == 0);
+    while (!list_is_empty(&e->links)) {
+        struct quic_link *l = CONTAINER_OF(e->links.next, struct quic_link, of_endpoint);
+        quic_link_close(l, code);
+        link_over(l);
+    }
     loop_unwatch(e->server->loop, &e->watch);
     datagram_buffers_destroy(e->buffers);
     mem_free(e->buckets);
@@ -723,6 +734,11 @@ void quic_endpoint_destroy(struct quic_endpoint *e)
 void quic_endpoint_drain(struct quic_endpoint *e)
 {
     e->is_draining = true;
+}
+
+const struct socket_address *quic_endpoint_local(const struct quic_endpoint *e)
+{
+    return &e->local;
 }
 
 struct server *quic_endpoint_server(const struct quic_endpoint *e)

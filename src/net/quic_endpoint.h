@@ -17,6 +17,8 @@ struct quic_link;
 struct quic_link_ops {
     /* Of streams; `user` is the link. random, make_cid and drop_cid are not asked for. */
     struct quic_hooks hooks;
+    /* Nothing is sent or received any more. Called once, not from within hooks. */
+    void (*on_end)(struct quic_link *l, enum err cause);
     /* Over for good; the link is not touched any more when the turn has ended. Called once. */
     void (*on_closed)(struct quic_link *l, enum err cause);
 };
@@ -39,6 +41,7 @@ struct quic_link {
     struct loop_task settle_task;
     struct socket_address local;
     struct socket_address remote;
+    struct list of_endpoint;
     struct list names;   /* connection ids that lead here */
     struct list blocked; /* in the endpoint's, while `unsent` waits for the socket */
     struct buf unsent;
@@ -67,14 +70,17 @@ struct quic_endpoint_config {
 enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoint_config *config,
                               struct quic_endpoint **ret_endpoint) MUST_CHECK;
 
-/* Every link must be over. NULL is a no-op. */
-void quic_endpoint_destroy(struct quic_endpoint *e);
+/* Closes the links that are left, with an application's code. NULL is a no-op. */
+void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code);
 
 /* Takes no new connections; those there are go on. */
 void quic_endpoint_drain(struct quic_endpoint *e);
 
 /* A datagram that another loop received (on_foreign). */
 void quic_endpoint_deliver(struct quic_endpoint *e, const struct datagram *d);
+
+/* Where it listens. */
+const struct socket_address *quic_endpoint_local(const struct quic_endpoint *e);
 
 struct server *quic_endpoint_server(const struct quic_endpoint *e);
 

@@ -8,6 +8,7 @@
 #include "http/date.h"
 #include "net/h1_conn_int.h"
 #include "net/h2_conn_int.h"
+#include "net/h3_conn.h"
 #include "net/listener_int.h"
 #include "net/tls_accept_int.h"
 
@@ -30,6 +31,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     _Static_assert(sizeof(struct h1_piece) >= sizeof(struct mux_piece), "they share a slab");
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
     slab_init(&s->h2_conn_slab, sizeof(struct h2_conn), 0);
+    slab_init(&s->h3_conn_slab, h3_conn_bytes(), 0);
     slab_init(&s->mux_stream_slab, sizeof(struct mux_exchange), 0);
     s->mux_stream_slab.zeroed_bytes = offsetof(struct mux_exchange, fields);
     h2_pool_init(&s->h2_pool);
@@ -56,6 +58,7 @@ void server_destroy(struct server *s)
     slab_done(&s->stream_slab);
     slab_done(&s->piece_slab);
     slab_done(&s->h2_conn_slab);
+    slab_done(&s->h3_conn_slab);
     slab_done(&s->mux_stream_slab);
     h2_pool_done(&s->h2_pool);
     buf_done(&s->output);
