@@ -67,14 +67,16 @@ static void admin_say(struct exchange *x, uint16_t status, const char *text)
 
 static void admin_listens(const struct edge *e, struct buf *out)
 {
+    bool has_one = false;
     for (uint32_t i = 0; i < e->listen_count; i++) {
         struct socket_address a;
         char text[SOCKET_ADDRESS_TEXT_BYTES];
-        if (socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
-            buf_add_str(out, i ? STR(",\"") : STR("\""));
+        if (!e->listens[i].is_datagram && socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
+            buf_add_str(out, has_one ? STR(",\"") : STR("\""));
             buf_add_str(out, e->listens[i].is_tls ? STR("https://") : STR(""));
             escape_json(out, str_make(text, socket_address_text(&a, text)));
             buf_add_char(out, '"');
+            has_one = true;
         }
     }
 }

@@ -33,6 +33,7 @@ enum control_kind {
 };
 
 /* An address as the role asked for it. On port 0 every `variant` gets a port of its own. */
+#define CONTROL_VARIANT_DATAGRAM 0x100u /* UDP */
 struct control_address {
     struct socket_address at;
     uint32_t variant;

@@ -113,6 +113,19 @@ static uint16_t edge_https_port(const struct edge *e)
     return 0;
 }
 
+/* Where browsers are told that HTTP/3 is spoken. */
+static uint16_t edge_h3_port(const struct edge *e)
+{
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        const struct edge_listen *l = &e->listens[i];
+        struct socket_address a;
+        if (l->is_wanted && l->is_datagram && socket_local(l->fds[0], &a) == ERR_OK) {
+            return socket_address_port(&a);
+        }
+    }
+    return 0;
+}
+
 enum err edge_make_certificates(struct edge *e, const struct site *site,
                                 struct certificate_store **ret_store)
 {
@@ -157,6 +170,7 @@ enum err edge_post_change(struct edge *e, struct writer *old_writer)
     change->https_port = edge_https_port(e);
     change->challenge_root = e->challenge_root;
     change->alpn_root = e->alpn_root;
+    change->h3_port = edge_h3_port(e);
     change->old_writer = old_writer;
     change->listen_count = wanted;
     atomic_init(&change->left, e->worker_count);

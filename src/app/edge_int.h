@@ -14,6 +14,7 @@
 #include "issuer/issuer.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "net/quic_endpoint.h"
 #include "net/server.h"
 
 #define EDGE_WORKERS_MAX 256
@@ -30,7 +31,8 @@ struct edge_listen {
     uint32_t fd_count;
     int fds[EDGE_WORKERS_MAX];
     bool is_tls;
-    bool is_wanted; /* by the configuration that is being applied */
+    bool is_datagram; /* UDP, for HTTP/3 */
+    bool is_wanted;   /* by the configuration that is being applied */
 };
 
 /* What a reload gives to every worker at once. The last worker to apply it frees it. */
@@ -42,6 +44,7 @@ struct edge_change {
     struct writer *old_writer;
     struct certificate_store *certificates;
     uint16_t https_port; /* 0 = none */
+    uint16_t h3_port;    /* the same */
     int challenge_root;
     int alpn_root;
     atomic_uint left;
@@ -56,6 +59,12 @@ struct worker_listener {
     bool is_wanted;
 };
 
+struct worker_endpoint {
+    struct quic_endpoint *endpoint;
+    int fd;
+    bool is_wanted;
+};
+
 struct worker {
     struct edge *edge;
     unsigned index;
@@ -66,6 +75,8 @@ struct worker {
     struct timer tick;
     struct worker_listener listeners[WORKER_LISTENERS_MAX];
     uint32_t listener_count;
+    struct worker_endpoint endpoints[EDGE_LISTENS_MAX];
+    uint32_t endpoint_count;
 };
 
 struct edge {
@@ -80,6 +91,7 @@ struct edge {
     struct certificate_store *certificates; /* in force */
     struct ticket_keys *ticket_keys;
     struct replay_window *replay_window;
+    uint8_t quic_secret[QUIC_SECRET_BYTES]; /* of tokens; the next edge gets it as well */
     struct timer renewal;
     int challenge_root; /* see pipeline.h; -1 = none needed so far */
     int alpn_root;
@@ -92,6 +104,7 @@ struct edge {
     unsigned worker_count;
     struct edge_listen listens[EDGE_LISTENS_MAX];
     uint32_t listen_count;
+    bool wants_quic; /* the configuration that is being applied */
     struct {
         struct control_message message;
         int fd;
@@ -120,6 +133,17 @@ void *worker_main(void *worker);
 void worker_on_change(void *worker, uint64_t change); /* loop message: struct edge_change * */
 void worker_on_drain(void *worker, uint64_t idle_ms);
 void worker_on_stop(void *worker, uint64_t unused);
+
+/* Lets the server of the worker speak TLS. */
+enum err worker_begin_tls(struct worker *w) MUST_CHECK;
+
+/* edge_quic.c */
+void worker_listen_quic(struct worker *w, int fd, const struct server_limits *limits);
+/* Closes the endpoints that are no longer wanted, or all, and their connections. */
+void worker_close_quic(struct worker *w, bool is_all);
+
+/* Whether the configuration names the protocol. */
+bool edge_speaks(const struct settings *s, enum protocol_choice protocol);
 
 /* Derived from settings, for one of `worker_count`. */
 struct server_limits edge_limits(const struct settings *s, unsigned worker_count);

@@ -101,7 +101,7 @@ static void edge_say_where(const struct edge *e)
     for (uint32_t i = 0; i < e->listen_count; i++) {
         struct socket_address a;
         char text[SOCKET_ADDRESS_TEXT_BYTES];
-        if (socket_local(e->listens[i].fds[0], &a) != ERR_OK) {
+        if (e->listens[i].is_datagram || socket_local(e->listens[i].fds[0], &a) != ERR_OK) {
             continue;
         }
         size_t n = socket_address_text(&a, text);

@@ -48,6 +48,31 @@ enum err edge_bind(struct edge *e, const struct control_address *a, int inherite
     return err;
 }
 
+/* HTTP/3 on the port of a listener for https. A port that is taken costs HTTP/3, not the site. */
+static void edge_want_quic(struct edge *e, const struct edge_listen *stream)
+{
+    struct control_address a = {.variant = CONTROL_VARIANT_DATAGRAM};
+    if (!e->wants_quic || e->listen_count == EDGE_LISTENS_MAX ||
+        socket_local(stream->fds[0], &a.at) != ERR_OK) {
+        return;
+    }
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        if (control_address_eq(&e->listens[i].asked, &a)) {
+            e->listens[i].is_wanted = true;
+            return;
+        }
+    }
+    struct edge_listen *l = &e->listens[e->listen_count];
+    enum err err = edge_bind(e, &a, -1, e->worker_count, l);
+    if (err) {
+        LOG(e->log, LOG_LEVEL_WARN, "HTTP/3 is not spoken on a port", log_err(err),
+            log_u64("port", socket_address_port(&a.at)));
+        return;
+    }
+    l->is_datagram = true;
+    e->listen_count++;
+}
+
 static enum err edge_want(struct edge *e, const struct socket_address *at,
                           const struct listen_address *wanted, uint32_t count)
 {
@@ -58,6 +83,9 @@ static enum err edge_want(struct edge *e, const struct socket_address *at,
         if (control_address_eq(&e->listens[i].asked, &a)) {
             e->listens[i].is_wanted = true;
             e->listens[i].is_tls = wanted->is_tls;
+            if (wanted->is_tls && wanted->kind == LISTEN_INET) {
+                edge_want_quic(e, &e->listens[i]);
+            }
             return ERR_OK;
         }
     }
@@ -69,6 +97,9 @@ static enum err edge_want(struct edge *e, const struct socket_address *at,
     if (!err) {
         l->is_tls = wanted->is_tls;
         e->listen_count++;
+        if (wanted->is_tls && wanted->kind == LISTEN_INET) {
+            edge_want_quic(e, l);
+        }
     }
     return err;
 }
@@ -136,6 +167,7 @@ static enum err edge_listen_one(struct edge *e, const struct listen_address *l)
 enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start)
 {
     uint32_t before = e->listen_count;
+    e->wants_quic = edge_speaks(s, PROTOCOL_H3);
     for (uint32_t i = 0; i < e->listen_count; i++) {
         e->listens[i].is_wanted = false;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The seeds of session tickets go from one edge to the next through the supervisor, in a memory
- * file that holds the key they are sealed with, then the seeds. */
+ * file that holds the secret of QUIC tokens, the key the seeds are sealed with, then the seeds. */
 #include "app/edge_int.h"
 
 #include <string.h>
@@ -25,14 +25,17 @@ static enum err tickets_take_over(struct edge *e, int fd)
     char bytes[KEPT_BYTES_MAX];
     size_t n;
     enum err err = file_read_at(fd, 0, bytes, sizeof(bytes), &n);
-    if (!err && n <= TICKET_SEAL_KEY_BYTES) {
+    if (!err && n <= QUIC_SECRET_BYTES + TICKET_SEAL_KEY_BYTES) {
         err = ERR_SYNTAX;
     }
     if (!err) {
         uint8_t key[TICKET_SEAL_KEY_BYTES];
-        memcpy(key, bytes, sizeof(key));
-        err = ticket_keys_import(str_make(bytes + sizeof(key), n - sizeof(key)), key,
-                                 &e->ticket_keys);
+        const size_t at = QUIC_SECRET_BYTES + sizeof(key);
+        memcpy(key, bytes + QUIC_SECRET_BYTES, sizeof(key));
+        err = ticket_keys_import(str_make(bytes + at, n - at), key, &e->ticket_keys);
+        if (!err) {
+            memcpy(e->quic_secret, bytes, sizeof(e->quic_secret));
+        }
         explicit_bzero(key, sizeof(key));
     }
     explicit_bzero(bytes, sizeof(bytes));
@@ -46,6 +49,7 @@ static enum err tickets_hand_over(struct edge *e)
     int fd;
     random_bytes(key, sizeof(key));
     buf_init(&bytes, KEPT_BYTES_MAX);
+    buf_add(&bytes, e->quic_secret, sizeof(e->quic_secret));
     buf_add(&bytes, key, sizeof(key));
     enum err err = ticket_keys_export(e->ticket_keys, key, &bytes);
     if (!err) {
@@ -78,6 +82,7 @@ enum err edge_start_tickets(struct edge *e)
             return ERR_OK;
         }
     }
+    random_bytes(e->quic_secret, sizeof(e->quic_secret));
     err = ticket_keys_create(TICKET_LIFETIME_S, TICKET_EPOCH_S, tickets_now_s(), &e->ticket_keys);
     return err ? err : tickets_hand_over(e);
 }

@@ -8,8 +8,9 @@
 
 #define TICK_MS 1000u
 
-static bool speaks(const struct server_settings *v, enum protocol_choice protocol)
+bool edge_speaks(const struct settings *s, enum protocol_choice protocol)
 {
+    const struct server_settings *v = &s->server;
     for (uint32_t i = 0; i < v->protocols.count; i++) {
         if (v->protocols.items[i] == protocol) {
             return true;
@@ -28,9 +29,9 @@ struct server_limits edge_limits(const struct settings *s, unsigned worker_count
         .header_count_max = (uint32_t)v->max.header_count,
         .uri_bytes_max = (uint32_t)v->max.uri_bytes,
         .stream_count_max = (uint32_t)v->max.stream_count,
-        .refuses_h1 = !speaks(v, PROTOCOL_H1),
-        .speaks_h2 = speaks(v, PROTOCOL_H2),
-        .speaks_h2c = speaks(v, PROTOCOL_H2C),
+        .refuses_h1 = !edge_speaks(s, PROTOCOL_H1),
+        .speaks_h2 = edge_speaks(s, PROTOCOL_H2),
+        .speaks_h2c = edge_speaks(s, PROTOCOL_H2C),
         .body_bytes_max = (uint64_t)v->max.body_bytes,
         .min_rate_bytes_per_s = (uint64_t)v->max.min_rate_bytes_per_s,
         .header_ms = (uint64_t)v->timeouts.header_ms,
@@ -100,6 +101,10 @@ void worker_done(struct worker *w)
 {
     if (w->loop) {
         timer_cancel(&w->tick);
+        if (w->server) {
+            server_abort(w->server);
+        }
+        worker_close_quic(w, true);
         server_destroy(w->server);
         pipeline_done(&w->pipeline);
         loop_destroy(w->loop);
@@ -116,7 +121,7 @@ void *worker_main(void *worker)
 }
 
 /* TLS costs memory: a loop has it from the first address on that asks for it. */
-static enum err worker_begin_tls(struct worker *w)
+enum err worker_begin_tls(struct worker *w)
 {
     const struct tls_server_config config = {
         .hooks = pipeline_tls_hooks(&w->pipeline),
@@ -179,14 +184,21 @@ void worker_on_change(void *worker, uint64_t value)
     w->pipeline.https_port = change->https_port;
     w->pipeline.challenge_root = change->challenge_root;
     w->pipeline.alpn_root = change->alpn_root;
+    pipeline_set_h3_port(&w->pipeline, change->h3_port);
     w->pipeline.access = change->writer ? writer_producer(change->writer, w->index) : NULL;
     for (uint32_t i = 0; i < w->listener_count; i++) {
         w->listeners[i].is_wanted = false;
     }
+    for (uint32_t i = 0; i < w->endpoint_count; i++) {
+        w->endpoints[i].is_wanted = w->server->is_draining;
+    }
     for (uint32_t i = 0; i < change->listen_count && !w->server->is_draining; i++) {
         const struct edge_listen *l = &change->listens[i];
         for (uint32_t k = 0; k < l->fd_count; k++) {
-            if (l->fd_count == 1 || k % w->edge->worker_count == w->index) {
+            if (l->is_datagram && k % w->edge->worker_count == w->index) {
+                worker_listen_quic(w, l->fds[k], &change->limits);
+            } else if (!l->is_datagram &&
+                       (l->fd_count == 1 || k % w->edge->worker_count == w->index)) {
                 worker_listen(w, l->fds[k], l->is_tls);
             }
         }
@@ -199,6 +211,7 @@ void worker_on_change(void *worker, uint64_t value)
             w->listeners[i] = w->listeners[--w->listener_count];
         }
     }
+    worker_close_quic(w, false);
     if (atomic_fetch_sub(&change->left, 1) == 1) {
         enum err e = loop_post(w->edge->loop, edge_on_applied, w->edge, value);
         ASSERT(!e); /* one change at a time: the mailbox has room */
@@ -217,6 +230,13 @@ void worker_on_drain(void *worker, uint64_t idle_ms)
 {
     struct worker *w = worker;
     w->listener_count = 0;
+    if (idle_ms) {
+        /* The edge that took over reads from the same sockets. */
+        worker_close_quic(w, true);
+    }
+    for (uint32_t i = 0; i < w->endpoint_count; i++) {
+        quic_endpoint_drain(w->endpoints[i].endpoint);
+    }
     server_drain(w->server, idle_ms, worker_drained);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "os/datagram.h"
 #include "os/file.h"
 #include "os/process.h"
 
@@ -157,7 +158,8 @@ static enum err supervisor_bind(struct supervisor *s, const struct control_messa
     if (fd < 0) {
         struct socket_address a = supervisor_address(s, &m->address, index);
         supervisor_make_folder(&a);
-        e = socket_listen(&a, true, &fd);
+        e = m->address.variant & CONTROL_VARIANT_DATAGRAM ? datagram_bind(&a, true, &fd)
+                                                          : socket_listen(&a, true, &fd);
     }
     if (!e) {
         s->sockets[s->socket_count++] = (struct supervisor_socket){m->address, index, fd};

@@ -19,7 +19,7 @@
 #include "conf/value.h"
 
 enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING, POLLER_KQUEUE };
-enum protocol_choice { PROTOCOL_H1, PROTOCOL_H2, PROTOCOL_H2C };
+enum protocol_choice { PROTOCOL_H1, PROTOCOL_H2, PROTOCOL_H2C, PROTOCOL_H3 };
 enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
 enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
 enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };

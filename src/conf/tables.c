@@ -23,8 +23,7 @@ static const char *const LOG_LEVELS[] = {"debug", "info", "warn", "error", NULL}
 static const char *const REWRITE_FLAGS[] = {"L", "R", "F", "G", NULL};
 static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 
-static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", NULL};
-static const char *const PROTOCOLS_LATER[] = {"h3", NULL};
+static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", "h3", NULL};
 static const char *const ISSUERS[] = {"auto", "acme", "internal", "none", NULL};
 static const char *const ISSUERS_LATER[] = {"cloudflare", NULL};
 static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
@@ -473,11 +472,10 @@ static const struct conf_key SERVER_KEYS[] = {
      .type = CONF_ENUM_LIST,
      AT(server_settings, protocols),
      .names = PROTOCOLS,
-     .later_names = PROTOCOLS_LATER,
-     .default_text = "[h1, h2]",
-     .example = "[h1, h2, h2c]",
-     .doc = "What is spoken: h1, h2 over TLS, and h2c, HTTP/2 without encryption for clients that "
-            "know beforehand."},
+     .default_text = "[h1, h2, h3]",
+     .example = "[h1, h2, h2c, h3]",
+     .doc = "What is spoken: h1, h2 over TLS, h3 over QUIC on the UDP ports of the same numbers, "
+            "and h2c, HTTP/2 without encryption for clients that know beforehand."},
     {.name = "tls",
      .type = CONF_OBJECT,
      AT(server_settings, tls),

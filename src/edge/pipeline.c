@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/pipeline.h"
 
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "edge/access_log.h"
 #include "edge/challenge.h"
@@ -563,6 +565,12 @@ static enum err pipeline_on_client_hello(void *context, void *user,
 struct tls_server_hooks pipeline_tls_hooks(struct pipeline *p)
 {
     return (struct tls_server_hooks){.on_client_hello = pipeline_on_client_hello, .context = p};
+}
+
+void pipeline_set_h3_port(struct pipeline *p, uint16_t port)
+{
+    int n = snprintf(p->alt_svc_text, sizeof(p->alt_svc_text), "h3=\":%u\"; ma=86400", port);
+    p->alt_svc = str_make(p->alt_svc_text, port ? (size_t)n : 0);
 }
 
 struct server_hooks pipeline_hooks(struct pipeline *p)

@@ -37,11 +37,13 @@ struct pipeline {
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
-    uint16_t https_port;                    /* where plain requests are sent; 0 = nowhere */
-    int challenge_root;                     /* folder of answers for HTTP-01; -1 = none */
-    int alpn_root;                          /* folder of certificates for TLS-ALPN-01; -1 = none */
-    struct tls_policy *alpn_policy;         /* made when first needed, as is the next */
-    struct certificate_store *alpn_store;   /* of the last such handshake */
+    struct str alt_svc;                     /* where HTTP/3 is spoken (RFC 7838), or empty */
+    char alt_svc_text[24];
+    uint16_t https_port;                  /* where plain requests are sent; 0 = nowhere */
+    int challenge_root;                   /* folder of answers for HTTP-01; -1 = none */
+    int alpn_root;                        /* folder of certificates for TLS-ALPN-01; -1 = none */
+    struct tls_policy *alpn_policy;       /* made when first needed, as is the next */
+    struct certificate_store *alpn_store; /* of the last such handshake */
     struct slab uses;
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];
@@ -71,6 +73,9 @@ void pipeline_set_certificates(struct pipeline *p, struct certificate_store *sto
 struct tls_server_hooks pipeline_tls_hooks(struct pipeline *p);
 
 /* The hooks for the server of this loop. */
+/* HTTP/3 is spoken on `port`; 0: nowhere. */
+void pipeline_set_h3_port(struct pipeline *p, uint16_t port);
+
 struct server_hooks pipeline_hooks(struct pipeline *p);
 
 /* The labels of the counters of refusals: limits, and reasons of heads that were refused. */

@@ -23,6 +23,12 @@ enum err request_add_route_fields(const struct request *r, struct http_fields *f
             return e;
         }
     }
+    if (r->pipeline->alt_svc.n && r->x->peer->tls) {
+        enum err e = http_fields_add_id(fields, HTTP_FIELD_ALT_SVC, r->pipeline->alt_svc);
+        if (e) {
+            return e;
+        }
+    }
     for (unsigned i = 0; i < route->removed_count; i++) {
         http_fields_remove(fields, route->removed[i]);
     }

@@ -55,7 +55,7 @@ static bool h2_frame_is_looked_at(struct h2_session *s, uint8_t type, uint32_t l
     if (type == NGHTTP2_HEADERS) {
         s->block_bytes = length;
         s->block_frames = 0;
-        return length > s->limits.header_bytes_max;
+        return length > s->mux.limits.header_bytes_max;
     }
     if (type == NGHTTP2_CONTINUATION) {
         s->block_bytes += length;
@@ -67,8 +67,8 @@ static bool h2_frame_is_looked_at(struct h2_session *s, uint8_t type, uint32_t l
 bool h2_frame_is_long_block(const struct h2_session *s, uint8_t type)
 {
     bool is_block = type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION;
-    return is_block &&
-           (s->block_bytes > s->limits.header_bytes_max || s->block_frames > H2_CONTINUATIONS_MAX);
+    return is_block && (s->block_bytes > s->mux.limits.header_bytes_max ||
+                        s->block_frames > H2_CONTINUATIONS_MAX);
 }
 
 size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *ret_is_found)

@@ -4,8 +4,6 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-#define ARENA_BLOCK_BYTES 960 /* with its head a size that the heap keeps at hand */
-
 #define PING_PAUSE_MS 100u             /* between two estimates */
 #define PING_BODY_BYTES (64u * 1024u)  /* uploads below that need no larger window */
 #define RECV_BYTES_MAX (1024u * 1024u) /* the engine counts in signed sizes */
@@ -89,7 +87,7 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
 {
     struct h2_session *s = user;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        struct h2_stream *stream =
+        struct mux_stream *stream =
             nghttp2_session_get_stream_user_data(engine, frame->hd.stream_id);
         s->reading = stream;
         if (stream) {
@@ -98,26 +96,14 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
         return 0;
     }
     s->reading = NULL;
-    struct h2_stream *stream = s->events.on_stream(s->events.context);
+    struct mux_stream *stream = mux_stream_begin(&s->mux, frame->hd.stream_id, HTTP_VERSION_20);
     if (!stream) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    stream->id = frame->hd.stream_id;
-    stream->head.version = HTTP_VERSION_20;
-    stream->head.method = HTTP_METHOD_OTHER;
     stream->is_body_done = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    arena_init(&stream->arena, ARENA_BLOCK_BYTES, 0);
-    if (stream->first_bytes) {
-        arena_lend(&stream->arena, stream->first_bytes, stream->first_byte_count);
-    }
-    http_fields_init(&stream->head.fields, stream->first_fields, stream->first_field_count);
-    http_fields_init(&stream->trailers, NULL, 0);
-    http_fields_init(&stream->ending, NULL, 0);
-    list_push_back(&s->streams, &stream->link);
-    s->stream_count++;
-    s->last_id = stream->id;
+    s->last_id = frame->hd.stream_id;
     s->reading = stream;
-    return nghttp2_session_set_stream_user_data(engine, stream->id, stream);
+    return nghttp2_session_set_stream_user_data(engine, frame->hd.stream_id, stream);
 }
 
 static int h2_on_header(nghttp2_session *engine, const nghttp2_frame *frame, nghttp2_rcbuf *name,
@@ -129,7 +115,8 @@ static int h2_on_header(nghttp2_session *engine, const nghttp2_frame *frame, ngh
     (void)flags;
     if (s->reading) {
         const nghttp2_vec n = nghttp2_rcbuf_get_buf(name), v = nghttp2_rcbuf_get_buf(value);
-        h2_head_field(s, s->reading, &n, &v, nghttp2_rcbuf_is_static(name) != 0);
+        mux_head_field(&s->mux, s->reading, str_make((const char *)n.base, n.len),
+                       str_make((const char *)v.base, v.len), nghttp2_rcbuf_is_static(name) != 0);
     }
     return 0;
 }
@@ -156,17 +143,17 @@ static int h2_on_invalid_frame(nghttp2_session *engine, const nghttp2_frame *fra
     s->is_within_head = s->is_within_head && frame->hd.type != NGHTTP2_HEADERS;
     if (frame->hd.type == NGHTTP2_HEADERS &&
         (code == NGHTTP2_ERR_HTTP_HEADER || code == NGHTTP2_ERR_HTTP_MESSAGING)) {
-        s->events.on_refused(s->events.context, H1_REJECT_MESSAGE, 0);
+        s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
     }
     return 0;
 }
 
-static void h2_body_end(struct h2_session *s, struct h2_stream *stream)
+static void h2_body_end(struct h2_session *s, struct mux_stream *stream)
 {
     if (stream && !stream->is_resetting && !stream->is_body_done) {
         stream->is_body_done = true;
         if (stream->is_begun) {
-            s->events.on_body_end(s->events.context, stream);
+            s->mux.events.on_body_end(s->mux.events.context, stream);
         }
     }
 }
@@ -189,12 +176,12 @@ static void h2_on_ping_ack(struct h2_session *s, const uint8_t *payload)
     s->window = product * 2 < H2_WINDOW_MAX ? (int32_t)product * 2 : H2_WINDOW_MAX;
     int32_t whole = s->window > H2_WINDOW_CONNECTION ? s->window : H2_WINDOW_CONNECTION;
     int rv = nghttp2_session_set_local_window_size(s->engine, NGHTTP2_FLAG_NONE, 0, whole);
-    LIST_FOR_EACH(at, &s->streams)
+    LIST_FOR_EACH(at, &s->mux.streams)
     {
-        const struct h2_stream *stream = CONTAINER_OF(at, struct h2_stream, link);
+        const struct mux_stream *stream = CONTAINER_OF(at, struct mux_stream, link);
         if (rv == 0 && !stream->is_body_done && !stream->is_resetting) {
-            rv = nghttp2_session_set_local_window_size(s->engine, NGHTTP2_FLAG_NONE, stream->id,
-                                                       s->window);
+            rv = nghttp2_session_set_local_window_size(s->engine, NGHTTP2_FLAG_NONE,
+                                                       (int32_t)stream->id, s->window);
         }
     }
 }
@@ -205,11 +192,11 @@ static int h2_on_frame(nghttp2_session *engine, const nghttp2_frame *frame, void
     bool is_end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS: {
-        struct h2_stream *stream = s->reading;
+        struct mux_stream *stream = s->reading;
         s->reading = NULL;
         s->is_within_head = false;
         if (stream && !stream->is_trailer) {
-            h2_head_finish(s, stream);
+            mux_head_finish(&s->mux, stream);
         } else if (stream && is_end) {
             h2_body_end(s, stream);
         }
@@ -237,7 +224,7 @@ static int h2_on_frame(nghttp2_session *engine, const nghttp2_frame *frame, void
 /* RFC 9113 8.1: behind the answer the rest of the request is of no use, but clients exist that lose
  * the answer where a reset comes right with it. So what is on its way is taken, without credit for
  * more, and the reset comes when it is too much, or from the owner when it takes too long. */
-static void h2_drop_body(struct h2_session *s, struct h2_stream *stream, size_t n)
+static void h2_drop_body(struct h2_session *s, struct mux_stream *stream, size_t n)
 {
     h2_session_consume(s, NULL, n);
     stream->dropped_bytes += n;
@@ -262,7 +249,7 @@ static int h2_on_data(nghttp2_session *engine, uint8_t flags, int32_t id, const 
                       size_t n, void *user)
 {
     struct h2_session *s = user;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(engine, id);
+    struct mux_stream *stream = nghttp2_session_get_stream_user_data(engine, id);
     (void)flags;
     h2_estimate(s, n);
     if (!stream || stream->is_resetting || (!stream->is_begun && !stream->is_answered)) {
@@ -274,7 +261,7 @@ static int h2_on_data(nghttp2_session *engine, uint8_t flags, int32_t id, const 
         return 0;
     }
     stream->body_bytes += n;
-    s->events.on_body(s->events.context, stream, (const char *)bytes, n);
+    s->mux.events.on_body(s->mux.events.context, stream, (const char *)bytes, n);
     return 0;
 }
 
@@ -305,19 +292,19 @@ static int h2_on_frame_sent(nghttp2_session *engine, const nghttp2_frame *frame,
     if (!is_answer || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
         return 0;
     }
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(engine, frame->hd.stream_id);
+    struct mux_stream *stream = nghttp2_session_get_stream_user_data(engine, frame->hd.stream_id);
     if (!stream) {
         return 0;
     }
     stream->is_answered = true;
-    s->events.on_answered(s->events.context, stream);
+    s->mux.events.on_answered(s->mux.events.context, stream);
     return 0;
 }
 
 static int h2_on_stream_close(nghttp2_session *engine, int32_t id, uint32_t code, void *user)
 {
     struct h2_session *s = user;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(engine, id);
+    struct mux_stream *stream = nghttp2_session_get_stream_user_data(engine, id);
     (void)code;
     if (!stream) {
         return 0;
@@ -328,9 +315,7 @@ static int h2_on_stream_close(nghttp2_session *engine, int32_t id, uint32_t code
     if (s->reading == stream) {
         s->reading = NULL;
     }
-    list_remove(&stream->link);
-    s->stream_count--;
-    s->events.on_stream_end(s->events.context, stream, stream->is_answered ? ERR_OK : ERR_RESET);
+    mux_stream_gone(&s->mux, stream, stream->is_answered ? ERR_OK : ERR_RESET);
     return 0;
 }
 
@@ -373,13 +358,13 @@ static int h2_session_options(nghttp2_option **ret_option)
 static int h2_session_open(struct h2_session *s)
 {
     const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, s->limits.stream_count_max},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, s->mux.limits.stream_count_max},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_STREAM},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, s->limits.header_bytes_max},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, s->mux.limits.header_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
-    size_t n = COUNT_OF(settings) - !s->limits.has_connect_protocol;
+    size_t n = COUNT_OF(settings) - !s->mux.limits.has_connect_protocol;
     int rv = nghttp2_submit_settings(s->engine, NGHTTP2_FLAG_NONE, settings, n);
     if (rv == 0) {
         rv = nghttp2_session_set_local_window_size(s->engine, NGHTTP2_FLAG_NONE, 0,
@@ -388,7 +373,7 @@ static int h2_session_open(struct h2_session *s)
     return rv;
 }
 
-enum err h2_session_create(const struct h2_limits *limits, const struct h2_events *events,
+enum err h2_session_create(const struct mux_limits *limits, const struct mux_events *events,
                            struct h2_pool *pool, struct h2_session **ret_session)
 {
     nghttp2_session_callbacks *callbacks = NULL;
@@ -400,11 +385,12 @@ enum err h2_session_create(const struct h2_limits *limits, const struct h2_event
     nghttp2_mem mem = h2_pool_engine(s);
     s->pool = pool;
     list_init(&s->blocks);
-    s->limits = *limits;
-    s->events = *events;
+    s->mux.ops = &h2_mux_ops;
+    s->mux.limits = *limits;
+    s->mux.events = *events;
     s->window = H2_WINDOW_STREAM;
     s->scan_skip = H2_PREFACE_BYTES;
-    list_init(&s->streams);
+    list_init(&s->mux.streams);
     int rv = h2_session_callbacks(&callbacks);
     if (rv == 0) {
         rv = h2_session_options(&option);
@@ -436,11 +422,11 @@ void h2_session_destroy(struct h2_session *s)
     }
 }
 
-void h2_session_set_limits(struct h2_session *s, const struct h2_limits *limits)
+void h2_session_set_limits(struct h2_session *s, const struct mux_limits *limits)
 {
-    s->limits.header_bytes_max = limits->header_bytes_max;
-    s->limits.header_count_max = limits->header_count_max;
-    s->limits.uri_bytes_max = limits->uri_bytes_max;
+    s->mux.limits.header_bytes_max = limits->header_bytes_max;
+    s->mux.limits.header_count_max = limits->header_count_max;
+    s->mux.limits.uri_bytes_max = limits->uri_bytes_max;
 }
 
 /* The one place that maps what the engine found to how the session ends. */
@@ -470,7 +456,7 @@ static void h2_session_look_at_frame(struct h2_session *s)
     enum h2_abuse abuse = H2_ABUSE_NONE;
     uint32_t code = h2_frame_found(s, &frame);
     /* Whoever does not read what its faults provoke makes the queue grow. */
-    size_t queue_max = H2_CONTROL_MAX + 8 * (size_t)s->limits.stream_count_max;
+    size_t queue_max = H2_CONTROL_MAX + 8 * (size_t)s->mux.limits.stream_count_max;
     if (h2_frame_is_long_block(s, frame.type)) {
         abuse = H2_ABUSE_HEADERS;
     } else if (frame.type == NGHTTP2_RST_STREAM &&
@@ -594,31 +580,37 @@ enum h2_abuse h2_session_abuse(const struct h2_session *s)
 
 size_t h2_session_stream_count(const struct h2_session *s)
 {
-    return s->stream_count;
+    return s->mux.stream_count;
+}
+
+struct mux_session *h2_session_mux(struct h2_session *s)
+{
+    return &s->mux;
 }
 
 struct list *h2_session_streams(struct h2_session *s)
 {
-    return &s->streams;
+    return &s->mux.streams;
 }
 
-void h2_session_reset(struct h2_session *s, struct h2_stream *stream, enum h2_code code)
+void h2_session_reset(struct h2_session *s, struct mux_stream *stream, enum h2_code code)
 {
     if (stream->is_resetting || s->is_failed) {
         return;
     }
     stream->is_resetting = true;
-    if (nghttp2_submit_rst_stream(s->engine, NGHTTP2_FLAG_NONE, stream->id, (uint32_t)code) != 0) {
+    if (nghttp2_submit_rst_stream(s->engine, NGHTTP2_FLAG_NONE, (int32_t)stream->id,
+                                  (uint32_t)code) != 0) {
         h2_session_fail(s, H2_INTERNAL_ERROR);
     }
 }
 
-void h2_session_consume(struct h2_session *s, struct h2_stream *stream, size_t n)
+void h2_session_consume(struct h2_session *s, struct mux_stream *stream, size_t n)
 {
     if (s->is_failed || n == 0) {
         return;
     }
-    int rv = stream ? nghttp2_session_consume(s->engine, stream->id, n)
+    int rv = stream ? nghttp2_session_consume(s->engine, (int32_t)stream->id, n)
                     : nghttp2_session_consume_connection(s->engine, n);
     if (rv != 0) {
         h2_session_fail(s, H2_INTERNAL_ERROR);
@@ -651,3 +643,61 @@ bool h2_session_is_noticed(const struct h2_session *s)
 {
     return s->is_noticed;
 }
+
+/* ---- as the layer above sees it ---- */
+
+static struct h2_session *h2_of_mux(struct mux_session *mux)
+{
+    return (struct h2_session *)mux;
+}
+
+static enum err h2_mux_respond(struct mux_session *mux, struct mux_stream *stream,
+                               const struct mux_response *response)
+{
+    return h2_session_respond(h2_of_mux(mux), stream, response);
+}
+
+static void h2_mux_proceed(struct mux_session *mux, struct mux_stream *stream)
+{
+    h2_session_continue(h2_of_mux(mux), stream);
+}
+
+static void h2_mux_resume(struct mux_session *mux, struct mux_stream *stream)
+{
+    h2_session_resume(h2_of_mux(mux), stream);
+}
+
+static enum h2_code h2_code_of(enum mux_reset why)
+{
+    switch (why) {
+    case MUX_RESET_NO_ERROR:
+        return H2_NO_ERROR;
+    case MUX_RESET_PROTOCOL:
+        return H2_PROTOCOL_ERROR;
+    case MUX_RESET_INTERNAL:
+        return H2_INTERNAL_ERROR;
+    case MUX_RESET_CANCEL:
+        return H2_CANCEL;
+    case MUX_RESET_CALM:
+        return H2_ENHANCE_YOUR_CALM;
+    }
+    return H2_INTERNAL_ERROR;
+}
+
+static void h2_mux_reset(struct mux_session *mux, struct mux_stream *stream, enum mux_reset why)
+{
+    h2_session_reset(h2_of_mux(mux), stream, h2_code_of(why));
+}
+
+static void h2_mux_consume(struct mux_session *mux, struct mux_stream *stream, size_t n)
+{
+    h2_session_consume(h2_of_mux(mux), stream, n);
+}
+
+const struct mux_ops h2_mux_ops = {
+    .respond = h2_mux_respond,
+    .proceed = h2_mux_proceed,
+    .resume = h2_mux_resume,
+    .reset = h2_mux_reset,
+    .consume = h2_mux_consume,
+};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* h2_session.c owns life and the frames that come, h2_head.c turns fields into a request,
+/* h2_session.c owns life and the frames that come, mux_head.c turns fields into a request,
  * h2_answer.c what is sent. */
 #pragma once
 
@@ -7,6 +7,7 @@
 
 #include "http/h2_pool.h"
 #include "http/h2_session.h"
+#include "http/mux_int.h"
 
 #define H2_CLOSED_MAX 128u
 #define H2_FRAME_HEAD_BYTES 9u
@@ -19,15 +20,12 @@ struct h2_counter {
 };
 
 struct h2_session {
+    struct mux_session mux; /* first */
     nghttp2_session *engine;
     struct h2_pool *pool;
-    struct list blocks; /* of the pool, that the engine has */
-    struct h2_limits limits;
-    struct h2_events events;
-    struct list streams;
-    size_t stream_count;
-    struct h2_stream *reading; /* whose fields come */
-    struct buf *out;           /* during h2_session_pull */
+    struct list blocks;         /* of the pool, that the engine has */
+    struct mux_stream *reading; /* whose fields come */
+    struct buf *out;            /* during h2_session_pull */
     size_t out_bytes_max;
     uint64_t now_ms;
     struct h2_counter resets;
@@ -61,15 +59,6 @@ struct h2_session {
     bool is_ping_out;
 };
 
-/* h2_head.c */
-
-/* Takes one field; costs are counted before anything is kept. */
-void h2_head_field(struct h2_session *s, struct h2_stream *stream, const nghttp2_vec *name,
-                   const nghttp2_vec *value, bool is_name_static);
-
-/* All fields are there. */
-void h2_head_finish(struct h2_session *s, struct h2_stream *stream);
-
 /* h2_frame.c: what the engine lets pass */
 
 /* Remembers a stream that closed. */
@@ -90,8 +79,7 @@ bool h2_frame_is_long_block(const struct h2_session *s, uint8_t type);
 int h2_answer_send_data(nghttp2_session *engine, nghttp2_frame *frame, const uint8_t *head,
                         size_t n, nghttp2_data_source *source, void *user);
 
-/* Answers with a status alone. */
-void h2_answer_status(struct h2_session *s, struct h2_stream *stream, uint16_t status);
+extern const struct mux_ops h2_mux_ops;
 
 /* h2_pool.c */
 nghttp2_mem h2_pool_engine(struct h2_session *s);

@@ -20,6 +20,17 @@ static void conn_set_peer(struct conn *c, const struct socket_address *address)
     c->peer.host = str_make(c->host_text, n);
 }
 
+void conn_join(struct conn *c, const struct conn_ops *ops, struct server *s,
+               const struct socket_address *peer)
+{
+    c->ops = ops;
+    c->server = s;
+    conn_set_peer(c, peer);
+    list_push_back(&s->connections, &c->link);
+    s->connection_count++;
+    s->hooks.on_connection(s->hooks.context, 1);
+}
+
 enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
                    const struct socket_address *peer)
 {
@@ -27,12 +38,7 @@ enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s,
     if (e) {
         return e;
     }
-    c->ops = ops;
-    c->server = s;
-    conn_set_peer(c, peer);
-    list_push_back(&s->connections, &c->link);
-    s->connection_count++;
-    s->hooks.on_connection(s->hooks.context, 1);
+    conn_join(c, ops, s, peer);
     return ERR_OK;
 }
 
@@ -51,6 +57,11 @@ void conn_move(struct conn *to, const struct conn_ops *ops, struct conn *from)
 void conn_done(struct conn *c, bool is_orderly)
 {
     transport_done(&c->transport, is_orderly);
+    conn_part(c);
+}
+
+void conn_part(struct conn *c)
+{
     list_remove(&c->link);
 }
 

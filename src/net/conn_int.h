@@ -32,6 +32,11 @@ struct conn {
 enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
                    const struct socket_address *peer) MUST_CHECK;
 
+/* The same for one without a transport of its own, and conn_part in place of conn_done. */
+void conn_join(struct conn *c, const struct conn_ops *ops, struct server *s,
+               const struct socket_address *peer);
+void conn_part(struct conn *c);
+
 /* `from` becomes `to`, a connection of another protocol, in its place; `from` is dead and only its
  * memory is left. */
 void conn_move(struct conn *to, const struct conn_ops *ops, struct conn *from);

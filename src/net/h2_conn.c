@@ -25,53 +25,31 @@ size_t h2_conn_bytes(void)
 
 static struct h2_conn *h2_conn_of(struct conn *conn)
 {
-    struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, conn);
+    struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, mux.conn);
     ASSERT_MAGIC(c, H2_CONN_MAGIC);
     return c;
 }
 
 static uint64_t h2_conn_now(const struct h2_conn *c)
 {
-    return loop_now_ms(c->conn.server->loop);
-}
-
-static void h2_conn_hit(const struct h2_conn *c, enum server_limit limit)
-{
-    c->conn.server->hooks.on_limit(c->conn.server->hooks.context, limit);
-}
-
-void h2_conn_wake(struct h2_conn *c)
-{
-    if (!c->is_running) {
-        loop_defer(c->conn.server->loop, &c->settle_task);
-    }
+    return loop_now_ms(c->mux.conn.server->loop);
 }
 
 /* ---- life ---- */
 
-static void h2_conn_end_streams(struct h2_conn *c, enum err cause)
-{
-    struct list *streams = h2_session_streams(c->session);
-    while (!list_is_empty(streams)) {
-        struct h2_stream *stream = CONTAINER_OF(streams->next, struct h2_stream, link);
-        list_remove(&stream->link);
-        h2_stream_end(h2_exchange_of(stream), cause);
-    }
-}
-
 static void h2_conn_end(struct h2_conn *c, enum err cause)
 {
     c->is_dead = true;
-    c->is_running = true; /* nothing wakes it any more */
+    c->mux.is_running = true; /* nothing wakes it any more */
     timer_cancel(&c->timer);
-    h2_conn_end_streams(c, cause ? cause : ERR_RESET);
-    loop_task_cancel(&c->settle_task);
-    conn_done(&c->conn, cause == ERR_OK);
+    mux_conn_end_streams(&c->mux, cause ? cause : ERR_RESET);
+    loop_task_cancel(&c->mux.settle_task);
+    conn_done(&c->mux.conn, cause == ERR_OK);
 }
 
 static void h2_conn_free(struct h2_conn *c)
 {
-    struct server *s = c->conn.server;
+    struct server *s = c->mux.conn.server;
     h2_session_destroy(c->session);
     buf_done(&c->rest);
     c->magic = 0;
@@ -84,14 +62,14 @@ static void h2_conn_kill(struct h2_conn *c, enum err cause)
 {
     if (!c->is_dead) {
         h2_conn_end(c, cause);
-        loop_defer_end(c->conn.server->loop, &c->free_task);
+        loop_defer_end(c->mux.conn.server->loop, &c->free_task);
     }
 }
 
 static void h2_conn_on_free(struct loop_task *t)
 {
     struct h2_conn *c = CONTAINER_OF(t, struct h2_conn, free_task);
-    struct server *s = c->conn.server;
+    struct server *s = c->mux.conn.server;
     h2_conn_free(c);
     server_check_drained(s);
 }
@@ -106,25 +84,16 @@ static void h2_conn_abort(struct conn *conn)
 static void h2_conn_drain(struct conn *conn)
 {
     struct h2_conn *c = h2_conn_of(conn);
-    loop_defer(c->conn.server->loop, &c->settle_task);
-}
-
-static struct h2_limits h2_conn_limits(const struct server *s)
-{
-    return (struct h2_limits){.header_bytes_max = s->limits.header_bytes_max,
-                              .header_count_max = s->limits.header_count_max,
-                              .uri_bytes_max = s->limits.uri_bytes_max,
-                              .stream_count_max = s->limits.stream_count_max,
-                              .has_connect_protocol = s->limits.has_connect_protocol};
+    loop_defer(c->mux.conn.server->loop, &c->mux.settle_task);
 }
 
 static enum err h2_conn_recv(struct h2_conn *c, const char *bytes, size_t n)
 {
-    const struct h2_limits limits = h2_conn_limits(c->conn.server);
+    const struct mux_limits limits = mux_conn_limits(c->mux.conn.server);
     h2_session_set_limits(c->session, &limits);
-    c->is_running = true;
+    c->mux.is_running = true;
     enum err e = h2_session_recv(c->session, h2_conn_now(c), bytes, n);
-    c->is_running = false;
+    c->mux.is_running = false;
     if (!h2_session_is_within_head(c->session)) {
         c->head_start_ms = 0;
     } else if (!c->head_start_ms) {
@@ -140,22 +109,24 @@ enum err h2_conn_adopt(struct conn *from, const char *bytes, size_t n)
     if (!c) {
         return ERR_NOMEM;
     }
-    const struct h2_limits limits = h2_conn_limits(s);
-    struct h2_events events = h2_stream_events;
-    events.context = c;
+    const struct mux_limits limits = mux_conn_limits(s);
+    struct mux_events events = mux_stream_events;
+    events.context = &c->mux;
     if (h2_session_create(&limits, &events, &s->h2_pool, &c->session) != ERR_OK) {
         slab_free(&s->h2_conn_slab, c);
         return ERR_NOMEM;
     }
+    c->mux.session = h2_session_mux(c->session);
+    c->mux.protocol = &mux_protocol_20;
     c->magic = H2_CONN_MAGIC;
-    list_init(&c->todo);
+    list_init(&c->mux.todo);
     buf_init(&c->rest, 0);
     timer_init(&c->timer, h2_conn_on_timeout);
-    loop_task_init(&c->settle_task, h2_conn_on_settle);
+    loop_task_init(&c->mux.settle_task, h2_conn_on_settle);
     loop_task_init(&c->free_task, h2_conn_on_free);
     c->start_ms = loop_now_ms(s->loop);
-    c->activity_ms = c->start_ms;
-    conn_move(&c->conn, &h2_conn_ops, from);
+    c->mux.activity_ms = c->start_ms;
+    conn_move(&c->mux.conn, &h2_conn_ops, from);
     enum err e = h2_conn_recv(c, bytes, n);
     if (e) {
         h2_conn_kill(c, e);
@@ -169,22 +140,22 @@ enum err h2_conn_adopt(struct conn *from, const char *bytes, size_t n)
 
 static bool h2_conn_is_blocked(const struct h2_conn *c)
 {
-    return c->rest.n || transport_has_unsent(&c->conn.transport);
+    return c->rest.n || transport_has_unsent(&c->mux.conn.transport);
 }
 
 static enum err h2_conn_send(struct h2_conn *c, struct buf *bytes, size_t *ret_sent)
 {
-    struct server *s = c->conn.server;
+    struct server *s = c->mux.conn.server;
     size_t total = 0;
     enum err e = ERR_OK;
     while (total < bytes->n && !e) {
         struct iovec piece = {bytes->p + total, bytes->n - total};
         size_t n;
-        e = transport_send(&c->conn.transport, &piece, 1, false, &n);
+        e = transport_send(&c->mux.conn.transport, &piece, 1, false, &n);
         total += e ? 0 : n;
     }
     if (total) {
-        c->activity_ms = h2_conn_now(c);
+        c->mux.activity_ms = h2_conn_now(c);
         s->hooks.on_bytes(s->hooks.context, 0, total);
     }
     *ret_sent = total;
@@ -198,8 +169,8 @@ static enum err h2_conn_flush_rest(struct h2_conn *c)
     if (!h2_conn_is_blocked(c)) {
         return ERR_OK;
     }
-    if (transport_has_unsent(&c->conn.transport)) {
-        e = transport_flush(&c->conn.transport);
+    if (transport_has_unsent(&c->mux.conn.transport)) {
+        e = transport_flush(&c->mux.conn.transport);
     }
     if (!e && c->rest.n) {
         size_t sent;
@@ -209,8 +180,8 @@ static enum err h2_conn_flush_rest(struct h2_conn *c)
     if (!e) {
         buf_done(&c->rest);
         buf_init(&c->rest, 0);
-        c->activity_ms = h2_conn_now(c);
-        c->unblocked_ms = c->activity_ms;
+        c->mux.activity_ms = h2_conn_now(c);
+        c->unblocked_ms = c->mux.activity_ms;
     }
     return e;
 }
@@ -219,7 +190,7 @@ static enum err h2_conn_flush_rest(struct h2_conn *c)
  * becomes ours. */
 static enum err h2_conn_flush(struct h2_conn *c)
 {
-    struct server *s = c->conn.server;
+    struct server *s = c->mux.conn.server;
     size_t budget = H2_FLUSH_BUDGET_BYTES;
     enum err e = h2_conn_flush_rest(c);
     while (!e && budget && h2_session_wants_output(c->session)) {
@@ -246,43 +217,18 @@ static uint64_t h2_min(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* When the stream has waited too long for the peer; UINT64_MAX: it does not wait. */
-static uint64_t h2_conn_stream_deadline(const struct h2_conn *c, const struct h2_exchange *e,
-                                        enum server_limit *ret_limit)
-{
-    const struct server_limits *limits = &c->conn.server->limits;
-    uint64_t deadline = UINT64_MAX;
-    if (e->stream.is_answered) {
-        *ret_limit = SERVER_LIMIT_READ_TIME;
-        return e->read_ms + H2_LINGER_MS;
-    }
-    if (h2_stream_is_reading(e)) {
-        *ret_limit = SERVER_LIMIT_READ_TIME;
-        deadline = e->read_ms + limits->read_idle_ms;
-    }
-    /* Where the socket is full, all wait for the same. */
-    if (h2_stream_is_writing(e) && !h2_conn_is_blocked(c)) {
-        uint64_t since = e->write_ms > c->unblocked_ms ? e->write_ms : c->unblocked_ms;
-        if (since + limits->write_idle_ms < deadline) {
-            *ret_limit = SERVER_LIMIT_WRITE_TIME;
-            deadline = since + limits->write_idle_ms;
-        }
-    }
-    return deadline;
-}
-
 /* What the whole connection waits for. */
 static uint64_t h2_conn_deadline(const struct h2_conn *c, enum server_limit *ret_limit)
 {
-    const struct server_limits *limits = &c->conn.server->limits;
-    const struct server *s = c->conn.server;
+    const struct server_limits *limits = &c->mux.conn.server->limits;
+    const struct server *s = c->mux.conn.server;
     if (c->is_lingering) {
         *ret_limit = SERVER_LIMIT_IDLE_TIME;
-        return c->activity_ms + H2_LINGER_MS;
+        return c->mux.activity_ms + MUX_LINGER_MS;
     }
     if (h2_conn_is_blocked(c)) {
         *ret_limit = SERVER_LIMIT_WRITE_TIME;
-        return c->activity_ms + limits->write_idle_ms;
+        return c->mux.activity_ms + limits->write_idle_ms;
     }
     *ret_limit = SERVER_LIMIT_HEADER_TIME;
     if (!h2_session_is_ready(c->session)) {
@@ -295,97 +241,38 @@ static uint64_t h2_conn_deadline(const struct h2_conn *c, enum server_limit *ret
     if (h2_session_stream_count(c->session) > 0) {
         return UINT64_MAX;
     }
-    uint64_t deadline = c->activity_ms + limits->idle_ms;
+    uint64_t deadline = c->mux.activity_ms + limits->idle_ms;
     return s->is_draining ? h2_min(deadline, s->drain_idle_end_ms) : deadline;
 }
 
 /* Bytes are expected whose rate has a minimum. A stream without window is not slow, it stands. */
 static bool h2_conn_is_rated(const struct h2_conn *c)
 {
-    if (!c->conn.server->limits.min_rate_bytes_per_s || c->is_lingering) {
+    if (!c->mux.conn.server->limits.min_rate_bytes_per_s || c->is_lingering) {
         return false;
     }
     if (h2_conn_is_blocked(c)) {
         return true;
     }
-    LIST_FOR_EACH(at, h2_session_streams(c->session))
-    {
-        if (h2_stream_is_reading(h2_exchange_of(CONTAINER_OF(at, struct h2_stream, link)))) {
-            return true;
-        }
-    }
-    return false;
+    return mux_conn_is_reading(&c->mux);
 }
 
 /* A timer that fires early looks again; only one that would fire late is moved. So the shortest
  * wait there could be will do, without a look at each stream. */
 static void h2_conn_arm(struct h2_conn *c)
 {
-    const struct server_limits *limits = &c->conn.server->limits;
     enum server_limit limit;
     uint64_t now = h2_conn_now(c);
     uint64_t deadline = h2_conn_deadline(c, &limit);
     if (h2_session_stream_count(c->session) > 0) {
-        deadline = h2_min(deadline, now + h2_min(limits->read_idle_ms, limits->write_idle_ms));
-        if (c->has_dropping) {
-            deadline = h2_min(deadline, now + H2_LINGER_MS);
-        }
-        if (limits->min_rate_bytes_per_s) {
-            deadline = h2_min(deadline, now + H2_RATE_WINDOW_MS);
-        }
-        if (c->conn.server->is_draining && !c->is_finishing) {
-            deadline = h2_min(deadline, c->conn.server->drain_idle_end_ms);
+        deadline = h2_min(deadline, now + mux_conn_wait_ms(&c->mux));
+        if (c->mux.conn.server->is_draining && !c->is_finishing) {
+            deadline = h2_min(deadline, c->mux.conn.server->drain_idle_end_ms);
         }
     }
     if (!timer_is_set(&c->timer) || c->timer.deadline_ms > deadline) {
-        loop_timer_set(c->conn.server->loop, &c->timer, deadline);
+        loop_timer_set(c->mux.conn.server->loop, &c->timer, deadline);
     }
-}
-
-/* Resets the streams whose time is over; returns when the next one's will be. */
-static uint64_t h2_conn_expire_streams(struct h2_conn *c, uint64_t now)
-{
-    uint64_t next = UINT64_MAX;
-    c->has_dropping = false;
-    LIST_FOR_EACH(at, h2_session_streams(c->session))
-    {
-        struct h2_exchange *e = h2_exchange_of(CONTAINER_OF(at, struct h2_stream, link));
-        enum server_limit limit;
-        if (e->stream.is_resetting) {
-            continue;
-        }
-        uint64_t deadline = h2_conn_stream_deadline(c, e, &limit);
-        if (deadline <= now) {
-            if (e->stream.is_answered) {
-                h2_session_reset(c->session, &e->stream, H2_NO_ERROR);
-                continue;
-            }
-            h2_conn_hit(c, limit);
-            e->cause = ERR_TIMEOUT;
-            h2_session_reset(c->session, &e->stream, H2_CANCEL);
-        } else {
-            next = h2_min(next, deadline);
-            c->has_dropping |= e->stream.is_answered;
-        }
-    }
-    return next;
-}
-
-static bool h2_conn_is_too_slow(struct h2_conn *c, uint64_t now)
-{
-    uint64_t rate = c->conn.server->limits.min_rate_bytes_per_s;
-    if (!h2_conn_is_rated(c)) {
-        c->window_ms = 0;
-        return false;
-    }
-    if (!c->window_ms || now - c->window_ms < H2_RATE_WINDOW_MS) {
-        c->window_ms = c->window_ms ? c->window_ms : now;
-        return false;
-    }
-    bool is_slow = c->window_bytes < rate * (now - c->window_ms) / 1000;
-    c->window_ms = now;
-    c->window_bytes = 0;
-    return is_slow;
 }
 
 static void h2_conn_on_timeout(struct timer *t)
@@ -394,41 +281,43 @@ static void h2_conn_on_timeout(struct timer *t)
     ASSERT_MAGIC(c, H2_CONN_MAGIC);
     uint64_t now = h2_conn_now(c);
     enum server_limit limit;
-    uint64_t taken = h2_conn_is_blocked(c) ? transport_take_progress(&c->conn.transport) : 0;
+    uint64_t taken = h2_conn_is_blocked(c) ? transport_take_progress(&c->mux.conn.transport) : 0;
     if (taken) {
-        c->activity_ms = now;
-        c->window_bytes += taken;
+        c->mux.activity_ms = now;
+        c->mux.window_bytes += taken;
     }
     bool is_over = h2_conn_deadline(c, &limit) <= now;
     if (is_over && limit == SERVER_LIMIT_IDLE_TIME && !c->is_lingering && !c->is_finishing) {
-        if (!c->conn.server->is_draining) {
-            h2_conn_hit(c, limit);
+        if (!c->mux.conn.server->is_draining) {
+            mux_conn_hit(&c->mux, limit);
         }
         c->is_finishing = true;
         h2_session_finish(c->session);
         is_over = false;
-    } else if (!is_over && h2_conn_is_too_slow(c, now)) {
+    } else if (!is_over && mux_conn_is_too_slow(&c->mux, h2_conn_is_rated(c), now)) {
         limit = SERVER_LIMIT_RATE;
         is_over = true;
     }
     if (is_over) {
         if (!c->is_lingering) {
-            h2_conn_hit(c, limit);
+            mux_conn_hit(&c->mux, limit);
         }
         if (h2_conn_is_blocked(c)) {
-            transport_break(&c->conn.transport);
+            transport_break(&c->mux.conn.transport);
         }
         h2_conn_kill(c, ERR_TIMEOUT);
         return;
     }
-    c->is_running = true;
-    uint64_t next = h2_min(h2_conn_expire_streams(c, now), h2_conn_deadline(c, &limit));
-    c->is_running = false;
+    c->mux.is_running = true;
+    uint64_t next = h2_min(
+        mux_conn_expire_streams(&c->mux, now, h2_conn_is_blocked(c) ? UINT64_MAX : c->unblocked_ms),
+        h2_conn_deadline(c, &limit));
+    c->mux.is_running = false;
     if (h2_conn_is_rated(c)) {
-        next = h2_min(next, c->window_ms + H2_RATE_WINDOW_MS);
+        next = h2_min(next, c->mux.window_ms + MUX_RATE_WINDOW_MS);
     }
     if (next != UINT64_MAX) {
-        loop_timer_set(c->conn.server->loop, &c->timer, next);
+        loop_timer_set(c->mux.conn.server->loop, &c->timer, next);
     }
     h2_conn_settle(c);
 }
@@ -445,13 +334,13 @@ static void h2_conn_check_abuse(struct h2_conn *c)
     enum h2_abuse abuse = h2_session_abuse(c->session);
     if (abuse != H2_ABUSE_NONE && !c->is_abuse_told) {
         c->is_abuse_told = true;
-        h2_conn_hit(c, limits[abuse]);
+        mux_conn_hit(&c->mux, limits[abuse]);
     }
 }
 
 static void h2_conn_check_drain(struct h2_conn *c)
 {
-    const struct server *s = c->conn.server;
+    const struct server *s = c->mux.conn.server;
     if (!s->is_draining || c->is_finishing) {
         return;
     }
@@ -480,10 +369,10 @@ static bool h2_conn_check_over(struct h2_conn *c)
         return true;
     }
     /* The peer may be sending still; a close now would take the GOAWAY from it. */
-    h2_conn_end_streams(c, ERR_RESET);
-    transport_end(&c->conn.transport);
+    mux_conn_end_streams(&c->mux, ERR_RESET);
+    transport_end(&c->mux.conn.transport);
     c->is_lingering = true;
-    c->activity_ms = h2_conn_now(c);
+    c->mux.activity_ms = h2_conn_now(c);
     return false;
 }
 
@@ -492,11 +381,11 @@ static void h2_conn_settle(struct h2_conn *c)
     if (c->is_dead) {
         return;
     }
-    c->is_running = true;
+    c->mux.is_running = true;
     h2_conn_check_drain(c);
-    h2_stream_run_todo(c);
+    mux_stream_run_todo(&c->mux);
     enum err e = c->is_lingering ? ERR_OK : h2_conn_flush(c);
-    c->is_running = false;
+    c->mux.is_running = false;
     h2_conn_check_abuse(c);
     if (e && e != ERR_AGAIN) {
         h2_conn_kill(c, e);
@@ -506,13 +395,14 @@ static void h2_conn_settle(struct h2_conn *c)
         return;
     }
     bool is_reading = !c->is_input_closed;
-    bool is_ending = is_reading && transport_is_ended(&c->conn.transport);
-    bool is_sending = !c->is_lingering && (h2_conn_is_blocked(c) || !list_is_empty(&c->todo) ||
-                                           (c->has_starved && c->out_bytes < H2_CONN_ROOM_BYTES) ||
-                                           h2_session_wants_output(c->session));
+    bool is_ending = is_reading && transport_is_ended(&c->mux.conn.transport);
+    bool is_sending =
+        !c->is_lingering && (h2_conn_is_blocked(c) || !list_is_empty(&c->mux.todo) ||
+                             (c->mux.has_starved && c->mux.out_bytes < MUX_CONN_ROOM_BYTES) ||
+                             h2_session_wants_output(c->session));
     unsigned events =
         (is_sending || is_ending ? POLLER_WRITE : 0u) | (is_reading ? POLLER_READ : 0u);
-    if (transport_want(&c->conn.transport, events) != ERR_OK) {
+    if (transport_want(&c->mux.conn.transport, events) != ERR_OK) {
         h2_conn_kill(c, ERR_NOMEM);
         return;
     }
@@ -521,7 +411,7 @@ static void h2_conn_settle(struct h2_conn *c)
 
 static void h2_conn_on_settle(struct loop_task *t)
 {
-    struct h2_conn *c = CONTAINER_OF(t, struct h2_conn, settle_task);
+    struct h2_conn *c = CONTAINER_OF(t, struct h2_conn, mux.settle_task);
     ASSERT_MAGIC(c, H2_CONN_MAGIC);
     h2_conn_settle(c);
 }
@@ -532,7 +422,7 @@ static void h2_conn_on_eof(struct h2_conn *c)
     c->is_input_closed = true;
     LIST_FOR_EACH(at, h2_session_streams(c->session))
     {
-        struct h2_stream *stream = CONTAINER_OF(at, struct h2_stream, link);
+        struct mux_stream *stream = CONTAINER_OF(at, struct mux_stream, link);
         if (!stream->is_body_done) {
             h2_session_reset(c->session, stream, H2_CANCEL);
         }
@@ -545,9 +435,9 @@ static void h2_conn_on_eof(struct h2_conn *c)
 
 static void h2_conn_read(struct h2_conn *c)
 {
-    struct server *s = c->conn.server;
+    struct server *s = c->mux.conn.server;
     size_t n = 0;
-    enum err e = transport_recv(&c->conn.transport, s->input, s->input_bytes, &n);
+    enum err e = transport_recv(&c->mux.conn.transport, s->input, s->input_bytes, &n);
     if (e == ERR_AGAIN) {
         return;
     }
@@ -565,7 +455,7 @@ static void h2_conn_read(struct h2_conn *c)
     }
     if (!h2_conn_is_blocked(c)) {
         /* Where output waits, only its progress counts. */
-        c->activity_ms = h2_conn_now(c);
+        c->mux.activity_ms = h2_conn_now(c);
     }
     e = h2_conn_recv(c, s->input, n);
     if (e) {
@@ -576,7 +466,7 @@ static void h2_conn_read(struct h2_conn *c)
 static void h2_conn_on_ready(struct conn *conn, unsigned events)
 {
     struct h2_conn *c = h2_conn_of(conn);
-    const struct transport *t = &c->conn.transport;
+    const struct transport *t = &c->mux.conn.transport;
     bool is_readable = (events & POLLER_READ) || transport_is_ended(t);
     if (is_readable && (t->watch.events & POLLER_READ)) {
         h2_conn_read(c);

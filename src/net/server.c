@@ -8,6 +8,7 @@
 #include "http/date.h"
 #include "net/h1_conn_int.h"
 #include "net/h2_conn_int.h"
+#include "net/h3_conn.h"
 #include "net/listener_int.h"
 #include "net/tls_accept_int.h"
 
@@ -27,11 +28,12 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     slab_init(&s->conn_slab, sizeof(struct h1_conn), 0);
     slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
     s->stream_slab.zeroed_bytes = offsetof(struct h1_stream, fields);
-    _Static_assert(sizeof(struct h1_piece) >= sizeof(struct h2_piece), "they share a slab");
+    _Static_assert(sizeof(struct h1_piece) >= sizeof(struct mux_piece), "they share a slab");
     slab_init(&s->piece_slab, sizeof(struct h1_piece), 0);
     slab_init(&s->h2_conn_slab, sizeof(struct h2_conn), 0);
-    slab_init(&s->h2_stream_slab, sizeof(struct h2_exchange), 0);
-    s->h2_stream_slab.zeroed_bytes = offsetof(struct h2_exchange, fields);
+    slab_init(&s->h3_conn_slab, h3_conn_bytes(), 0);
+    slab_init(&s->mux_stream_slab, sizeof(struct mux_exchange), 0);
+    s->mux_stream_slab.zeroed_bytes = offsetof(struct mux_exchange, fields);
     h2_pool_init(&s->h2_pool);
     buf_init(&s->output, 0);
     if (server_set_limits(s, limits) != ERR_OK) {
@@ -56,7 +58,8 @@ void server_destroy(struct server *s)
     slab_done(&s->stream_slab);
     slab_done(&s->piece_slab);
     slab_done(&s->h2_conn_slab);
-    slab_done(&s->h2_stream_slab);
+    slab_done(&s->h3_conn_slab);
+    slab_done(&s->mux_stream_slab);
     h2_pool_done(&s->h2_pool);
     buf_done(&s->output);
     tls_server_destroy(s->tls);

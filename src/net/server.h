@@ -93,7 +93,8 @@ struct server {
     struct slab stream_slab;
     struct slab piece_slab;
     struct slab h2_conn_slab;
-    struct slab h2_stream_slab;
+    struct slab h3_conn_slab;
+    struct slab mux_stream_slab;
     struct h2_pool h2_pool;
     struct buf output; /* shared by the HTTP/2 connections of the loop during one call */
     char *input;       /* shared by the connections of the loop during one callback */

@@ -113,7 +113,7 @@ static void test_control_floods(void **state)
 {
     for (enum flood flood = FLOOD_PING; flood <= FLOOD_UNKNOWN; flood++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         t.is_silent = true;
         wire_request(&t.in, 1, 0, "POST", "/", "");
@@ -205,7 +205,7 @@ static void test_hpack(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         wire_put(&t.in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, blocks[i]);
         run(&t);

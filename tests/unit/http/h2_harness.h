@@ -18,7 +18,7 @@
 #define STREAMS_MAX 64
 
 struct test_stream {
-    struct h2_stream stream;
+    struct mux_stream stream;
     size_t body_left; /* to be offered */
     bool is_held;     /* nothing is offered yet */
 };
@@ -43,7 +43,7 @@ struct test {
 
 static const char date[] = "Sat, 21 Nov 2026 08:00:00 GMT";
 
-static inline struct h2_stream *on_stream(void *context)
+static inline struct mux_stream *on_stream(void *context)
 {
     struct test *t = context;
     struct test_stream *s = mem_zalloc(1, sizeof(*s));
@@ -51,7 +51,7 @@ static inline struct h2_stream *on_stream(void *context)
     return s ? &s->stream : NULL;
 }
 
-static inline void answer(struct test *t, struct h2_stream *stream)
+static inline void answer(struct test *t, struct mux_stream *stream)
 {
     struct response_head head = {.status = 200};
     struct http_field v[2];
@@ -60,10 +60,10 @@ static inline void answer(struct test *t, struct h2_stream *stream)
     enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
     assert_int_equal(e, ERR_OK);
     s->body_left = t->answer_bytes;
-    const struct h2_response response = {.head = &head,
-                                         .body_bytes = t->answer_bytes,
-                                         .date = date,
-                                         .has_body = t->answer_bytes > 0};
+    const struct mux_response response = {.head = &head,
+                                          .body_bytes = t->answer_bytes,
+                                          .date = date,
+                                          .has_body = t->answer_bytes > 0};
     e = h2_session_respond(t->session, stream, &response);
     if (!e && t->has_trailers) {
         struct http_fields trailers;
@@ -76,13 +76,13 @@ static inline void answer(struct test *t, struct h2_stream *stream)
     }
 }
 
-static inline void on_request(void *context, struct h2_stream *stream)
+static inline void on_request(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
     const struct request_head *h = &stream->head;
-    buf_printf(&t->log, "%d " STR_FMT " " STR_FMT "://" STR_FMT STR_FMT "%s" STR_FMT, stream->id,
-               STR_ARG(h->method_text), STR_ARG(h->scheme), STR_ARG(h->authority), STR_ARG(h->path),
-               h->has_query ? "?" : "", STR_ARG(h->query));
+    buf_printf(&t->log, "%d " STR_FMT " " STR_FMT "://" STR_FMT STR_FMT "%s" STR_FMT,
+               (int)stream->id, STR_ARG(h->method_text), STR_ARG(h->scheme), STR_ARG(h->authority),
+               STR_ARG(h->path), h->has_query ? "?" : "", STR_ARG(h->query));
     if (h->protocol.p) {
         buf_printf(&t->log, " protocol=" STR_FMT, STR_ARG(h->protocol));
     }
@@ -96,7 +96,7 @@ static inline void on_request(void *context, struct h2_stream *stream)
     }
 }
 
-static inline void on_body(void *context, struct h2_stream *stream, const char *bytes, size_t n)
+static inline void on_body(void *context, struct mux_stream *stream, const char *bytes, size_t n)
 {
     struct test *t = context;
     buf_add(&t->body, bytes, n);
@@ -105,10 +105,10 @@ static inline void on_body(void *context, struct h2_stream *stream, const char *
     }
 }
 
-static inline void on_body_end(void *context, struct h2_stream *stream)
+static inline void on_body_end(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d body", stream->id);
+    buf_printf(&t->log, "%d body", (int)stream->id);
     for (unsigned i = 0; i < stream->trailers.n; i++) {
         buf_printf(&t->log, " " STR_FMT "=" STR_FMT, STR_ARG(stream->trailers.v[i].name),
                    STR_ARG(stream->trailers.v[i].value));
@@ -116,27 +116,27 @@ static inline void on_body_end(void *context, struct h2_stream *stream)
     buf_add_char(&t->log, '\n');
 }
 
-static inline void on_answered(void *context, struct h2_stream *stream)
+static inline void on_answered(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d answered\n", stream->id);
+    buf_printf(&t->log, "%d answered\n", (int)stream->id);
 }
 
-static inline void free_stream(struct test *t, struct h2_stream *stream)
+static inline void free_stream(struct test *t, struct mux_stream *stream)
 {
     t->live--;
     arena_done(&stream->arena);
     mem_free(stream);
 }
 
-static inline void on_stream_end(void *context, struct h2_stream *stream, enum err cause)
+static inline void on_stream_end(void *context, struct mux_stream *stream, enum err cause)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d %s\n", stream->id, cause ? err_name(cause) : "end");
+    buf_printf(&t->log, "%d %s\n", (int)stream->id, cause ? err_name(cause) : "end");
     free_stream(t, stream);
 }
 
-static inline size_t on_offer(void *context, struct h2_stream *stream, size_t n, bool *ret_is_last)
+static inline size_t on_offer(void *context, struct mux_stream *stream, size_t n, bool *ret_is_last)
 {
     struct test_stream *s = (struct test_stream *)stream;
     if (s->is_held) {
@@ -146,7 +146,7 @@ static inline size_t on_offer(void *context, struct h2_stream *stream, size_t n,
     return s->body_left < n ? s->body_left : n;
 }
 
-static inline enum err on_take(void *context, struct h2_stream *stream, struct buf *out, size_t n)
+static inline enum err on_take(void *context, struct mux_stream *stream, struct buf *out, size_t n)
 {
     struct test_stream *s = (struct test_stream *)stream;
     static const char zeros[16384];
@@ -164,18 +164,18 @@ static inline void on_refused(void *context, enum h1_reject reason, unsigned sta
     t->refused_status = status;
 }
 
-static inline struct h2_limits test_limits(void)
+static inline struct mux_limits test_limits(void)
 {
-    return (struct h2_limits){.header_bytes_max = 32768,
-                              .header_count_max = 100,
-                              .uri_bytes_max = 8192,
-                              .stream_count_max = 100};
+    return (struct mux_limits){.header_bytes_max = 32768,
+                               .header_count_max = 100,
+                               .uri_bytes_max = 8192,
+                               .stream_count_max = 100};
 }
 
-static inline enum err open_with(struct test *t, const struct h2_limits *limits)
+static inline enum err open_with(struct test *t, const struct mux_limits *limits)
 {
-    const struct h2_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
-                                     on_stream_end, on_offer,   on_take, on_refused,  t};
+    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
+                                      on_stream_end, on_offer,   on_take, on_refused,  t};
     *t = (struct test){.now_ms = 1000};
     h2_pool_init(&t->pool);
     wire_hello(&t->in);
@@ -185,7 +185,7 @@ static inline enum err open_with(struct test *t, const struct h2_limits *limits)
 static inline int begin(void **state)
 {
     static struct test t;
-    const struct h2_limits limits = test_limits();
+    const struct mux_limits limits = test_limits();
     assert_int_equal(open_with(&t, &limits), ERR_OK);
     *state = &t;
     return 0;
@@ -196,7 +196,7 @@ static inline void close_test(struct test *t)
     if (t->session) {
         struct list *streams = h2_session_streams(t->session);
         while (!list_is_empty(streams)) {
-            struct h2_stream *stream = CONTAINER_OF(streams->next, struct h2_stream, link);
+            struct mux_stream *stream = CONTAINER_OF(streams->next, struct mux_stream, link);
             list_remove(&stream->link);
             free_stream(t, stream);
         }

@@ -23,7 +23,7 @@ static void test_cuts(void **state)
     struct test *t = *state;
     for (size_t step = 1; step < 40; step += 7) {
         struct test other;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&other, &limits), ERR_OK);
         other.is_silent = true;
         wire_put(&other.in, WIRE_PRIORITY, 0, 7, str_make("\0\0\0\5\7", 5));
@@ -86,7 +86,7 @@ static void test_malformed(void **state)
 {
     for (size_t i = 0; i < COUNT_OF(malformed); i++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         wire_headers(&t.in, 1, WIRE_END_STREAM, malformed[i].fields);
         wire_request(&t.in, 3, WIRE_END_STREAM, "GET", "/", "");
@@ -196,7 +196,7 @@ static void test_trailers_count_as_fields(void **state)
 static void test_connect(void **state)
 {
     struct test t;
-    struct h2_limits limits = test_limits();
+    struct mux_limits limits = test_limits();
     limits.has_connect_protocol = true;
     assert_int_equal(open_with(&t, &limits), ERR_OK);
     wire_headers(&t.in, 1, 0,
@@ -357,7 +357,7 @@ static void test_finish(void **state)
     struct list *streams = h2_session_streams(t->session);
     LIST_FOR_EACH(at, streams)
     {
-        answer(t, CONTAINER_OF(at, struct h2_stream, link));
+        answer(t, CONTAINER_OF(at, struct mux_stream, link));
     }
     wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
     run(t);
@@ -373,7 +373,7 @@ static void test_closed_streams(void **state)
     wire_request(&t->in, 1, 0, "POST", "/", "");
     run(t);
     h2_session_reset(t->session,
-                     CONTAINER_OF(h2_session_streams(t->session)->next, struct h2_stream, link),
+                     CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link),
                      H2_CANCEL);
     wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
     run(t);
@@ -395,7 +395,7 @@ static void test_out_of_memory(void **state)
     unsigned long total = 0;
     for (unsigned long n = 0; n <= total; n++) {
         struct test t;
-        const struct h2_limits limits = test_limits();
+        const struct mux_limits limits = test_limits();
         struct buf in;
         buf_init(&in, 0);
         wire_request(&in, 1, WIRE_END_STREAM, "GET", "/p?q", "cookie: a\ncookie: b\nx-o: 1\n");

@@ -263,7 +263,7 @@ static void test_early_answer(void **state)
     wire_request(&out, 5, 0, "POST", "/n", "");
     talk();
     assert_body(5, 4);
-    rig_advance(&rig, H2_LINGER_MS - 100);
+    rig_advance(&rig, MUX_LINGER_MS - 100);
     talk();
     assert_int_equal(wire_count(got(), WIRE_RST_STREAM, UINT32_MAX, NULL), 0);
     assert_int_equal(wire_count(got(), WIRE_WINDOW_UPDATE, 1, NULL), 0);
@@ -335,7 +335,7 @@ static void test_floods_end_the_connection(void **state)
     assert_int_equal(wire_goaway_code(got()), NGHTTP2_ENHANCE_YOUR_CALM);
     assert_int_equal(rig.limits[SERVER_LIMIT_RESETS], 1);
     assert_int_equal(rig.ended, rig.exchanges);
-    rig_advance(&rig, H2_LINGER_MS + 10);
+    rig_advance(&rig, MUX_LINGER_MS + 10);
     assert_int_equal(rig.connections, 0);
 }
 
@@ -351,7 +351,7 @@ static void test_faults_linger(void **state)
     get(3, "/n");
     talk();
     assert_int_equal(rig.exchanges, 1);
-    rig_advance(&rig, H2_LINGER_MS + 10);
+    rig_advance(&rig, MUX_LINGER_MS + 10);
     assert_int_equal(rig.connections, 0);
 }
 
@@ -365,7 +365,7 @@ static void test_stalled_windows(void **state)
     }
     talk();
     struct conn *conn = CONTAINER_OF(rig.server->connections.next, struct conn, link);
-    assert_true(CONTAINER_OF(conn, struct h2_conn, conn)->out_bytes <= 1024u * 1024u);
+    assert_true(CONTAINER_OF(conn, struct h2_conn, mux.conn)->mux.out_bytes <= 1024u * 1024u);
     rig_advance(&rig, 29000);
     talk();
     assert_int_equal(wire_count(got(), WIRE_RST_STREAM, UINT32_MAX, NULL), 0);
@@ -617,9 +617,9 @@ static void test_idle_connections_are_small(void **state)
     get(1, "/f");
     talk();
     struct conn *conn = CONTAINER_OF(rig.server->connections.next, struct conn, link);
-    const struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, conn);
+    const struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, mux.conn);
     assert_int_equal(c->rest.capacity, 0);
-    assert_int_equal(c->out_bytes, 0);
+    assert_int_equal(c->mux.out_bytes, 0);
 }
 
 /* A conversation while each allocation fails in turn: exchanges end once, nothing leaks. */

@@ -1,16 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fields of a header block become the head that HTTP/1 makes of its bytes, under the same grammar.
  * The engine has checked names and values, the order and number of pseudo fields, and that no field
- * belongs to the connection (RFC 9113 8.2, 8.3). */
+ * belongs to the connection (RFC 9113 8.2, 8.3; RFC 9114 4.2, 4.3). */
 #include "http/authority.h"
 #include "http/h1_scan_int.h"
-#include "http/h2_session_int.h"
+#include "http/mux_int.h"
 
 #define FIELDS_FIRST 20u
 #define FIELD_COST 32u /* RFC 9113 6.5.2 */
 #define METHOD_BYTES_MAX 32
+#define ARENA_BLOCK_BYTES 960 /* with its head a size that the heap keeps at hand */
 
-static void h2_head_refuse(struct h2_session *s, struct h2_stream *stream, enum h1_reject reason)
+struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http_version version)
+{
+    struct mux_stream *stream = s->events.on_stream(s->events.context);
+    if (!stream) {
+        return NULL;
+    }
+    stream->id = id;
+    stream->head.version = (uint8_t)version;
+    stream->head.method = HTTP_METHOD_OTHER;
+    arena_init(&stream->arena, ARENA_BLOCK_BYTES, 0);
+    if (stream->first_bytes) {
+        arena_lend(&stream->arena, stream->first_bytes, stream->first_byte_count);
+    }
+    http_fields_init(&stream->head.fields, stream->first_fields, stream->first_field_count);
+    http_fields_init(&stream->trailers, NULL, 0);
+    http_fields_init(&stream->ending, NULL, 0);
+    list_push_back(&s->streams, &stream->link);
+    s->stream_count++;
+    return stream;
+}
+
+void mux_stream_gone(struct mux_session *s, struct mux_stream *stream, enum err cause)
+{
+    list_remove(&stream->link);
+    s->stream_count--;
+    s->events.on_stream_end(s->events.context, stream, cause);
+}
+
+static void mux_head_refuse(struct mux_session *s, struct mux_stream *stream, enum h1_reject reason)
 {
     if (stream->reject != H1_REJECT_NONE) {
         return;
@@ -19,25 +48,25 @@ static void h2_head_refuse(struct h2_session *s, struct h2_stream *stream, enum 
     if (h1_reject_status(reason) == 400) {
         /* RFC 9113 8.1.1: malformed. Limits are answered when the block is complete. */
         s->events.on_refused(s->events.context, reason, 0);
-        h2_session_reset(s, stream, H2_PROTOCOL_ERROR);
+        s->ops->reset(s, stream, MUX_RESET_PROTOCOL);
     } else if (stream->is_trailer) {
         s->events.on_refused(s->events.context, reason, 0);
-        h2_session_reset(s, stream, H2_ENHANCE_YOUR_CALM);
+        s->ops->reset(s, stream, MUX_RESET_CALM);
     }
 }
 
-static struct str h2_head_keep(struct h2_session *s, struct h2_stream *stream, struct str text)
+static struct str mux_head_keep(struct mux_session *s, struct mux_stream *stream, struct str text)
 {
     struct str kept = arena_str(&stream->arena, text);
     if (!kept.p) {
         stream->reject = H1_REJECT_HEAD_LONG;
-        h2_session_reset(s, stream, H2_INTERNAL_ERROR);
+        s->ops->reset(s, stream, MUX_RESET_INTERNAL);
         return STR("");
     }
     return kept;
 }
 
-static bool h2_head_make_room(struct h2_stream *stream, struct http_fields *fields)
+static bool mux_head_make_room(struct mux_stream *stream, struct http_fields *fields)
 {
     if (fields->n < fields->capacity) {
         return true;
@@ -58,33 +87,33 @@ static bool h2_head_make_room(struct h2_stream *stream, struct http_fields *fiel
     return true;
 }
 
-static void h2_head_regular(struct h2_session *s, struct h2_stream *stream, struct str name,
-                            struct str value, bool is_name_static)
+static void mux_head_regular(struct mux_session *s, struct mux_stream *stream, struct str name,
+                             struct str value, bool is_name_static)
 {
     struct http_fields *fields = stream->is_trailer ? &stream->trailers : &stream->head.fields;
     enum http_field_id id = http_field_id(name);
     if (stream->is_trailer ? http_field_is_forbidden_in_trailer(id)
                            : id == HTTP_FIELD_HTTP2_SETTINGS) {
-        h2_head_refuse(s, stream, H1_REJECT_FIELD_NAME);
+        mux_head_refuse(s, stream, H1_REJECT_FIELD_NAME);
         return;
     }
     stream->cookie_count += id == HTTP_FIELD_COOKIE;
     if (id != HTTP_FIELD_OTHER) {
         name = http_field_name(id);
     } else if (!is_name_static) {
-        name = h2_head_keep(s, stream, name);
+        name = mux_head_keep(s, stream, name);
     }
-    value = h2_head_keep(s, stream, value);
+    value = mux_head_keep(s, stream, value);
     if (stream->reject != H1_REJECT_NONE) {
         return;
     }
-    if (!h2_head_make_room(stream, fields) || http_fields_add(fields, name, value) != ERR_OK) {
-        h2_head_refuse(s, stream, H1_REJECT_FIELD_COUNT);
+    if (!mux_head_make_room(stream, fields) || http_fields_add(fields, name, value) != ERR_OK) {
+        mux_head_refuse(s, stream, H1_REJECT_FIELD_COUNT);
     }
 }
 
-static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struct str name,
-                           struct str value)
+static void mux_head_pseudo(struct mux_session *s, struct mux_stream *stream, struct str name,
+                            struct str value)
 {
     struct request_head *head = &stream->head;
     struct str *place = &head->protocol;
@@ -92,7 +121,7 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
     switch (name.p[1]) {
     case 'm':
         if (value.n > METHOD_BYTES_MAX) {
-            h2_head_refuse(s, stream, H1_REJECT_METHOD_LONG);
+            mux_head_refuse(s, stream, H1_REJECT_METHOD_LONG);
             return;
         }
         head->method = http_method_of(value);
@@ -105,7 +134,7 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
     case 's': {
         bool is_https = str_eq_ci(value, STR("https"));
         if (!is_https && !str_eq_ci(value, STR("http"))) {
-            h2_head_refuse(s, stream, H1_REJECT_TARGET_FORM);
+            mux_head_refuse(s, stream, H1_REJECT_TARGET_FORM);
             return;
         }
         head->scheme = is_https ? STR("https") : STR("http");
@@ -118,40 +147,38 @@ static void h2_head_pseudo(struct h2_session *s, struct h2_stream *stream, struc
         if (str_eq(name, STR(":path"))) {
             place = &head->target;
             if (value.n > s->limits.uri_bytes_max) {
-                h2_head_refuse(s, stream, H1_REJECT_TARGET_LONG);
+                mux_head_refuse(s, stream, H1_REJECT_TARGET_LONG);
                 return;
             }
         }
         break;
     }
-    *place = h2_head_keep(s, stream, value);
+    *place = mux_head_keep(s, stream, value);
 }
 
-void h2_head_field(struct h2_session *s, struct h2_stream *stream, const nghttp2_vec *name,
-                   const nghttp2_vec *value, bool is_name_static)
+void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
+                    struct str value, bool is_name_static)
 {
-    bool is_pseudo = name->len > 0 && name->base[0] == ':';
-    size_t cost = name->len + value->len + FIELD_COST;
+    bool is_pseudo = name.n > 0 && name.p[0] == ':';
+    size_t cost = name.n + value.n + FIELD_COST;
     stream->cost = cost < UINT32_MAX - stream->cost ? stream->cost + (uint32_t)cost : UINT32_MAX;
     stream->field_count += !is_pseudo;
     if (stream->reject != H1_REJECT_NONE) {
         return;
     }
     if (stream->cost > s->limits.header_bytes_max) {
-        h2_head_refuse(s, stream, H1_REJECT_HEAD_LONG);
+        mux_head_refuse(s, stream, H1_REJECT_HEAD_LONG);
     } else if (stream->field_count > s->limits.header_count_max) {
-        h2_head_refuse(s, stream, H1_REJECT_FIELD_COUNT);
+        mux_head_refuse(s, stream, H1_REJECT_FIELD_COUNT);
     } else if (is_pseudo) {
-        h2_head_pseudo(s, stream, str_make((const char *)name->base, name->len),
-                       str_make((const char *)value->base, value->len));
+        mux_head_pseudo(s, stream, name, value);
     } else {
-        h2_head_regular(s, stream, str_make((const char *)name->base, name->len),
-                        str_make((const char *)value->base, value->len), is_name_static);
+        mux_head_regular(s, stream, name, value, is_name_static);
     }
 }
 
 /* RFC 9113 8.2.3: crumbs become one field again. */
-static enum err h2_head_join_cookies(struct h2_stream *stream)
+static enum err mux_head_join_cookies(struct mux_stream *stream)
 {
     struct http_fields *fields = &stream->head.fields;
     const struct http_field *first = http_fields_get(fields, HTTP_FIELD_COOKIE);
@@ -174,7 +201,7 @@ static enum err h2_head_join_cookies(struct h2_stream *stream)
     return http_fields_set_id(fields, HTTP_FIELD_COOKIE, str_make(text, n - 2));
 }
 
-static enum h1_reject h2_head_split_path(struct request_head *head)
+static enum h1_reject mux_head_split_path(struct request_head *head)
 {
     struct str target = head->target;
     const char *end = target.p + target.n;
@@ -194,7 +221,7 @@ static enum h1_reject h2_head_split_path(struct request_head *head)
 }
 
 /* RFC 9113 8.3.1: both name the same, and one is there. */
-static enum h1_reject h2_head_check_authority(struct request_head *head)
+static enum h1_reject mux_head_check_authority(struct request_head *head)
 {
     const struct http_field *field = http_fields_get(&head->fields, HTTP_FIELD_HOST);
     struct str host;
@@ -218,11 +245,11 @@ static enum h1_reject h2_head_check_authority(struct request_head *head)
     return is_plain_connect && port == 0 ? H1_REJECT_AUTHORITY : H1_REJECT_NONE;
 }
 
-static enum h1_reject h2_head_check_body(struct h2_stream *stream)
+static enum h1_reject mux_head_check_body(struct mux_stream *stream)
 {
     const struct request_head *head = &stream->head;
     const struct http_field *length = http_fields_get(&head->fields, HTTP_FIELD_CONTENT_LENGTH);
-    stream->content_length = stream->is_body_done ? 0 : H2_LENGTH_UNKNOWN;
+    stream->content_length = stream->is_body_done ? 0 : MUX_LENGTH_UNKNOWN;
     if (length && (str_to_u64(length->value, &stream->content_length) != ERR_OK ||
                    stream->content_length > INT64_MAX)) {
         return H1_REJECT_LENGTH;
@@ -242,7 +269,7 @@ static enum h1_reject h2_head_check_body(struct h2_stream *stream)
     return H1_REJECT_NONE;
 }
 
-static enum h1_reject h2_head_check(struct h2_stream *stream)
+static enum h1_reject mux_head_check(struct mux_stream *stream)
 {
     struct request_head *head = &stream->head;
     enum h1_reject reason = H1_REJECT_NONE;
@@ -252,23 +279,23 @@ static enum h1_reject h2_head_check(struct h2_stream *stream)
     if (head->method == HTTP_CONNECT && !head->protocol.p) {
         head->target = head->authority;
     } else {
-        reason = h2_head_split_path(head);
+        reason = mux_head_split_path(head);
     }
     if (reason == H1_REJECT_NONE) {
-        reason = h2_head_check_authority(head);
+        reason = mux_head_check_authority(head);
     }
-    return reason == H1_REJECT_NONE ? h2_head_check_body(stream) : reason;
+    return reason == H1_REJECT_NONE ? mux_head_check_body(stream) : reason;
 }
 
-void h2_head_finish(struct h2_session *s, struct h2_stream *stream)
+void mux_head_finish(struct mux_session *s, struct mux_stream *stream)
 {
     if (stream->reject == H1_REJECT_NONE) {
-        enum h1_reject reason = h2_head_check(stream);
+        enum h1_reject reason = mux_head_check(stream);
         if (reason != H1_REJECT_NONE) {
-            h2_head_refuse(s, stream, reason);
-        } else if (stream->cookie_count > 1 && h2_head_join_cookies(stream) != ERR_OK) {
+            mux_head_refuse(s, stream, reason);
+        } else if (stream->cookie_count > 1 && mux_head_join_cookies(stream) != ERR_OK) {
             stream->reject = H1_REJECT_HEAD_LONG;
-            h2_session_reset(s, stream, H2_INTERNAL_ERROR);
+            s->ops->reset(s, stream, MUX_RESET_INTERNAL);
         }
     }
     if (stream->is_resetting) {
@@ -277,7 +304,11 @@ void h2_head_finish(struct h2_session *s, struct h2_stream *stream)
     if (stream->reject != H1_REJECT_NONE) {
         uint16_t status = h1_reject_status(stream->reject);
         s->events.on_refused(s->events.context, stream->reject, status);
-        h2_answer_status(s, stream, status);
+        const struct response_head head = {.status = status};
+        const struct mux_response response = {.head = &head};
+        if (s->ops->respond(s, stream, &response) != ERR_OK) {
+            s->ops->reset(s, stream, MUX_RESET_INTERNAL);
+        }
         return;
     }
     stream->is_begun = true;

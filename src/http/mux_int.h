@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "http/mux.h"
+
+/* Takes one field of a head or of trailers; costs are counted before anything is kept. The engine
+ * below has checked names and values, the order and number of pseudo fields, and that no field
+ * belongs to the connection. */
+void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
+                    struct str value, bool is_name_static);
+
+/* All fields are there. */
+void mux_head_finish(struct mux_session *s, struct mux_stream *stream);
+
+/* A stream object of the owner's, made ready; NULL: it has none. */
+struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http_version version);
+
+/* The last event; the stream is gone afterwards. */
+void mux_stream_gone(struct mux_session *s, struct mux_stream *stream, enum err cause);
+
+/* A header block to be sent. */
+struct mux_field {
+    struct str name;
+    struct str value;
+    bool is_lasting; /* the name is ours and stays */
+};
+
+#define MUX_OWN_FIELDS 3 /* status, date, length */
+struct mux_block {
+    size_t n;
+    char status[3];
+    char length[20];
+    struct mux_field v[HTTP_FIELDS_MAX + MUX_OWN_FIELDS];
+};
+
+/* A block with a status alone. */
+void mux_block_start(struct mux_block *b, uint16_t status);
+
+/* The head of an answer. Names of the service are made lower case in `arena`; fields of one
+ * connection are left out. ERR_SYNTAX, ERR_NOMEM. */
+enum err mux_block_fill(struct mux_block *b, const struct mux_response *response,
+                        struct arena *arena) MUST_CHECK;
+enum err mux_block_add_fields(struct mux_block *b, const struct http_fields *fields,
+                              bool is_checked, struct arena *arena) MUST_CHECK;
+
+/* Copies trailers of an answer to stream->ending. ERR_SYNTAX, ERR_NOMEM. */
+enum err mux_keep_trailers(struct mux_stream *stream, const struct http_fields *fields) MUST_CHECK;

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* UDP as QUIC needs it: many datagrams a call, the local address and the ECN mark of each, and no
+ * fragments. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "os/socket.h"
+
+#define DATAGRAM_BATCH 16
+#define DATAGRAM_BYTES_MAX 65535u
+
+/* A bound, non-blocking UDP socket. `is_shared` sets SO_REUSEPORT. ERR_IN_USE, ERR_ACCESS, ... */
+enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
+
+/* What one receive brought: one datagram, or several of equal size behind each other of which the
+ * last may be shorter (GRO). */
+struct datagram {
+    struct socket_address remote;
+    struct socket_address local; /* with the port of the socket */
+    unsigned ecn;
+    uint8_t *bytes;
+    size_t n;
+    size_t segment_bytes; /* size of each */
+};
+
+/* Memory for a batch; one per loop is enough. */
+struct datagram_buffers;
+struct datagram_buffers *datagram_buffers_create(void) __attribute__((warn_unused_result));
+void datagram_buffers_destroy(struct datagram_buffers *b);
+
+/* Receives at most DATAGRAM_BATCH times into `ret`, whose bytes lie in `b` until the next call.
+ * `local` is what the socket is bound to. ERR_AGAIN: there is nothing. */
+enum err datagram_receive(int fd, struct datagram_buffers *b, const struct socket_address *local,
+                          struct datagram ret[DATAGRAM_BATCH], unsigned *ret_count) MUST_CHECK;
+
+/* Sends `n` bytes as datagrams of `segment_bytes` each (the last may be shorter) in one call, from
+ * `local` and with `ecn`. ERR_AGAIN: the socket is full. ERR_LIMIT: larger than the path takes.
+ * ERR_UNSUPPORTED: this machine sends one at a time only. */
+struct datagram_send {
+    const struct socket_address *remote;
+    const struct socket_address *local;
+    unsigned ecn;
+    const uint8_t *bytes;
+    size_t n;
+    size_t segment_bytes;
+};
+enum err datagram_send(int fd, const struct datagram_send *d) MUST_CHECK;
