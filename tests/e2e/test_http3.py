@@ -161,7 +161,7 @@ def test_other_versions_name_it_and_the_log_knows(server):
     before = len(server.access_lines(1))
     assert get(server, "/text.txt?log").status == 200
     lines = server.access_lines(before + 1)
-    found = [l for l in map(json.loads, lines) if l["target"] == "/text.txt?log"]
+    found = [l for l in map(json.loads, lines) if l.get("target") == "/text.txt?log"]
     assert [l["protocol"] for l in found] == ["HTTP/3"]
 
 
