@@ -192,6 +192,7 @@ static void h3_conn_free(struct h3_conn *c)
     timer_cancel(&c->timer);
     loop_task_cancel(&c->mux.settle_task);
     loop_task_cancel(&c->free_task);
+    quic_link_abort(&c->link);
     h3_session_destroy(c->session);
     conn_part(&c->mux.conn);
     c->magic = 0;
@@ -216,6 +217,10 @@ static void h3_conn_on_end(struct quic_link *l, enum err cause)
         timer_cancel(&c->timer);
         loop_task_cancel(&c->mux.settle_task);
         mux_conn_end_streams(&c->mux, cause ? cause : ERR_RESET);
+        if (c->mux.conn.server->is_draining) {
+            /* Nobody waits for those who may not have heard. */
+            loop_defer_end(c->mux.conn.server->loop, &c->free_task);
+        }
     }
 }
 
@@ -250,7 +255,6 @@ static void h3_conn_abort(struct conn *conn)
     struct h3_conn *c = (struct h3_conn *)conn;
     ASSERT_MAGIC(c, H3_CONN_MAGIC);
     h3_conn_on_end(&c->link, ERR_CANCELLED);
-    quic_link_abort(&c->link);
     h3_conn_free(c);
 }
 

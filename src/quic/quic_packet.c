@@ -13,7 +13,9 @@
 static void cid_set(struct quic_cid *ret, const uint8_t *p, size_t n)
 {
     ret->n = (uint8_t)n;
-    memcpy(ret->bytes, p, n);
+    if (n) {
+        memcpy(ret->bytes, p, n);
+    }
 }
 
 static ngtcp2_cid cid_of(const struct quic_cid *cid)

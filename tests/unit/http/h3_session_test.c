@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A session and the client of nghttp3, joined in memory: what becomes of streams, what is kept
+ * until it is acknowledged, and what abuse leads to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <nghttp3/nghttp3.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "http/h3_session.h"
+
+#define PAIRS_MAX 256
+
+struct test_stream {
+    struct mux_stream stream;
+    size_t body_left; /* to be offered */
+};
+
+struct test {
+    struct h3_session *session;
+    nghttp3_conn *client;
+    struct buf log;      /* of the server's events, and what the client gets, as text */
+    size_t answer_bytes; /* of every answer's body */
+    size_t got_bytes;    /* by the client */
+    size_t consumed_bytes;
+    size_t kept_most;
+    uint64_t unacknowledged[PAIRS_MAX]; /* by stream */
+    uint64_t now_ms;
+    unsigned live;
+    unsigned stops;
+    unsigned resets;
+    uint64_t last_code;
+    unsigned refused_status;
+    const char *request_body; /* of the next request */
+    bool is_silent;           /* no answers */
+    bool has_trailers;
+    bool acknowledges_late;
+};
+
+static const char date[] = "Sat, 21 Nov 2026 08:00:00 GMT";
+
+/* ---- the server's owner ---- */
+
+static struct mux_stream *on_stream(void *context)
+{
+    struct test *t = context;
+    struct test_stream *s = mem_zalloc(1, sizeof(*s));
+    t->live += s != NULL;
+    return s ? &s->stream : NULL;
+}
+
+static void on_request(void *context, struct mux_stream *stream)
+{
+    struct test *t = context;
+    struct mux_session *mux = h3_session_mux(t->session);
+    const struct request_head *h = &stream->head;
+    struct http_field v[2];
+    buf_printf(&t->log, "%d " STR_FMT " " STR_FMT "://" STR_FMT STR_FMT "\n", (int)stream->id,
+               STR_ARG(h->method_text), STR_ARG(h->scheme), STR_ARG(h->authority),
+               STR_ARG(h->path));
+    if (t->is_silent) {
+        return;
+    }
+    struct response_head head = {.status = 200};
+    http_fields_init(&head.fields, v, 2);
+    enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
+    const struct mux_response response = {.head = &head,
+                                          .body_bytes = t->answer_bytes,
+                                          .date = date,
+                                          .has_body = t->answer_bytes > 0};
+    ((struct test_stream *)stream)->body_left = t->answer_bytes;
+    e = e ? e : mux_respond(mux, stream, &response);
+    if (!e && t->has_trailers) {
+        struct http_fields trailers;
+        http_fields_init(&trailers, v, 2);
+        e = http_fields_add(&trailers, STR("X-Sum"), STR("12"));
+        e = e ? e : h3_session_trailers(t->session, stream, &trailers);
+    }
+    if (e) {
+        mux_reset(mux, stream, MUX_RESET_INTERNAL);
+    }
+}
+
+static void on_body(void *context, struct mux_stream *stream, const char *bytes, size_t n)
+{
+    struct test *t = context;
+    buf_printf(&t->log, "%d takes %.*s\n", (int)stream->id, (int)n, bytes);
+    mux_consume(h3_session_mux(t->session), stream, n);
+}
+
+static void on_body_end(void *context, struct mux_stream *stream)
+{
+    struct test *t = context;
+    buf_printf(&t->log, "%d body\n", (int)stream->id);
+}
+
+static void on_answered(void *context, struct mux_stream *stream)
+{
+    struct test *t = context;
+    buf_printf(&t->log, "%d answered\n", (int)stream->id);
+}
+
+static void free_stream(struct test *t, struct mux_stream *stream)
+{
+    t->live--;
+    arena_done(&stream->arena);
+    mem_free(stream);
+}
+
+static void on_stream_end(void *context, struct mux_stream *stream, enum err cause)
+{
+    struct test *t = context;
+    buf_printf(&t->log, "%d %s\n", (int)stream->id, cause ? err_name(cause) : "end");
+    free_stream(t, stream);
+}
+
+static size_t on_offer(void *context, struct mux_stream *stream, size_t n, bool *ret_is_last)
+{
+    const struct test_stream *s = (const struct test_stream *)stream;
+    (void)context;
+    *ret_is_last = s->body_left <= n;
+    return s->body_left < n ? s->body_left : n;
+}
+
+static enum err on_take(void *context, struct mux_stream *stream, struct buf *out, size_t n)
+{
+    struct test_stream *s = (struct test_stream *)stream;
+    (void)context;
+    for (size_t i = 0; i < n; i++) {
+        buf_add_char(out, 'b');
+    }
+    s->body_left -= n;
+    return ERR_OK;
+}
+
+static void on_refused(void *context, enum h1_reject reason, unsigned status)
+{
+    struct test *t = context;
+    (void)reason;
+    t->refused_status = status;
+}
+
+static void wire_consume(void *context, int64_t id, size_t n)
+{
+    (void)id;
+    ((struct test *)context)->consumed_bytes += n;
+}
+
+static void wire_reset(void *context, int64_t id, uint64_t code)
+{
+    struct test *t = context;
+    (void)id;
+    t->resets++;
+    t->last_code = code;
+}
+
+static void wire_stop(void *context, int64_t id, uint64_t code)
+{
+    struct test *t = context;
+    (void)id;
+    t->stops++;
+    t->last_code = code;
+}
+
+static void wire_wake(void *context)
+{
+    (void)context;
+}
+
+/* ---- the client ---- */
+
+static int client_on_data(nghttp3_conn *conn, int64_t id, const uint8_t *p, size_t n, void *user,
+                          void *stream_user)
+{
+    ((struct test *)user)->got_bytes += n;
+    return 0;
+}
+
+static int client_on_header(nghttp3_conn *conn, int64_t id, int32_t token, nghttp3_rcbuf *name,
+                            nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream_user)
+{
+    const nghttp3_vec n = nghttp3_rcbuf_get_buf(name), v = nghttp3_rcbuf_get_buf(value);
+    buf_printf(&((struct test *)user)->log, "< %.*s: %.*s\n", (int)n.len, n.base, (int)v.len,
+               v.base);
+    return 0;
+}
+
+static nghttp3_ssize client_on_read(nghttp3_conn *conn, int64_t id, nghttp3_vec *vec, size_t count,
+                                    uint32_t *flags, void *user, void *stream_user)
+{
+    const struct test *t = user;
+    *flags |= NGHTTP3_DATA_FLAG_EOF;
+    vec[0] = (nghttp3_vec){(uint8_t *)(uintptr_t)t->request_body, strlen(t->request_body)};
+    return 1;
+}
+
+static struct mux_limits test_limits(void)
+{
+    return (struct mux_limits){.header_bytes_max = 4096,
+                               .header_count_max = 20,
+                               .uri_bytes_max = 1000,
+                               .stream_count_max = PAIRS_MAX};
+}
+
+static enum err open_test(struct test *t)
+{
+    const struct mux_limits limits = test_limits();
+    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
+                                      on_stream_end, on_offer,   on_take, on_refused,  t};
+    const struct h3_wire wire = {wire_consume, wire_reset, wire_stop, wire_wake, t};
+    const nghttp3_callbacks callbacks = {.recv_data = client_on_data,
+                                         .recv_header = client_on_header,
+                                         .recv_trailer = client_on_header};
+    nghttp3_settings settings;
+    *t = (struct test){.now_ms = 1};
+    buf_init(&t->log, 0);
+    nghttp3_settings_default(&settings);
+    settings.qpack_max_dtable_capacity = 4096;
+    settings.qpack_blocked_streams = 16;
+    assert_int_equal(nghttp3_conn_client_new(&t->client, &callbacks, &settings, NULL, t), 0);
+    assert_int_equal(nghttp3_conn_bind_control_stream(t->client, 2), 0);
+    assert_int_equal(nghttp3_conn_bind_qpack_streams(t->client, 6, 10), 0);
+    enum err e = h3_session_create(&limits, &events, &wire, &t->session);
+    if (e) {
+        t->session = NULL;
+        return e;
+    }
+    return h3_session_bind(t->session, 3, 7, 11);
+}
+
+static void close_test(struct test *t)
+{
+    if (t->session) {
+        struct list *streams = &h3_session_mux(t->session)->streams;
+        while (!list_is_empty(streams)) {
+            struct mux_stream *stream = CONTAINER_OF(streams->next, struct mux_stream, link);
+            list_remove(&stream->link);
+            free_stream(t, stream);
+        }
+    }
+    h3_session_destroy(t->session);
+    nghttp3_conn_del(t->client);
+    assert_int_equal(t->live, 0);
+    buf_done(&t->log);
+}
+
+static bool client_to_server(struct test *t)
+{
+    nghttp3_vec vec[16];
+    int64_t id = -1;
+    int is_end = 0;
+    nghttp3_ssize count = nghttp3_conn_writev_stream(t->client, &id, &is_end, vec, 16);
+    assert_true(count >= 0);
+    if (id < 0) {
+        return false;
+    }
+    size_t total = 0;
+    for (nghttp3_ssize i = 0; i < count; i++) {
+        bool is_last = is_end && i == count - 1;
+        h3_session_recv(t->session, t->now_ms, id, vec[i].base, vec[i].len, is_last);
+        total += vec[i].len;
+    }
+    if (count == 0) {
+        h3_session_recv(t->session, t->now_ms, id, NULL, 0, is_end);
+    }
+    assert_int_equal(nghttp3_conn_add_write_offset(t->client, id, total), 0);
+    assert_int_equal(nghttp3_conn_add_ack_offset(t->client, id, total), 0);
+    return true;
+}
+
+static bool server_to_client(struct test *t)
+{
+    struct h3_offer offer;
+    h3_session_offer(t->session, t->now_ms, &offer);
+    if (offer.stream_id < 0) {
+        return false;
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < offer.count; i++) {
+        bool is_last = offer.is_end && i == offer.count - 1;
+        assert_true(nghttp3_conn_read_stream(t->client, offer.stream_id, offer.pieces[i].p,
+                                             offer.pieces[i].n, is_last) >= 0);
+        total += offer.pieces[i].n;
+    }
+    if (offer.count == 0 && offer.is_end) {
+        assert_true(nghttp3_conn_read_stream(t->client, offer.stream_id, NULL, 0, 1) >= 0);
+    }
+    h3_session_taken(t->session, total);
+    size_t kept = h3_session_kept_bytes(t->session);
+    t->kept_most = kept > t->kept_most ? kept : t->kept_most;
+    if (t->acknowledges_late) {
+        t->unacknowledged[offer.stream_id] += total;
+    } else {
+        h3_session_acknowledged(t->session, offer.stream_id, total);
+    }
+    return true;
+}
+
+static void talk(struct test *t)
+{
+    for (bool is_going = true; is_going && !h3_session_is_failed(t->session);) {
+        is_going = client_to_server(t);
+        is_going |= server_to_client(t);
+    }
+}
+
+static void request(struct test *t, int64_t id, const char *method, const char *path,
+                    const char *name, const char *value, const char *body)
+{
+    const char *fields[][2] = {
+        {":method", method}, {":scheme", "https"}, {":authority", "a.test"},
+        {":path", path},     {name, value},
+    };
+    nghttp3_nv nv[5];
+    const nghttp3_data_reader reader = {client_on_read};
+    size_t n = name ? 5 : 4;
+    for (size_t i = 0; i < n; i++) {
+        nv[i] = (nghttp3_nv){(uint8_t *)(uintptr_t)fields[i][0], (uint8_t *)(uintptr_t)fields[i][1],
+                             strlen(fields[i][0]), strlen(fields[i][1]), 0};
+    }
+    t->request_body = body;
+    assert_int_equal(nghttp3_conn_submit_request(t->client, id, nv, n, body ? &reader : NULL, NULL),
+                     0);
+}
+
+static bool has(const struct test *t, const char *text)
+{
+    return memmem(t->log.p, t->log.n, text, strlen(text)) != NULL;
+}
+
+/* ---- tests ---- */
+
+static void test_request_and_answer(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.answer_bytes = 5;
+    t.has_trailers = true;
+    request(&t, 0, "GET", "/p?q", "x-a", "1", NULL);
+    talk(&t);
+    assert_true(h3_session_is_ready(t.session));
+    assert_true(has(&t, "0 GET https://a.test/p\n"));
+    assert_true(has(&t, "< :status: 200\n< date: Sat, 21 Nov 2026 08:00:00 GMT\n"
+                        "< content-length: 5\n< x-own: yes\n"));
+    assert_true(has(&t, "< x-sum: 12\n"));
+    assert_true(has(&t, "0 answered\n0 end\n"));
+    assert_int_equal(t.got_bytes, 5);
+    assert_int_equal(t.live, 0);
+    close_test(&t);
+}
+
+static void test_body_of_a_request(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.is_silent = true;
+    request(&t, 0, "POST", "/", "content-length", "4", "abcd");
+    talk(&t);
+    assert_true(has(&t, "0 takes abcd\n0 body\n"));
+    assert_true(t.consumed_bytes > 4);
+    assert_int_equal(t.live, 1);
+    close_test(&t);
+}
+
+/* The bytes of several large answers stay until they are acknowledged, and no more than 1 MB. */
+static void test_kept_bytes_are_bounded(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.answer_bytes = 700000;
+    t.acknowledges_late = true;
+    for (int64_t id = 0; id < 16; id += 4) {
+        request(&t, id, "GET", "/", NULL, NULL, NULL);
+    }
+    for (unsigned rounds = 0; t.got_bytes < 4 * t.answer_bytes; rounds++) {
+        assert_true(rounds < 20);
+        talk(&t);
+        assert_true(h3_session_kept_bytes(t.session) > 0);
+        for (int64_t id = 0; id < PAIRS_MAX; id++) {
+            h3_session_acknowledged(t.session, id, t.unacknowledged[id]);
+            t.unacknowledged[id] = 0;
+        }
+        assert_int_equal(h3_session_kept_bytes(t.session), 0);
+    }
+    assert_in_range(t.kept_most, H3_KEPT_BYTES_MAX - H3_CHUNK_BYTES,
+                    H3_KEPT_BYTES_MAX + H3_CHUNK_BYTES);
+    assert_int_equal(t.live, 0);
+    close_test(&t);
+}
+
+/* What was not acknowledged when the stream is closed goes with it. */
+static void test_a_closed_stream_keeps_nothing(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.answer_bytes = 100000;
+    t.acknowledges_late = true;
+    request(&t, 0, "GET", "/", NULL, NULL, NULL);
+    talk(&t);
+    assert_int_equal(h3_session_kept_bytes(t.session), 100000);
+    h3_session_finish(t.session);
+    assert_false(h3_session_is_over(t.session));
+    h3_session_closed(t.session, 0, H3_NO_ERROR);
+    assert_int_equal(h3_session_kept_bytes(t.session), 0);
+    assert_true(h3_session_is_over(t.session));
+    assert_int_equal(h3_session_code(t.session), H3_NO_ERROR);
+    close_test(&t);
+}
+
+static void test_large_heads_are_answered(void **state)
+{
+    static char value[5000];
+    struct test t;
+    memset(value, 'v', sizeof(value) - 1);
+    assert_int_equal(open_test(&t), ERR_OK);
+    request(&t, 0, "GET", "/", "x-long", value, NULL);
+    talk(&t);
+    assert_int_equal(t.refused_status, 431);
+    assert_true(has(&t, "< :status: 431\n"));
+    value[1500] = '\0';
+    value[0] = '/';
+    request(&t, 4, "GET", value, NULL, NULL, NULL);
+    talk(&t);
+    assert_int_equal(t.refused_status, 414);
+    request(&t, 8, "GET", "/", NULL, NULL, NULL);
+    talk(&t);
+    assert_true(has(&t, "8 answered\n8 end\n"));
+    close_test(&t);
+}
+
+static void test_malformed_requests_are_reset(void **state)
+{
+    static const char *const fields[][2] = {{"connection", "close"},
+                                            {"transfer-encoding", "chunked"},
+                                            {"content-length", "x"},
+                                            {"host", "other.test"}};
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        request(&t, 4 * (int64_t)i, "GET", "/", fields[i][0], fields[i][1], NULL);
+        talk(&t);
+        assert_false(has(&t, "GET"));
+        assert_int_equal(t.resets, i + 1);
+        assert_int_equal(t.last_code, H3_MESSAGE_ERROR);
+        assert_int_equal(t.live, 0);
+        assert_false(h3_session_is_failed(t.session));
+    }
+    close_test(&t);
+}
+
+static void test_the_peer_gives_up(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.is_silent = true;
+    request(&t, 0, "GET", "/", NULL, NULL, NULL);
+    request(&t, 4, "GET", "/", NULL, NULL, NULL);
+    talk(&t);
+    h3_session_peer_stop(t.session, t.now_ms, 0);
+    h3_session_peer_reset(t.session, t.now_ms, 4);
+    assert_int_equal(t.live, 2); /* not from within */
+    talk(&t);
+    assert_true(has(&t, "0 ERR_RESET\n4 ERR_RESET\n"));
+    assert_int_equal(t.resets, 1); /* a stop is answered by QUIC itself */
+    close_test(&t);
+}
+
+static void test_rapid_resets_end_it(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.is_silent = true;
+    for (unsigned i = 0; i <= H3_RESETS_MAX; i++) {
+        int64_t id = (int64_t)i * 4;
+        assert_false(h3_session_is_failed(t.session));
+        request(&t, id, "GET", "/", NULL, NULL, NULL);
+        talk(&t);
+        h3_session_peer_reset(t.session, t.now_ms, id);
+        h3_session_closed(t.session, id, H3_REQUEST_CANCELLED);
+        assert_int_equal(nghttp3_conn_close_stream(t.client, id, H3_REQUEST_CANCELLED), 0);
+    }
+    assert_int_equal(h3_session_abuse(t.session), H3_ABUSE_RESETS);
+    assert_int_equal(h3_session_code(t.session), H3_EXCESSIVE_LOAD);
+    close_test(&t);
+}
+
+/* Frames of unknown types on the control stream (RFC 9114 9) carry nothing. */
+static void test_a_flood_of_control_bytes_ends_it(void **state)
+{
+    static uint8_t frames[30000];
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    talk(&t);
+    for (size_t i = 0; i + 3 <= sizeof(frames); i += 3) {
+        frames[i] = 0x21;
+        frames[i + 1] = 1;
+    }
+    unsigned count = 0;
+    for (; count < 100 && !h3_session_is_failed(t.session); count++) {
+        h3_session_recv(t.session, t.now_ms, 2, frames, sizeof(frames), false);
+    }
+    assert_in_range(count, 8, 9);
+    assert_int_equal(h3_session_abuse(t.session), H3_ABUSE_CONTROL);
+    close_test(&t);
+}
+
+static void test_a_fault_of_the_peer_has_its_code(void **state)
+{
+    static const uint8_t data_on_control[] = {0x00, 0x01, 'x'};
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    talk(&t);
+    h3_session_recv(t.session, t.now_ms, 2, data_on_control, sizeof(data_on_control), false);
+    assert_true(h3_session_is_failed(t.session));
+    assert_true(h3_session_is_over(t.session));
+    assert_int_equal(h3_session_code(t.session), NGHTTP3_H3_FRAME_UNEXPECTED);
+    close_test(&t);
+}
+
+static void test_out_of_memory(void **state)
+{
+    unsigned long total = 0;
+    for (unsigned long n = 0; n <= total; n++) {
+        struct test t;
+        (void)mem_test_fail_at(n);
+        enum err e = open_test(&t);
+        if (!e) {
+            t.answer_bytes = 40000;
+            t.has_trailers = true;
+            request(&t, 0, "GET", "/p", "x-a", "1", NULL);
+            request(&t, 4, "POST", "/", NULL, NULL, "body");
+            talk(&t);
+        }
+        unsigned long used = mem_test_fail_at(0);
+        total = n ? total : used;
+        close_test(&t);
+    }
+    assert_true(total > 20);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request_and_answer),
+        cmocka_unit_test(test_body_of_a_request),
+        cmocka_unit_test(test_kept_bytes_are_bounded),
+        cmocka_unit_test(test_a_closed_stream_keeps_nothing),
+        cmocka_unit_test(test_large_heads_are_answered),
+        cmocka_unit_test(test_malformed_requests_are_reset),
+        cmocka_unit_test(test_the_peer_gives_up),
+        cmocka_unit_test(test_rapid_resets_end_it),
+        cmocka_unit_test(test_a_flood_of_control_bytes_ends_it),
+        cmocka_unit_test(test_a_fault_of_the_peer_has_its_code),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
