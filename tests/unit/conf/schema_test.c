@@ -77,7 +77,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->server.max.body_bytes, 100000000);
     assert_int_equal(s->server.max.min_rate_bytes_per_s, 240);
     assert_int_equal(s->server.max.stream_count, 100);
-    assert_int_equal(s->server.protocols.count, 2);
+    assert_int_equal(s->server.protocols.count, 3);
     assert_int_equal(s->server.protocols.items[0], PROTOCOL_H1);
     assert_int_equal(s->server.protocols.items[1], PROTOCOL_H2);
     assert_int_equal(s->server.admin.kind, LISTEN_UNIX);
