@@ -2,16 +2,10 @@
 /* The schema of what this version serves. Order here is order in every print. */
 #include <assert.h>
 
-#include "base/assert.h"
-#include "base/base64.h"
-#include "conf/settings.h"
+#include "conf/tables_int.h"
 
 static_assert(sizeof(enum poller_choice) == sizeof(int), "enum fields are written as int");
 
-#define KEYS(list) .keys = (list), .key_count = COUNT_OF(list)
-#define AT(type, member) .offset = offsetof(struct type, member)
-
-static const char *const TSIG_ALGORITHMS[] = {"hmac-sha256", NULL};
 static const char *const POLLERS[] = {"auto", "epoll", "io_uring", "kqueue", NULL};
 static const char *const LISTINGS[] = {"off", "html", "json", NULL};
 static const char *const SYMLINKS[] = {"off", "inside", "all", NULL};
@@ -24,13 +18,6 @@ static const char *const REWRITE_FLAGS[] = {"L", "R", "F", "G", NULL};
 static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 
 static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", "h3", NULL};
-static const char *const ISSUERS[] = {"auto", "acme", "internal", "none", NULL};
-static const char *const ISSUERS_LATER[] = {"cloudflare", NULL};
-static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
-static const char *const TLS_VERSIONS[] = {"1.2", "1.3", NULL};
-static const char *const EARLY_DATA[] = {"off", "safe", NULL};
-static const char *const TLS_LATER[] = {"ech", NULL};
-static const char *const ACME_LATER[] = {"ask", NULL};
 static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
                                          "notify",   "plugins", "cluster", NULL};
 static const char *const SERVER_LATER[] = {"resolver", "locale", NULL};
@@ -50,74 +37,6 @@ static const char *check_redirect_status(struct str text, size_t *ret_at)
         }
     }
     return "a redirect has the status 301, 302, 303, 307 or 308";
-}
-
-static const char *check_https_url(struct str text, size_t *ret_at)
-{
-    *ret_at = 0;
-    if (!str_starts_with(text, STR("https://")) || text.n == 8) {
-        return "a URL that begins with https:// is due here";
-    }
-    for (*ret_at = 8; *ret_at < text.n; (*ret_at)++) {
-        char c = text.p[*ret_at];
-        if (c <= ' ' || c > '~' || c == '"' || c == '\\') {
-            return "this character cannot stand in a URL";
-        }
-    }
-    return NULL;
-}
-
-static const char *check_base64url(struct str text, size_t *ret_at)
-{
-    struct buf bytes;
-    buf_init(&bytes, 0);
-    *ret_at = 0;
-    bool is_good = text.n != 0 && base64url_decode(&bytes, text) == ERR_OK;
-    buf_done(&bytes);
-    return is_good ? NULL : "a key in base64url, without padding, is due here";
-}
-
-/* As key files of name servers have it, padded. */
-static const char *check_base64(struct str text, size_t *ret_at)
-{
-    size_t n = text.n;
-    while (n && text.p[n - 1] == '=') {
-        n--;
-    }
-    for (*ret_at = 0; *ret_at < n; (*ret_at)++) {
-        char c = text.p[*ret_at];
-        if (!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '+' && c != '/') {
-            return "a key in base64 is due here";
-        }
-    }
-    return n && n % 4 != 1 ? NULL : "a key in base64 is due here";
-}
-
-static const char *check_server(struct str text, size_t *ret_at)
-{
-    struct arena arena;
-    struct listen_address l;
-    arena_init(&arena, 256, 0);
-    const char *fault = value_parse_listen(&arena, text, &l, ret_at);
-    if (!fault && (l.kind != LISTEN_INET || l.family == 0 || l.is_tls || l.port == 0)) {
-        *ret_at = 0;
-        fault = "an address and port is due here, such as 192.0.2.1:53";
-    }
-    arena_done(&arena);
-    return fault;
-}
-
-static const char *check_email(struct str text, size_t *ret_at)
-{
-    ptrdiff_t at = str_index(text, '@');
-    *ret_at = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] <= ' ' || text.p[i] > '~') {
-            *ret_at = i;
-            return "an address is printable ASCII without spaces";
-        }
-    }
-    return at > 0 && (size_t)at + 1 < text.n ? NULL : "an address such as a@example.com is due";
 }
 
 static const struct conf_key WORKER_KEYS[] = {
@@ -257,209 +176,6 @@ static const struct conf_key MAX_KEYS[] = {
 static const struct conf_table MAX_TABLE = {
     .name = "server.max", KEYS(MAX_KEYS), .struct_bytes = sizeof(struct max_settings)};
 
-static const struct conf_key EAB_KEYS[] = {
-    {.name = "kid",
-     .type = CONF_STRING,
-     AT(eab_settings, kid),
-     .flags = CONF_REQUIRED,
-     .check = value_check_not_empty,
-     .example = "kid-1",
-     .doc = "The name of the key, as the CA gave it."},
-    {.name = "key",
-     .type = CONF_STRING,
-     AT(eab_settings, key),
-     .flags = CONF_REQUIRED | CONF_SECRET,
-     .check = check_base64url,
-     .example = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W",
-     .doc = "The key in base64url, as the CA gave it; best as ${file:/path}."},
-};
-static const struct conf_table EAB_TABLE = {.name = "acme.eab",
-                                            KEYS(EAB_KEYS),
-                                            .struct_bytes = sizeof(struct eab_settings),
-                                            .has_switch = true,
-                                            .on_offset = offsetof(struct eab_settings, is_on)};
-
-static const struct conf_key DNS_UPDATE_KEYS[] = {
-    {.name = "server",
-     .type = CONF_STRING,
-     AT(dns_update_settings, server),
-     .flags = CONF_REQUIRED,
-     .check = check_server,
-     .example = "\"192.0.2.1:53\"",
-     .doc = "The address and port of the primary name server of the zone; spoken to over TCP."},
-    {.name = "key_name",
-     .type = CONF_STRING,
-     AT(dns_update_settings, key_name),
-     .flags = CONF_REQUIRED,
-     .check = value_check_not_empty,
-     .example = "selenia",
-     .doc = "The name of the key that both sides have."},
-    {.name = "key_secret",
-     .type = CONF_STRING,
-     AT(dns_update_settings, key_secret),
-     .flags = CONF_REQUIRED | CONF_SECRET,
-     .check = check_base64,
-     .example = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=",
-     .doc = "The key in base64; best as ${file:/path}."},
-    {.name = "algorithm",
-     .type = CONF_ENUM,
-     AT(dns_update_settings, algorithm),
-     .names = TSIG_ALGORITHMS,
-     .default_text = "hmac-sha256",
-     .example = "hmac-sha256",
-     .doc = "How messages are signed."},
-};
-static const struct conf_table DNS_UPDATE_TABLE = {
-    .name = "acme.dns.rfc2136",
-    KEYS(DNS_UPDATE_KEYS),
-    .struct_bytes = sizeof(struct dns_update_settings),
-    .has_switch = true,
-    .on_offset = offsetof(struct dns_update_settings, is_on)};
-
-static const struct conf_key DNS_KEYS[] = {
-    {.name = "exec",
-     .type = CONF_PATH,
-     AT(dns_settings, exec),
-     .example = "/etc/selenia/dns-hook",
-     .doc = "A program that is called with present or cleanup, the name and the value of a TXT "
-            "record; it must end with 0, within two minutes."},
-    {.name = "rfc2136",
-     .type = CONF_OBJECT,
-     AT(dns_settings, rfc2136),
-     .child = &DNS_UPDATE_TABLE,
-     .doc = "A name server that takes updates signed with a shared key, such as BIND or Knot."},
-};
-static const struct conf_table DNS_TABLE = {.name = "acme.dns",
-                                            KEYS(DNS_KEYS),
-                                            .struct_bytes = sizeof(struct dns_settings),
-                                            .has_switch = true,
-                                            .on_offset = offsetof(struct dns_settings, is_on)};
-
-static const struct conf_key ACME_KEYS[] = {
-    {.name = "email",
-     .type = CONF_STRING,
-     AT(acme_settings, email),
-     .check = check_email,
-     .example = "admin@example.com",
-     .doc = "Where the CA may write to."},
-    {.name = "ca",
-     .type = CONF_STRING,
-     AT(acme_settings, ca),
-     .check = check_https_url,
-     .default_text = "https://acme-v02.api.letsencrypt.org/directory",
-     .example = "https://acme-staging-v02.api.letsencrypt.org/directory",
-     .doc = "The directory URL of the authority; using it means agreeing to its terms."},
-    {.name = "fallback",
-     .type = CONF_STRING,
-     AT(acme_settings, fallback),
-     .check = check_https_url,
-     .example = "https://acme.example.net/directory",
-     .doc = "The directory URL of another authority, which is asked when the first one fails."},
-    {.name = "ca_file",
-     .type = CONF_PATH,
-     AT(acme_settings, ca_file),
-     .example = "/etc/selenia/acme-roots.pem",
-     .doc = "Whom to trust when talking to them; without it whom the system trusts."},
-    {.name = "dns",
-     .type = CONF_OBJECT,
-     AT(acme_settings, dns),
-     .child = &DNS_TABLE,
-     .example = "{exec: /etc/selenia/dns-hook}",
-     .doc = "Prove names by a DNS record, which wildcards need; without it by HTTP and TLS."},
-    {.name = "eab",
-     .type = CONF_OBJECT,
-     AT(acme_settings, eab),
-     .child = &EAB_TABLE,
-     .doc = "The external account that some authorities ask for."},
-};
-static const struct conf_table ACME_TABLE = {.name = "acme",
-                                             KEYS(ACME_KEYS),
-                                             .struct_bytes = sizeof(struct acme_settings),
-                                             .later_keys = ACME_LATER};
-
-static const struct conf_key TLS_KEYS[] = {
-    {.name = "issuer",
-     .type = CONF_ENUM,
-     AT(tls_settings, issuer),
-     .names = ISSUERS,
-     .later_names = ISSUERS_LATER,
-     .default_text = "auto",
-     .example = "internal",
-     .doc = "Who signs where no certificate is given: acme is a public authority, internal one of "
-            "this machine's own, none is nobody; auto takes internal for localhost, addresses and "
-            ".local, and acme for the rest."},
-    {.name = "acme",
-     .type = CONF_OBJECT,
-     AT(tls_settings, acme),
-     .child = &ACME_TABLE,
-     .example = "{email: admin@example.com}",
-     .doc = "How certificates are got from a public authority (RFC 8555)."},
-    {.name = "cert",
-     .type = CONF_STRING_LIST,
-     AT(tls_settings, cert),
-     .flags = CONF_PATHS,
-     .default_text = "[]",
-     .example = "[/etc/ssl/site-ecdsa.pem, /etc/ssl/site-rsa.pem]",
-     .doc = "Files with certificate chains in PEM, the leaf first; several for several kinds of "
-            "key."},
-    {.name = "key",
-     .type = CONF_STRING_LIST,
-     AT(tls_settings, key),
-     .flags = CONF_PATHS,
-     .default_text = "[]",
-     .example = "/etc/ssl/site.key",
-     .doc = "Their private keys in the same order; none where they stand in the same files."},
-    {.name = "client_ca",
-     .type = CONF_PATH,
-     AT(tls_settings, client_ca),
-     .example = "/etc/ssl/clients.pem",
-     .doc = "Who may sign the certificates of clients; without it none is asked for."},
-    {.name = "client_auth",
-     .type = CONF_ENUM,
-     AT(tls_settings, client_auth),
-     .names = CLIENT_AUTHS,
-     .default_text = "require",
-     .example = "optional",
-     .doc = "Whether a client without a certificate is turned away."},
-    {.name = "min_version",
-     .type = CONF_ENUM,
-     AT(tls_settings, min_version),
-     .names = TLS_VERSIONS,
-     .default_text = "1.2",
-     .example = "\"1.3\"",
-     .doc = "The oldest TLS that is spoken."},
-    {.name = "ciphers",
-     .type = CONF_STRING_LIST,
-     AT(tls_settings, ciphers),
-     .default_text = "[]",
-     .example = "[AES-256-GCM, CHACHA20-POLY1305]",
-     .doc = "AES-128-GCM, AES-256-GCM, CHACHA20-POLY1305, the best first; empty is all, as the "
-            "client likes."},
-    {.name = "early_data",
-     .type = CONF_ENUM,
-     AT(tls_settings, early_data),
-     .names = EARLY_DATA,
-     .default_text = "off",
-     .example = "safe",
-     .doc = "Requests within the first flight of a resumed session; safe takes GET and HEAD "
-            "without a query."},
-    {.name = "hsts",
-     .type = CONF_DURATION,
-     AT(tls_settings, hsts_ms),
-     .unit = "ms",
-     .flags = CONF_OFF_OK,
-     .default_text = "off",
-     .example = "365d",
-     .doc = "How long browsers shall insist on HTTPS, or off."},
-};
-static const struct conf_table TLS_TABLE = {.name = "tls",
-                                            KEYS(TLS_KEYS),
-                                            .struct_bytes = sizeof(struct tls_settings),
-                                            .has_switch = true,
-                                            .is_on_default = true,
-                                            .on_offset = offsetof(struct tls_settings, is_on),
-                                            .later_keys = TLS_LATER};
-
 static const struct conf_key SERVER_KEYS[] = {
     {.name = "listen",
      .type = CONF_LISTEN_LIST,
@@ -479,7 +195,7 @@ static const struct conf_key SERVER_KEYS[] = {
     {.name = "tls",
      .type = CONF_OBJECT,
      AT(server_settings, tls),
-     .child = &TLS_TABLE,
+     .child = &conf_table_tls,
      .doc = "Encryption; hosts take these keys over in ssl."},
     {.name = "state",
      .type = CONF_PATH,
@@ -973,7 +689,7 @@ static const struct conf_key HOST_KEYS[] = {
     {.name = "ssl",
      .type = CONF_OBJECT,
      AT(host_settings, ssl),
-     .child = &TLS_TABLE,
+     .child = &conf_table_tls,
      .example = "{cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}",
      .doc = "Encryption of this host, or off; what is not said here is as in server.tls."},
     {.name = "https_redirect",

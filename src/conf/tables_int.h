@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/assert.h"
+#include "conf/settings.h"
+
+#define KEYS(list) .keys = (list), .key_count = COUNT_OF(list)
+#define AT(type, member) .offset = offsetof(struct type, member)
+
+/* server.tls, and ssl of hosts. */
+extern const struct conf_table conf_table_tls;
