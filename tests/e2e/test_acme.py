@@ -50,7 +50,7 @@ class Authority:
 
     @property
     def url(self):
-        return f"https://localhost:{self.port}/dir"
+        return f"https://127.0.0.1:{self.port}/dir"
 
     def start(self):
         config = self.home / f"pebble-{self.port}.json"
@@ -85,7 +85,7 @@ class Authority:
     def root(self):
         """The root of its certificates, which is another after each start."""
         trust = ssl.create_default_context(cafile=self.home / "ca.pem")
-        url = f"https://localhost:{self.management}/roots/0"
+        url = f"https://127.0.0.1:{self.management}/roots/0"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
                                              urllib.request.HTTPSHandler(context=trust))
         return opener.open(url, timeout=10).read().decode()
