@@ -349,17 +349,8 @@ static void pipeline_redirect_https(struct request *r)
     if (r->pipeline->https_port != 443) {
         buf_printf(&location, ":%u", r->pipeline->https_port);
     }
-    http_path_encode(r->path, &location);
-    if (r->query.n) {
-        buf_add_char(&location, '?');
-        buf_add_str(&location, r->query);
-    }
-    if (location.is_failed) {
-        request_fail(r, 503, "out of memory");
-    } else {
-        request_answer(r, 308, (struct str){NULL, 0}, STR(""), buf_str(&location));
-    }
-    buf_done(&location);
+    request_add_target(r, r->path, &location);
+    request_redirect(r, 308, &location);
 }
 
 /* There is a certificate for the host of the request; a name that waits for one from a public
@@ -445,19 +436,9 @@ static void pipeline_redirect(struct request *r, const struct redirect_settings 
     }
     buf_add_str(&location, to);
     if (redirect->keep_path) {
-        http_path_encode(r->path, &location);
-        if (r->query.n) {
-            buf_add_char(&location, '?');
-            buf_add_str(&location, r->query);
-        }
+        request_add_target(r, r->path, &location);
     }
-    if (location.is_failed) {
-        request_fail(r, 503, "out of memory");
-    } else {
-        request_answer(r, (uint16_t)redirect->status, (struct str){NULL, 0}, STR(""),
-                       buf_str(&location));
-    }
-    buf_done(&location);
+    request_redirect(r, (uint16_t)redirect->status, &location);
 }
 
 static void pipeline_handle(struct request *r)

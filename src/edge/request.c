@@ -155,19 +155,29 @@ void request_fail(struct request *r, uint16_t status, const char *reason)
     buf_done(&body);
 }
 
+void request_add_target(const struct request *r, struct str path, struct buf *out)
+{
+    http_path_encode(path, out);
+    if (r->query.n) {
+        buf_add_char(out, '?');
+        buf_add_str(out, r->query);
+    }
+}
+
+void request_redirect(struct request *r, uint16_t status, struct buf *location)
+{
+    if (location->is_failed) {
+        request_fail(r, 503, "out of memory");
+    } else {
+        request_answer(r, status, (struct str){NULL, 0}, STR(""), buf_str(location));
+    }
+    buf_done(location);
+}
+
 void request_redirect_path(struct request *r, uint16_t status, struct str path)
 {
     struct buf location;
     buf_init(&location, 0);
-    http_path_encode(path, &location);
-    if (r->query.n) {
-        buf_add_char(&location, '?');
-        buf_add_str(&location, r->query);
-    }
-    if (location.is_failed) {
-        request_fail(r, 503, "out of memory");
-    } else {
-        request_answer(r, status, (struct str){NULL, 0}, STR(""), buf_str(&location));
-    }
-    buf_done(&location);
+    request_add_target(r, path, &location);
+    request_redirect(r, status, &location);
 }

@@ -42,5 +42,11 @@ void request_fail(struct request *r, uint16_t status, const char *reason);
 void request_answer(struct request *r, uint16_t status, struct str type, struct str body,
                     struct str location);
 
+/* Appends the canonical `path`, encoded again, and the query of the request. */
+void request_add_target(const struct request *r, struct str path, struct buf *out);
+
+/* A redirect to what `location` holds; ends the buffer. */
+void request_redirect(struct request *r, uint16_t status, struct buf *location);
+
 /* A redirect to the canonical `path` with the query of the request. */
 void request_redirect_path(struct request *r, uint16_t status, struct str path);
