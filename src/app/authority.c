@@ -26,10 +26,7 @@ static enum err authority_keep(const struct local_ca *ca, const char *root, cons
     if (!e) {
         e = file_replace(root, buf_str(&pem), 0644);
     }
-    if (secret.n) {
-        explicit_bzero(secret.p, secret.n);
-    }
-    buf_done(&secret);
+    buf_done_secret(&secret);
     buf_done(&pem);
     return e;
 }
@@ -93,10 +90,7 @@ enum err authority_open(struct str state_dir, int64_t now_s, struct local_ca **r
     } else {
         e = local_ca_import(buf_str(&pem), buf_str(&secret), ret_ca, reterr_fault);
     }
-    if (secret.n) {
-        explicit_bzero(secret.p, secret.n);
-    }
-    buf_done(&secret);
+    buf_done_secret(&secret);
     buf_done(&pem);
     return e;
 }

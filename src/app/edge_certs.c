@@ -83,11 +83,8 @@ static enum err certs_issue(struct edge_certs *c, const struct site *site,
     } else {
         e = certificate_create(buf_str(&chain), buf_str(&key), ret_certificate, fault);
     }
-    if (key.n) {
-        explicit_bzero(key.p, key.n);
-    }
     buf_done(&chain);
-    buf_done(&key);
+    buf_done_secret(&key);
     return e;
 }
 

@@ -138,8 +138,7 @@ enum err edge_make_certificates(struct edge *e, const struct site *site,
     if (err) {
         return err;
     }
-    err =
-        edge_certs_store(&e->certs, site, (int64_t)(clock_wall_ns() / NS_PER_S), ret_store, &fault);
+    err = edge_certs_store(&e->certs, site, clock_wall_s(), ret_store, &fault);
     if (err) {
         snprintf(e->reload_error, sizeof(e->reload_error), "%s", fault.text);
     }
@@ -368,8 +367,7 @@ void edge_take_certificates(struct edge *e)
 
 void edge_renew_certificates(struct edge *e)
 {
-    if (e->is_changing || e->is_draining ||
-        !edge_certs_are_due(&e->certs, (int64_t)(clock_wall_ns() / NS_PER_S))) {
+    if (e->is_changing || e->is_draining || !edge_certs_are_due(&e->certs, clock_wall_s())) {
         return;
     }
     enum err err = edge_swap_certificates(e);
@@ -412,7 +410,6 @@ void edge_reload(struct edge *e, enum err error, int fd)
     } else {
         const struct str bytes = str_make(record.p, got);
         edge_apply(e, &bytes);
-        explicit_bzero(record.p, got); /* it may hold keys */
     }
-    buf_done(&record);
+    buf_done_secret(&record); /* it may hold keys */
 }

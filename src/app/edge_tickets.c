@@ -15,11 +15,6 @@
 #define TICKET_EPOCH_S 86400u
 #define KEPT_BYTES_MAX 4096u
 
-static int64_t tickets_now_s(void)
-{
-    return (int64_t)(clock_wall_ns() / NS_PER_S);
-}
-
 static enum err tickets_take_over(struct edge *e, int fd)
 {
     char bytes[KEPT_BYTES_MAX];
@@ -61,10 +56,7 @@ static enum err tickets_hand_over(struct edge *e)
         file_close(fd);
     }
     explicit_bzero(key, sizeof(key));
-    if (bytes.n) {
-        explicit_bzero(bytes.p, bytes.n);
-    }
-    buf_done(&bytes);
+    buf_done_secret(&bytes);
     return err;
 }
 
@@ -83,6 +75,6 @@ enum err edge_start_tickets(struct edge *e)
         }
     }
     random_bytes(e->quic_secret, sizeof(e->quic_secret));
-    err = ticket_keys_create(TICKET_LIFETIME_S, TICKET_EPOCH_S, tickets_now_s(), &e->ticket_keys);
+    err = ticket_keys_create(TICKET_LIFETIME_S, TICKET_EPOCH_S, clock_wall_s(), &e->ticket_keys);
     return err ? err : tickets_hand_over(e);
 }

@@ -74,7 +74,7 @@ int trust_install(struct str state_dir)
     struct local_ca *ca;
     struct fault fault;
     /* Where there is none yet, the server will use what is made here. */
-    enum err e = authority_open(state_dir, (int64_t)(clock_wall_ns() / NS_PER_S), &ca, &fault);
+    enum err e = authority_open(state_dir, clock_wall_s(), &ca, &fault);
     if (e) {
         fprintf(stderr, "sws: %s\n", fault.text);
         return 1;

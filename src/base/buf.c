@@ -18,6 +18,14 @@ void buf_done(struct buf *b)
     buf_init(b, b->bytes_max);
 }
 
+void buf_done_secret(struct buf *b)
+{
+    if (b->p) {
+        explicit_bzero(b->p, b->capacity);
+    }
+    buf_done(b);
+}
+
 void buf_clear(struct buf *b)
 {
     b->n = 0;

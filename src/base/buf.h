@@ -22,6 +22,9 @@ struct buf {
 void buf_init(struct buf *b, size_t bytes_max);
 void buf_done(struct buf *b);
 
+/* As buf_done, and overwrites the bytes before: they are secret. */
+void buf_done_secret(struct buf *b);
+
 /* Empties without giving memory back; clears `is_failed`. */
 void buf_clear(struct buf *b);
 

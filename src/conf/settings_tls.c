@@ -30,10 +30,7 @@ static enum err read_pem(struct tls_reader *r, const void *object, const char *k
         r->is_wrong = true;
         e = ERR_OK;
     }
-    if (text.n > 0) {
-        explicit_bzero(text.p, text.n);
-    }
-    buf_done(&text);
+    buf_done_secret(&text);
     return e;
 }
 

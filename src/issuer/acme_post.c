@@ -90,12 +90,9 @@ static enum err put_external_account(const struct acme_account_request *request,
         put_members(str_make(text.p, dot), str_make(text.p + dot + 1, text.n - dot - 1),
                     str_make((char *)mac, sizeof(mac)), out);
     }
-    if (key.n) {
-        explicit_bzero(key.p, key.n);
-    }
     free(h_text);
     json_decref(h);
-    buf_done(&key);
+    buf_done_secret(&key);
     buf_done(&jwk);
     buf_done(&text);
     return e;

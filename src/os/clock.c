@@ -19,3 +19,8 @@ uint64_t clock_wall_ns(void)
 {
     return clock_read(CLOCK_REALTIME);
 }
+
+int64_t clock_wall_s(void)
+{
+    return (int64_t)(clock_wall_ns() / NS_PER_S);
+}

@@ -11,3 +11,6 @@ uint64_t clock_monotonic_ns(void);
 
 /* Wall-clock time in nanoseconds since 1970-01-01 UTC. */
 uint64_t clock_wall_ns(void);
+
+/* The same in whole seconds, as certificates count them. */
+int64_t clock_wall_s(void);
