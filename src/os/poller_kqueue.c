@@ -109,13 +109,15 @@ static enum err kqueue_settle(struct poller_kqueue *k, int fd)
     }
     w->read = kqueue_wanted_read(w);
     w->write = kqueue_wanted_write(w);
-    /* One receipt for each change: the call neither waits nor stops at the first failure. */
-    if (kevent(k->fd, changes, n, changes, n, NULL) != n) {
+    /* One receipt for each change: the call neither waits nor stops at the first failure. What
+     * was asked for does not stand in it on every system. */
+    struct kevent receipts[KQUEUE_CHANGES_MAX];
+    if (kevent(k->fd, changes, n, receipts, n, NULL) != n) {
         return err_from_errno(errno);
     }
     enum err e = ERR_OK;
     for (int i = 0; i < n; i++) {
-        int cause = (int)changes[i].data;
+        int cause = (int)receipts[i].data;
         if (cause == 0 || (changes[i].flags & EV_DELETE)) {
             /* Taking out fails only for a descriptor that is already closed. */
             continue;
