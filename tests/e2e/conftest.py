@@ -6,7 +6,6 @@ with the test that started it: by SIGTERM, with code 0, without a report of a sa
 without a crash of the edge and without leaving a process behind.
 """
 import contextlib
-import email.message
 import http.client
 import io
 import json
@@ -21,9 +20,6 @@ import tempfile
 import threading
 import time
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -130,10 +126,13 @@ class Wire:
         response.begin()
         return Answer(response, response.read())
 
-    def get(self, target="/", headers=None, host="a.test", method="GET"):
+    def get(self, target="/", headers=None, host="a.test", method="GET", body=None):
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
         lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
-        self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        self.send_while_open(head + (body or b""))
         return self.answer(method)
 
     def rest(self):
@@ -153,64 +152,6 @@ class Wire:
         data, _ = self.rest()
         assert data == b""
         return True
-
-
-class Wire2:
-    """As Wire, for whole requests over HTTP/2 in the clear, by python3-h2."""
-
-    def __init__(self, address, seconds=ANSWER_SECONDS):
-        config = h2.config.H2Configuration(client_side=True, header_encoding="latin-1",
-                                           validate_outbound_headers=False)
-        self.h2 = h2.connection.H2Connection(config)
-        self.socket = socket.create_connection(address, timeout=seconds)
-        self.h2.initiate_connection()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.socket.close()
-
-    def get(self, target="/", headers=None, host="a.test", method="GET"):
-        stream = self.h2.get_next_available_stream_id()
-        fields = [(k.lower(), v) for k, v in (headers or {}).items()]
-        self.h2.send_headers(stream, [(":method", method), (":scheme", "http"),
-                                      (":authority", host), (":path", target), *fields], True)
-        answer, body = None, b""
-        while True:
-            self.socket.sendall(self.h2.data_to_send())
-            data = self.socket.recv(65536)
-            assert data, "the connection was closed"
-            for event in self.h2.receive_data(data):
-                if getattr(event, "stream_id", None) != stream:
-                    continue
-                if isinstance(event, h2.events.ResponseReceived):
-                    answer = event.headers
-                elif isinstance(event, h2.events.DataReceived):
-                    body += event.data
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
-                elif isinstance(event, h2.events.StreamReset):
-                    raise ConnectionResetError(f"the stream was reset: {event.error_code}")
-                elif isinstance(event, h2.events.StreamEnded):
-                    self.socket.sendall(self.h2.data_to_send())
-                    return Answer2(answer, body)
-
-
-class Answer2:
-    def __init__(self, fields, body):
-        self.status = int(dict(fields)[":status"])
-        self.version = 20
-        self.headers = email.message.Message()
-        for name, value in fields:
-            if not name.startswith(":"):
-                self.headers[name] = value
-        self.body = body
-
-    def __getitem__(self, name):
-        return self.headers[name]
 
 
 def split_answers(data):

@@ -14,7 +14,8 @@ import urllib.parse
 import httpx
 import pytest
 
-from conftest import Server, Wire, Wire2, wait_for
+from conftest import Server, wait_for
+from versions import VERSIONS, versions_config, wire_of
 
 SECRET = "the secret outside of the root"
 TEXT = "".join(f"line {i} of a text that is worth compressing\n" for i in range(400))
@@ -77,7 +78,7 @@ def build_links(home):
 @pytest.fixture(scope="module")
 def server():
     root = {"root": "@home/www"}
-    server = Server({"server": {"protocols": ["h1", "h2c"]}, "hosts": [
+    server = Server(versions_config([
         {"domains": "default", **root},
         {"domains": "html.test", "listing": "html", **root},
         {"domains": "json.test", "listing": "json", **root},
@@ -98,7 +99,7 @@ def server():
          "headers": {"response": {"X-Site": "one", "X-Both": "host", "Server": None}},
          "routes": [{"path": "/dir/**", "headers": {"response": {
              "X-Both": "route", "X-Site": None, "X-Route": "yes", "Cache-Control": "no-cache"}}}]},
-    ]})
+    ]))
     build_tree(server.www)
     build_links(server.home)
     (server.home / "page.html").write_text("<p>outside of the root\n")
@@ -107,10 +108,10 @@ def server():
     server.finish()
 
 
-@pytest.fixture(params=["h1", "h2"])
+@pytest.fixture(params=VERSIONS)
 def wire(server, request):
     """Every test that asks by it runs on each version."""
-    with {"h1": Wire, "h2": Wire2}[request.param](server.address) as wire:
+    with wire_of(server, request.param) as wire:
         yield wire
 
 
