@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures sws beside the floor program, nginx and h2o, in one run, in turn.
+"""Measures sws beside the floor program, nginx and h2o (HTTP/3: caddy), in one run, in turn.
 
-The server is pinned to one core and the client (wrk) to the other. What counts is the CPU time of
+The server is pinned to one core and the client (wrk; h2load; ngtcp2's gtlsclient for HTTP/3, which
+Debian's h2load does not speak) to the other. What counts is the CPU time of
 the server per request, from /proc; requests per second and p99 are shown beside it. Each figure is
 the median of alternating rounds, so that a machine whose speed drifts treats all alike."""
 import argparse
@@ -87,7 +88,7 @@ class Server:
                 raise SystemExit(f"{name} did not start: {' '.join(argv)}")
             try:
                 with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
-                    s.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    s.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % port)
                     if s.recv(1):
                         self.first_byte_ms = (time.monotonic() - self.started) * 1000
             except OSError:
@@ -155,18 +156,26 @@ hosts:
 """)
         return port, ["h2o", "-c", str(config)], https
 
+    def caddy():
+        port, https = free_port(), free_port()
+        config = work / f"caddy-{port}"
+        served = f"bind 127.0.0.1\n  root * {site}\n  file_server\n"
+        config.write_text(f"{{\n  admin off\n  auto_https off\n  storage file_system {work}/caddy\n}}\n"
+                          f"http://localhost:{port} {{\n  {served}}}\n"
+                          f"https://localhost:{https} {{\n  tls {cert} {key}\n  {served}}}\n")
+        return port, ["env", "GOMAXPROCS=1", "caddy", "run", "--adapter", "caddyfile", "--config",
+                      str(config)], https
+
     def floor(body):
         def make():
             port = free_port()
             return port, [str(Path(args.floor).resolve()), str(port), str(body)], None
         return make
 
-    servers = {"sws": sws}
-    if shutil.which("nginx"):
-        servers["nginx"] = nginx
-    if shutil.which("h2o"):
-        servers["h2o"] = h2o
-    return servers, floor
+    def installed(peers):
+        return {"sws": sws, **{n: make for n, make in peers.items() if shutil.which(n)}}
+
+    return installed({"nginx": nginx, "h2o": h2o}), installed({"caddy": caddy}), floor
 
 
 def h2load(port, path, seconds, connections):
@@ -181,8 +190,27 @@ def h2load(port, path, seconds, connections):
     return total, rate, float("nan")
 
 
+def gtlsclient(port, path, seconds, streams):
+    """One connection after the other, each with `streams` requests."""
+    argv = ["taskset", "-c", "1", "gtlsclient", "127.0.0.1", str(port),
+            f"https://localhost:{port}{path}", "-n", str(streams), "--no-quic-dump",
+            "--exit-on-all-streams-close", "--timeout=30s"]
+    # A file is dumped only to be thrown away.
+    argv += ["--no-http-dump"] if path.endswith(".html") else ["--quiet"]
+    total, start = 0, time.monotonic()
+    while total == 0 or time.monotonic() - start < seconds:
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=True)
+        good = (done.stdout + done.stderr).count("[:status: 200]")
+        if path.endswith(".html") and good != streams:
+            raise SystemExit(f"{streams - good} of {streams} answers were errors on {path}")
+        total += streams
+    return total, total / (time.monotonic() - start), float("nan")
+
+
 def load(server, case, seconds, work):
     _, path, connections, script, _, kind = case
+    if kind == "h3":
+        return gtlsclient(server.https_port, path, seconds, connections)
     if kind == "h2":
         return h2load(server.https_port, path, seconds, connections)
     port = server.https_port if kind == "https" else server.port
@@ -277,7 +305,10 @@ def main():
         ("TLS, 1 KiB keep-alive", "/1k.html", 32, None, None, "https"),
         ("TLS, 10 MiB keep-alive", "/10m.bin", 4, None, None, "https"),
         ("TLS, a full handshake per request", "/1k.html", 32, CLOSE, None, "https"),
+        ("TLS, 50 MiB", "/50m.bin", 1, None, None, "https"),
         ("HTTP/2 over TLS, 1 KiB, 32 streams", "/1k.html", 32, None, None, "h2"),
+        ("HTTP/3, 1 KiB, 2000 requests a connection", "/1k.html", 2000, None, None, "h3"),
+        ("HTTP/3, 50 MiB, a connection per request", "/50m.bin", 1, None, None, "h3"),
     ]
     results = {"machine": platform.processor() or platform.machine(),
                "kernel": platform.release(), "cpus": os.cpu_count(),
@@ -287,14 +318,15 @@ def main():
         work = Path(temp)
         os.chmod(work, 0o755)
         (work / "site").mkdir()
-        for file, size in (("1k.html", 1024), ("100k.html", 102400), ("10m.bin", 10485760)):
+        for file, size in (("1k.html", 1024), ("100k.html", 102400), ("10m.bin", 10485760),
+                           ("50m.bin", 52428800)):
             (work / "site" / file).write_bytes(b"x" * (size - 8) + b"</html>\n")
-        servers, floor = configurations(args, work)
+        servers, h3_servers, floor = configurations(args, work)
         print("CPU: user and system time of the server, one core; client on the other core.")
         for case in cases:
             if args.only and args.only not in case[0]:
                 continue
-            lineup = dict(servers)
+            lineup = dict(h3_servers if case[5] == "h3" else servers)
             if case[4]:
                 lineup = {"floor": floor(case[4]), **servers}
             rows = run_case(lineup, case, args, work)
