@@ -24,7 +24,10 @@ enum control_kind {
     CONTROL_ISSUE,  /* of the edge: the task of an issuer, in the descriptor; none: no issuer */
     CONTROL_ISSUED, /* of the issuer: there is a new certificate, or news; passed on to the edge */
     /* supervisor to role */
-    CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did */
+    CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did; `count` is the
+                     * generation of the edge */
+    CONTROL_RELAY,  /* behind it: where the edge of the generation `count` takes its datagrams that
+                     * another one received; with its own generation: where it shall take them */
     CONTROL_BOUND,  /* one per socket, with the descriptor, `count` in all; or `error` */
     CONTROL_GO,     /* start accepting */
     CONTROL_RELOAD, /* with what the reader sent */

@@ -20,6 +20,7 @@
 #define EDGE_WORKERS_MAX 256
 #define EDGE_LISTENS_MAX 128
 #define EDGE_RELOAD_WAITERS_MAX 16
+#define EDGE_RELAYS_MAX 8
 #define WORKER_LISTENERS_MAX 1024 /* as many sockets as the supervisor keeps */
 
 struct edge;
@@ -92,6 +93,14 @@ struct edge {
     struct ticket_keys *ticket_keys;
     struct replay_window *replay_window;
     uint8_t quic_secret[QUIC_SECRET_BYTES]; /* of tokens; the next edge gets it as well */
+    uint8_t generation;                     /* of this process among the edges */
+    int relay;                              /* brings datagrams that others received, -1 = none */
+    struct loop_watch relay_watch;
+    struct {
+        uint8_t generation;
+        int fd;
+    } relays[EDGE_RELAYS_MAX]; /* of the edges before this one that were alive when it began */
+    unsigned relay_count;
     struct timer renewal;
     int challenge_root; /* see pipeline.h; -1 = none needed so far */
     int alpn_root;
@@ -141,6 +150,16 @@ enum err worker_begin_tls(struct worker *w) MUST_CHECK;
 void worker_listen_quic(struct worker *w, int fd, const struct server_limits *limits);
 /* Closes the endpoints that are no longer wanted, or all, and their connections. */
 void worker_close_quic(struct worker *w, bool is_all);
+
+/* Gives a datagram to a worker of this process. False: there is no such worker. */
+bool edge_pass_datagram(struct edge *e, unsigned loop_index, const struct datagram *d);
+
+/* edge_relay.c: takes over `fd`, see CONTROL_RELAY. */
+void edge_relay_add(struct edge *e, uint8_t generation, int fd);
+/* Gives a datagram to the edge that made the connection. False: it is gone. */
+bool edge_relay_send(const struct edge *e, struct quic_owner owner, const struct datagram *d);
+/* Takes, on the loop of `w`, what others give. */
+enum err edge_relay_listen(struct worker *w) MUST_CHECK;
 
 /* Whether the configuration names the protocol. */
 bool edge_speaks(const struct settings *s, enum protocol_choice protocol);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/3 in the workers: each serves UDP sockets of its own, and passes on what the kernel gave to
- * the wrong one. */
+ * the wrong one, or what is of the process before this one. */
 #include "app/edge_int.h"
 
 #include <string.h>
@@ -37,23 +37,39 @@ static void worker_on_passed(void *worker, uint64_t value)
     mem_free(passed);
 }
 
-static void worker_on_foreign(void *context, unsigned loop_index, const struct datagram *d)
+bool edge_pass_datagram(struct edge *e, unsigned loop_index, const struct datagram *d)
 {
-    struct worker *w = context;
-    if (loop_index >= w->edge->worker_count) {
-        return;
+    if (loop_index >= e->worker_count) {
+        return false;
     }
     struct passed_datagram *passed = mem_alloc(sizeof(*passed) + d->n);
     if (!passed) {
-        return; /* as if the network had lost it */
+        return true; /* as if the network had lost it */
     }
     passed->d = *d;
     passed->d.bytes = passed->bytes;
     memcpy(passed->bytes, d->bytes, d->n);
-    struct worker *other = &w->edge->workers[loop_index];
+    struct worker *other = &e->workers[loop_index];
     if (loop_post(other->loop, worker_on_passed, other, (uint64_t)(uintptr_t)passed) != ERR_OK) {
         mem_free(passed);
     }
+    return true;
+}
+
+static bool worker_on_foreign(void *context, struct quic_owner owner, const struct datagram *d)
+{
+    struct worker *w = context;
+    struct edge *e = w->edge;
+    int8_t newer = (int8_t)(owner.generation - e->generation);
+    bool is_passed = true;
+    if (newer == 0) {
+        is_passed = edge_pass_datagram(e, owner.loop_index, d);
+    } else if (newer < 0) {
+        is_passed = edge_relay_send(e, owner, d);
+    }
+    /* A successor reads from the same sockets, and will see what its client sends again. */
+    metrics_add(w->pipeline.metrics, METRICS_QUIC_PASSED, is_passed);
+    return is_passed;
 }
 
 void worker_listen_quic(struct worker *w, int fd, const struct server_limits *limits)
@@ -68,7 +84,7 @@ void worker_listen_quic(struct worker *w, int fd, const struct server_limits *li
         return;
     }
     struct quic_endpoint_config config = {
-        .loop_index = (uint8_t)w->index,
+        .owner = {(uint8_t)w->index, w->edge->generation},
         .limits =
             {
                 .connection_window_bytes = WINDOW_BYTES,

@@ -140,6 +140,8 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
         edge_take_certificates(e);
     } else if (m->kind == CONTROL_DRAIN) {
         edge_drain(e, m->count != 0);
+    } else if (m->kind == CONTROL_RELAY) {
+        edge_relay_add(e, (uint8_t)m->count, fd);
     }
 }
 
@@ -413,6 +415,7 @@ int edge_run(const struct edge_options *options)
     *e = (struct edge){.options = options,
                        .next_config = -1,
                        .challenge_root = -1,
+                       .relay = -1,
                        .alpn_root = -1,
                        .issuer_task_hash = UINT64_MAX,
                        .start_ns = clock_monotonic_ns()};

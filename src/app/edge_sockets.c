@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "os/datagram.h"
 #include "os/file.h"
 #include "os/process.h"
 
@@ -70,6 +71,8 @@ static void edge_want_quic(struct edge *e, const struct edge_listen *stream)
         return;
     }
     l->is_datagram = true;
+    /* So a client that moves to another address stays with its worker. */
+    datagram_steer(l->fds[0], QUIC_CID_LOOP_AT);
     e->listen_count++;
 }
 

@@ -66,6 +66,7 @@ enum err edge_start_tickets(struct edge *e)
     int fd = -1;
     enum err err = control_recv(PROCESS_CHANNEL_FD, true, &m, &fd);
     ASSERT(err || m.kind == CONTROL_HELLO);
+    e->generation = err ? 0 : (uint8_t)m.count;
     if (!err && fd >= 0) {
         /* What an older program left may be of another form: then tickets begin anew. */
         err = tickets_take_over(e, fd);

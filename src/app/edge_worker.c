@@ -230,12 +230,14 @@ void worker_on_drain(void *worker, uint64_t idle_ms)
 {
     struct worker *w = worker;
     w->listener_count = 0;
-    if (idle_ms) {
-        /* The edge that took over reads from the same sockets. */
-        worker_close_quic(w, true);
-    }
+    bool is_succeeded = idle_ms != 0;
     for (uint32_t i = 0; i < w->endpoint_count; i++) {
-        quic_endpoint_drain(w->endpoints[i].endpoint);
+        quic_endpoint_drain(w->endpoints[i].endpoint, is_succeeded);
+    }
+    bool is_first = w == w->edge->workers;
+    if (is_succeeded && is_first && edge_relay_listen(w) != ERR_OK) {
+        LOG(w->edge->log, LOG_LEVEL_WARN,
+            "connections of HTTP/3 that are open now hear nothing from their clients any more");
     }
     server_drain(w->server, idle_ms, worker_drained);
 }

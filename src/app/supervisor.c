@@ -70,8 +70,31 @@ static enum err supervisor_start_role(struct supervisor *s, const char *role,
         supervisor_say("error", "cannot start %s %s: %s", s->options->program, role, err_text(e));
         return e;
     }
-    *ret = (struct supervisor_edge){.pid = pid, .channel = ends[0]};
+    *ret = (struct supervisor_edge){.pid = pid, .channel = ends[0], .relay = -1};
     return ERR_OK;
+}
+
+/* Each edge takes datagrams that another one received at one end of a pair; the others, which come
+ * after it, get the other end. */
+static enum err supervisor_send_relays(struct supervisor *s, struct supervisor_edge *edge)
+{
+    int ends[2];
+    enum err e = process_channel(ends);
+    if (e) {
+        return e;
+    }
+    edge->relay = ends[1];
+    struct control_message m = {.kind = CONTROL_RELAY, .count = edge->generation, .fd = -1};
+    e = control_send(edge->channel, &m, ends[0]);
+    close(ends[0]);
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX && !e; i++) {
+        const struct supervisor_edge *other = &s->edges[i];
+        if (other != edge && other->pid && other->relay >= 0) {
+            m.count = other->generation;
+            e = control_send(edge->channel, &m, other->relay);
+        }
+    }
+    return e;
 }
 
 static int supervisor_spawn(struct supervisor *s)
@@ -84,9 +107,13 @@ static int supervisor_spawn(struct supervisor *s)
     if (supervisor_start_role(s, "edge", &s->edges[slot]) != ERR_OK) {
         return -1;
     }
-    const struct control_message hello = {.kind = CONTROL_HELLO, .fd = -1};
-    if (control_send(s->edges[slot].channel, &hello, s->kept) != ERR_OK) {
-        supervisor_say("warn", "process %d does not listen", (int)s->edges[slot].pid);
+    struct supervisor_edge *edge = &s->edges[slot];
+    edge->generation = ++s->generation;
+    const struct control_message hello = {
+        .kind = CONTROL_HELLO, .count = edge->generation, .fd = -1};
+    if (control_send(edge->channel, &hello, s->kept) != ERR_OK ||
+        supervisor_send_relays(s, edge) != ERR_OK) {
+        supervisor_say("warn", "process %d does not listen", (int)edge->pid);
     }
     return slot;
 }
@@ -408,6 +435,7 @@ static void supervisor_on_exit(struct supervisor *s, int slot, int code, const c
     pid_t pid = edge->pid;
     bool was_draining = edge->is_draining;
     close(edge->channel);
+    file_close(edge->relay);
     *edge = (struct supervisor_edge){0};
     if (slot == s->next) {
         supervisor_abandon_upgrade(s, how);

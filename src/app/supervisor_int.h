@@ -21,6 +21,8 @@ struct supervisor_socket {
 struct supervisor_edge {
     pid_t pid; /* 0 = free */
     int channel;
+    int relay;           /* takes datagrams for an edge that others received, -1 = none */
+    uint32_t generation; /* of an edge: how many were started before, and itself */
     bool is_ready;
     bool is_draining;
 };
@@ -38,7 +40,8 @@ struct supervisor {
     uint64_t issuer_at_ns; /* when it starts again, or did last */
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
     uint32_t socket_count;
-    int kept; /* of CONTROL_KEEP, -1 = nothing */
+    int kept;            /* of CONTROL_KEEP, -1 = nothing */
+    uint32_t generation; /* of the edge that was started last */
     bool is_stopping;
     bool has_served; /* some edge became ready once */
     unsigned failures;

@@ -12,7 +12,7 @@
 #include "app/supervisor_int.h"
 
 #define UPGRADE_MAGIC 0x73777375u
-#define UPGRADE_FORMAT 4u
+#define UPGRADE_FORMAT 5u
 
 struct upgrade_state {
     uint32_t magic;
@@ -21,6 +21,7 @@ struct upgrade_state {
     uint32_t socket_count;
     uint32_t is_reload_due; /* one was under way */
     int32_t kept;
+    uint32_t generation;
     struct supervisor_edge edges[SUPERVISOR_EDGES_MAX];
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
 };
@@ -35,6 +36,9 @@ static void upgrade_keep_all(const struct supervisor *s, bool is_kept)
     for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
         if (s->edges[i].pid) {
             upgrade_keep(s->edges[i].channel, is_kept);
+            if (s->edges[i].relay >= 0) {
+                upgrade_keep(s->edges[i].relay, is_kept);
+            }
         }
     }
     for (uint32_t i = 0; i < s->socket_count; i++) {
@@ -54,7 +58,8 @@ void upgrade_replace_program(struct supervisor *s)
                                    .current = s->current,
                                    .socket_count = s->socket_count,
                                    .is_reload_due = s->reader.pid != 0,
-                                   .kept = s->kept};
+                                   .kept = s->kept,
+                                   .generation = s->generation};
     memcpy(state.edges, s->edges, sizeof(state.edges));
     memcpy(state.sockets, s->sockets, sizeof(state.sockets));
     int fd = memfd_create("sws-upgrade", 0);
@@ -95,6 +100,7 @@ enum err upgrade_resume(struct supervisor *s, bool *ret_is_reload_due)
     s->current = state.current;
     s->socket_count = state.socket_count;
     s->kept = state.kept;
+    s->generation = state.generation;
     s->has_served = true;
     *ret_is_reload_due = state.is_reload_due != 0;
     memcpy(s->edges, state.edges, sizeof(s->edges));

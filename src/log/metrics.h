@@ -47,6 +47,8 @@ enum metrics_labels {
     X(BYTES_IN, "sws_received_bytes_total", COUNTER, SUM, PLAIN, 1, "Bytes read from clients.")    \
     X(BYTES_OUT, "sws_sent_bytes_total", COUNTER, SUM, PLAIN, 1, "Bytes written to clients.")      \
     X(LIMIT_HITS, "sws_limit_hits_total", COUNTER, SUM, LIMIT, 1, "Times a limit refused work.")   \
+    X(QUIC_PASSED, "sws_quic_passed_datagrams_total", COUNTER, SUM, PLAIN, 1,                      \
+      "Datagrams that came to another loop or process than that of their connection.")             \
     X(BAD_REQUESTS, "sws_bad_requests_total", COUNTER, SUM, REASON, 1,                             \
       "Requests refused by the codecs, by reason.")                                                \
     X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \

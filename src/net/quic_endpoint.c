@@ -14,6 +14,10 @@
 #define RECEIVE_BUDGET 8     /* batches per turn, so that other watches get their share */
 #define LATE_MAX 16u         /* answers to packets behind the close */
 #define NAME_BUCKETS_MIN 64u
+/* Our ids: the owner, a mark by which they are told from those of clients, noise. */
+#define CID_GENERATION_AT (QUIC_CID_LOOP_AT + 1)
+#define CID_MARK_AT (QUIC_CID_LOOP_AT + 2)
+#define CID_MARK_BYTES 2
 
 /* A connection id that leads to a link. */
 struct quic_name {
@@ -37,6 +41,7 @@ struct quic_endpoint {
     struct list links;
     unsigned unproved_count;
     bool is_draining;
+    bool is_succeeded;    /* another process reads from the socket */
     bool has_no_segments; /* this machine sends one datagram at a time */
 };
 
@@ -116,11 +121,45 @@ static void endpoint_unname(struct quic_endpoint *e, struct quic_name *name)
     e->name_count--;
 }
 
+static void cid_mark(const struct quic_endpoint *e, const struct quic_cid *cid,
+                     uint8_t ret_mark[CID_MARK_BYTES])
+{
+    struct quic_cid bare = *cid;
+    uint8_t token[QUIC_TOKEN_BYTES];
+    memset(bare.bytes + CID_MARK_AT, 0, CID_MARK_BYTES);
+    quic_reset_token(e->config.secret, &bare, token);
+    memcpy(ret_mark, token, CID_MARK_BYTES);
+}
+
 static void endpoint_new_cid(const struct quic_endpoint *e, struct quic_cid *ret)
 {
     ret->n = QUIC_CID_BYTES;
     random_bytes(ret->bytes, QUIC_CID_BYTES);
-    ret->bytes[0] = e->config.loop_index;
+    ret->bytes[QUIC_CID_LOOP_AT] = e->config.owner.loop_index;
+    ret->bytes[CID_GENERATION_AT] = e->config.owner.generation;
+    cid_mark(e, ret, ret->bytes + CID_MARK_AT);
+}
+
+/* Passes a datagram on whose id another loop or process chose. False: nobody did, or nobody is
+ * there any more. */
+static bool endpoint_pass_on(const struct quic_endpoint *e, const struct datagram *d,
+                             const struct quic_cid *cid, uint8_t *p, size_t n)
+{
+    const struct quic_owner owner = {cid->bytes[QUIC_CID_LOOP_AT], cid->bytes[CID_GENERATION_AT]};
+    uint8_t mark[CID_MARK_BYTES];
+    if (cid->n != QUIC_CID_BYTES || (owner.loop_index == e->config.owner.loop_index &&
+                                     owner.generation == e->config.owner.generation)) {
+        return false;
+    }
+    cid_mark(e, cid, mark);
+    if (memcmp(cid->bytes + CID_MARK_AT, mark, CID_MARK_BYTES) != 0) {
+        return false;
+    }
+    struct datagram one = *d;
+    one.bytes = p;
+    one.n = n;
+    one.segment_bytes = n;
+    return e->config.on_foreign(e->config.context, owner, &one);
 }
 
 /* ---- hooks of the connection that are the endpoint's ---- */
@@ -214,15 +253,22 @@ static void link_wait(struct quic_link *l, uint64_t deadline_ns)
 
 /* ---- sending ---- */
 
+/* Without it the timers of loss recovery bring the links back. */
+static void endpoint_watch(struct quic_endpoint *e)
+{
+    unsigned events =
+        (e->is_succeeded ? 0u : POLLER_READ) | (list_is_empty(&e->blocked) ? 0u : POLLER_WRITE);
+    enum err ignored = loop_rewatch(e->server->loop, &e->watch, events);
+    (void)ignored;
+}
+
 static void link_block(struct quic_link *l)
 {
     struct quic_endpoint *e = l->endpoint;
     if (list_is_empty(&l->blocked)) {
         list_push_back(&e->blocked, &l->blocked);
     }
-    /* Without it the timers of loss recovery bring the link back. */
-    enum err ignored = loop_rewatch(e->server->loop, &e->watch, POLLER_READ | POLLER_WRITE);
-    (void)ignored;
+    endpoint_watch(e);
 }
 
 static enum err endpoint_send(struct quic_endpoint *e, const struct datagram_send *d)
@@ -578,7 +624,9 @@ static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *
         return;
     }
     if (err && e->unproved_count >= e->config.unproved_max) {
-        endpoint_new_cid(e, &fresh);
+        /* Of no owner: whoever gets what the client sends to it may make the connection. */
+        fresh.n = QUIC_CID_BYTES;
+        random_bytes(fresh.bytes, QUIC_CID_BYTES);
         endpoint_answer(e, d, bytes,
                         quic_packet_write_retry(packet, e->config.secret, address_str(&d->remote),
                                                 &fresh, endpoint_now_ns(e), bytes));
@@ -588,17 +636,10 @@ static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *
 }
 
 static void endpoint_on_stray(struct quic_endpoint *e, const struct datagram *d,
-                              const struct quic_packet *packet, uint8_t *p, size_t n)
+                              const struct quic_packet *packet, size_t n)
 {
     uint8_t bytes[QUIC_DATAGRAM_BYTES], noise[64];
-    if (packet->destination.n == QUIC_CID_BYTES &&
-        packet->destination.bytes[0] != e->config.loop_index) {
-        struct datagram one = *d;
-        one.bytes = p;
-        one.n = n;
-        one.segment_bytes = n;
-        e->config.on_foreign(e->config.context, packet->destination.bytes[0], &one);
-    } else if (packet->kind == QUIC_PACKET_SHORT) {
+    if (packet->kind == QUIC_PACKET_SHORT) {
         random_bytes(noise, sizeof(noise));
         endpoint_answer(
             e, d, bytes,
@@ -621,10 +662,12 @@ static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram 
         uint8_t noise;
         random_bytes(&noise, 1);
         endpoint_answer(e, d, bytes, quic_packet_write_versions(&packet, noise, bytes));
-    } else if (packet.kind == QUIC_PACKET_INITIAL) {
-        endpoint_on_initial(e, d, &packet, p, n);
-    } else {
-        endpoint_on_stray(e, d, &packet, p, n);
+    } else if (!endpoint_pass_on(e, d, &packet.destination, p, n)) {
+        if (packet.kind == QUIC_PACKET_INITIAL) {
+            endpoint_on_initial(e, d, &packet, p, n);
+        } else {
+            endpoint_on_stray(e, d, &packet, n);
+        }
     }
 }
 
@@ -654,8 +697,7 @@ static void endpoint_unblock(struct quic_endpoint *e)
         buf_clear(&l->unsent);
         quic_link_wake(l);
     }
-    enum err ignored = loop_rewatch(e->server->loop, &e->watch, POLLER_READ);
-    (void)ignored; /* fewer events of interest take no memory */
+    endpoint_watch(e);
 }
 
 static void endpoint_on_ready(struct loop_watch *w, unsigned events)
@@ -731,9 +773,11 @@ void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code)
     mem_free(e);
 }
 
-void quic_endpoint_drain(struct quic_endpoint *e)
+void quic_endpoint_drain(struct quic_endpoint *e, bool is_succeeded)
 {
     e->is_draining = true;
+    e->is_succeeded = is_succeeded;
+    endpoint_watch(e);
 }
 
 const struct socket_address *quic_endpoint_local(const struct quic_endpoint *e)

@@ -52,17 +52,24 @@ struct quic_link {
     bool is_counted; /* among those that have not proved their address */
 };
 
+/* Whose connection an id leads to; stands in the ids that we choose, QUIC_CID_LOOP_AT first. */
+struct quic_owner {
+    uint8_t loop_index;
+    uint8_t generation; /* of the process: its predecessor has the number before */
+};
+#define QUIC_CID_LOOP_AT 0
+
 struct quic_endpoint_config {
     uint8_t secret[QUIC_SECRET_BYTES]; /* of tokens; the same for all loops and their successors */
-    uint8_t loop_index; /* stands in the ids, so that others can tell whose they are */
+    struct quic_owner owner;
     struct quic_limits limits;
     unsigned unproved_max; /* handshakes under way beyond which a Retry is asked for */
     /* A new owner for a connection that begins, with ops set; NULL: refuse it. It is over by
      * on_closed even if it never was open. */
     struct quic_link *(*on_open)(void *context, struct quic_endpoint *e,
                                  const struct socket_address *remote);
-    /* A datagram of a connection of another loop. */
-    void (*on_foreign)(void *context, unsigned loop_index, const struct datagram *d);
+    /* A datagram of a connection of another loop or process. False: there is no such owner. */
+    bool (*on_foreign)(void *context, struct quic_owner owner, const struct datagram *d);
     void *context;
 };
 
@@ -73,10 +80,11 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
 /* Closes the links that are left, with an application's code. NULL is a no-op. */
 void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code);
 
-/* Takes no new connections; those there are go on. */
-void quic_endpoint_drain(struct quic_endpoint *e);
+/* Takes no new connections; those there are go on. `is_succeeded`: another process reads from the
+ * socket, and delivers what is ours. */
+void quic_endpoint_drain(struct quic_endpoint *e, bool is_succeeded);
 
-/* A datagram that another loop received (on_foreign). */
+/* A datagram that another loop or process received (on_foreign). */
 void quic_endpoint_deliver(struct quic_endpoint *e, const struct datagram *d);
 
 /* Where it listens. */

@@ -2,12 +2,14 @@
 #include "os/datagram.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 
 #define BUFFER_BYTES (2 * 1024 * 1024) /* what waits in the kernel while a loop is busy */
@@ -57,6 +59,20 @@ enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_
     }
     *ret_fd = fd;
     return ERR_OK;
+}
+
+void datagram_steer(int fd, unsigned at)
+{
+    /* The data begin behind the head of UDP. A place that does not exist means: by the address. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x80, 2, 0), /* a long head, RFC 9000 17.2 */
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 1 + at),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    const struct sock_fprog program = {COUNT_OF(code), code};
+    (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
 }
 
 struct datagram_buffers {

@@ -14,6 +14,11 @@
 /* A bound, non-blocking UDP socket. `is_shared` sets SO_REUSEPORT. ERR_IN_USE, ERR_ACCESS, ... */
 enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
 
+/* Has the kernel give short packets of QUIC to the socket whose place among those that share the
+ * address of `fd`, in the order of their binding, stands in the byte `at` of the connection id; all
+ * others by the address of the client, as without. A kernel that cannot is no harm. */
+void datagram_steer(int fd, unsigned at);
+
 /* What one receive brought: one datagram, or several of equal size behind each other of which the
  * last may be shorter (GRO). */
 struct datagram {

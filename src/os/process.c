@@ -50,6 +50,18 @@ enum err process_send(int channel, const void *bytes, size_t n, int fd)
     return sent < 0 ? err_from_errno(errno) : ERR_OK;
 }
 
+enum err process_send_parts(int channel, struct str head, struct str body)
+{
+    struct iovec pieces[] = {{(void *)(uintptr_t)head.p, head.n},
+                             {(void *)(uintptr_t)body.p, body.n}};
+    const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+    ssize_t sent;
+    do {
+        sent = sendmsg(channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? err_from_errno(errno) : ERR_OK;
+}
+
 enum err process_recv(int channel, void *bytes, size_t n_max, bool may_wait, size_t *ret_n,
                       int *ret_fd)
 {

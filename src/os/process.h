@@ -8,12 +8,17 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 /* A pair of connected message sockets (each message whole, at most 64 KiB). */
 enum err process_channel(int ret_ends[2]) MUST_CHECK;
 
 /* Sends one message, with one descriptor where `fd` >= 0. */
 enum err process_send(int channel, const void *bytes, size_t n, int fd) MUST_CHECK;
+
+/* Sends one message that is `head` and `body` behind each other, without waiting. ERR_AGAIN: the
+ * other side has too much to read; ERR_CLOSED, ERR_RESET: it is gone. */
+enum err process_send_parts(int channel, struct str head, struct str body) MUST_CHECK;
 
 /* Receives one message. *ret_fd is -1 or a descriptor that the caller now owns. ERR_EOF: the
  * other side is gone; ERR_AGAIN: none waits (with `may_wait` false). */

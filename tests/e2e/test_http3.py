@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -182,11 +183,16 @@ def test_the_client_of_ngtcp2(server, tmp_path):
 
 
 def test_keys_change_and_the_client_moves(server, tmp_path):
-    """--change-local-addr takes another port: the datagrams may come to another worker."""
-    done = gtlsclient(server, "/big.bin", "--quiet", f"--download={tmp_path}",
-                      "--key-update=10ms", "--change-local-addr=20ms")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "big.bin").read_bytes() == BIG
+    """--change-local-addr takes another port, and the kernel gives what comes from there to the
+    same worker as before."""
+    passed = server.metric("sws_quic_passed_datagrams_total")
+    for _ in range(5):
+        done = gtlsclient(server, "/big.bin", "--quiet", f"--download={tmp_path}",
+                          "--key-update=10ms", "--change-local-addr=20ms")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "big.bin").read_bytes() == BIG
+        (tmp_path / "big.bin").unlink()
+    assert server.metric("sws_quic_passed_datagrams_total") == passed
 
 
 def spki_hash(server):
@@ -320,9 +326,9 @@ def test_under_load_addresses_must_be_proved(serve):
 
 # ---- the end ----
 
-def slow_get(server, result):
+def slow_get(server, result, speed=10_000_000):
     got = Got()
-    curl = curl_of(server, "/big.bin", got, max_recv_speed_large=10_000_000)
+    curl = curl_of(server, "/big.bin", got, max_recv_speed_large=speed)
     result["curl"] = got
     try:
         curl.perform()
@@ -345,19 +351,35 @@ def test_a_drain_lets_downloads_end(serve):
     assert result["curl"].body == BIG
 
 
-def test_an_upgrade_keeps_the_port(serve):
-    server = serve(config())
-    fill(server)
-    port = server.https_address[1]
-    assert get(server).status == 200
+def upgrade(server):
     before = server.status()["pid"]
     done = server.command("upgrade")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_for(lambda: is_up(server) and server.status()["pid"] != before, "next edge")
-    for _ in range(20):
-        got = get(server)
-        assert (got.status, got.version) == (200, 30)
-    assert f'h3=":{port}"' in got.headers["alt-svc"]
+
+
+def test_upgrades_keep_the_port_and_what_is_under_way(serve):
+    """The download goes on in the first edge, which the third one reaches through the second."""
+    server = serve(config(timeouts={"drain": "60s"}))
+    fill(server)
+    port = server.https_address[1]
+    slow = {}
+    thread = threading.Thread(target=slow_get, args=(server, slow, 6_000_000))
+    thread.start()
+    for part in (1_000_000, 6_000_000):
+        wait_for(lambda: "curl" in slow and len(slow["curl"].body) > part, "part of a file")
+        upgrade(server)
+        for _ in range(20):
+            got = get(server)
+            assert (got.status, got.version) == (200, 30)
+        assert f'h3=":{port}"' in got.headers["alt-svc"]
+    assert len(slow["curl"].body) < len(BIG)
+    wait_for(lambda: server.metric("sws_quic_passed_datagrams_total") > 10, "passed datagrams")
+    thread.join(60)
+    assert "error" not in slow
+    assert slow["curl"].body == BIG
+    wait_for(lambda: len(re.findall("supervisor: old process .* exited", server.log())) == 2,
+             "end of the old edges")
 
 
 def test_a_reload_ends_it(serve):
