@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several edges on the same UDP sockets, from an upgrade on until the old ones have drained: only the
- * newest reads from them, and what is of a connection of an old one goes there over a pair of message
- * sockets, which the supervisor gave to both. What finds no room is lost, as on a network. */
+/* Several edges on the same UDP sockets, from an upgrade on until the old ones have drained: only
+ * the newest reads from them, and what is of a connection of an old one goes there over a pair of
+ * message sockets, which the supervisor gave to both. What finds no room is lost, as on a network.
+ */
 #include "app/edge_int.h"
 
 #include <string.h>
