@@ -91,7 +91,7 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
             nghttp2_session_get_stream_user_data(engine, frame->hd.stream_id);
         s->reading = stream;
         if (stream) {
-            stream->is_trailer = true;
+            mux_head_begin_trailers(&s->mux, stream);
         }
         return 0;
     }

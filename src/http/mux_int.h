@@ -9,6 +9,10 @@
 void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
                     struct str value, bool is_name_static);
 
+/* A second head begins: trailers. A stream that CONNECT opened carries bytes only (RFC 9113 8.5,
+ * RFC 9114 4.4) and is reset. */
+void mux_head_begin_trailers(struct mux_session *s, struct mux_stream *stream);
+
 /* All fields are there. */
 void mux_head_finish(struct mux_session *s, struct mux_stream *stream);
 

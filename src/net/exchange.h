@@ -89,9 +89,9 @@ struct exchange_protocol {
     size_t (*room)(const struct exchange *x);
     /* NULL: never (HTTP/1.0). HTTP/1.1 answers 101 with Connection and Upgrade. HTTP/2 and 3
      * answer an extended CONNECT (RFC 8441, RFC 9220) with 200 and `fields`, without `protocol`;
-     * DATA is then the bytes, END_STREAM of the client is on_body_end, and finish sends it. All of
-     * them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead, and
-     * call exchange_drain for each exchange under way when their connection drains. */
+     * DATA is then the bytes, the end of the client's stream is on_body_end, and finish ends ours.
+     * All of them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead,
+     * and call exchange_drain for each exchange under way when their connection drains. */
     enum err (*tunnel)(struct exchange *x, struct str protocol, const struct http_fields *fields);
 };
 
