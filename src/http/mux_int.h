@@ -46,6 +46,3 @@ enum err mux_block_fill(struct mux_block *b, const struct mux_response *response
                         struct arena *arena) MUST_CHECK;
 enum err mux_block_add_fields(struct mux_block *b, const struct http_fields *fields,
                               bool is_checked, struct arena *arena) MUST_CHECK;
-
-/* Copies trailers of an answer to stream->ending. ERR_SYNTAX, ERR_NOMEM. */
-enum err mux_keep_trailers(struct mux_stream *stream, const struct http_fields *fields) MUST_CHECK;

@@ -196,6 +196,7 @@ static void mux_stream_check_body_end(struct mux_exchange *e)
     if (e->stream.is_body_done && e->in.n == 0 && e->has_asked_body && !e->has_body_ended &&
         !mux_stream_is_dropping(e)) {
         e->has_body_ended = true;
+        e->x.trailers = e->stream.trailers.n ? &e->stream.trailers : NULL;
         if (e->x.service->on_body_end) {
             e->x.service->on_body_end(&e->x);
         }
@@ -474,6 +475,12 @@ static enum err mux_send_file(struct exchange *x, struct exchange_file *f, uint6
     return ERR_OK;
 }
 
+static enum err mux_send_trailers(struct exchange *x, const struct http_fields *trailers)
+{
+    struct mux_exchange *e = mux_exchange_of_x(x);
+    return e->is_tunnel ? ERR_OK : mux_trailers(&e->stream, trailers);
+}
+
 static void mux_finish(struct exchange *x)
 {
     struct mux_exchange *e = mux_exchange_of_x(x);
@@ -528,8 +535,8 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     {                                                                                              \
         .version = (number), .read_body = mux_read_body, .respond = mux_respond_head,              \
         .respond_ready = mux_respond_ready, .send_chunk = mux_send_chunk,                          \
-        .send_file = mux_send_file, .finish = mux_finish, .reset = mux_reset_exchange,             \
-        .room = mux_room, .tunnel = mux_tunnel                                                     \
+        .send_file = mux_send_file, .send_trailers = mux_send_trailers, .finish = mux_finish,      \
+        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel                        \
     }
 
 const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20);

@@ -78,7 +78,7 @@ static void on_request(void *context, struct mux_stream *stream)
         struct http_fields trailers;
         http_fields_init(&trailers, v, 2);
         e = http_fields_add(&trailers, STR("X-Sum"), STR("12"));
-        e = e ? e : h3_session_trailers(t->session, stream, &trailers);
+        e = e ? e : mux_trailers(stream, &trailers);
     }
     if (e) {
         mux_reset(mux, stream, MUX_RESET_INTERNAL);

@@ -73,6 +73,45 @@ static void test_uploads(void **state)
     assert_int_equal(client_count(&client, "counted 1000\n"), 1);
 }
 
+static void test_trailers(void **state)
+{
+    bool is_ended;
+    wire_request(&out, 1, 0, "POST", "/e", "");
+    wire_put(&out, WIRE_DATA, 0, 1, STR("body"));
+    wire_headers(&out, 1, WIRE_END_STREAM, "x-one: 1\netag: t\n");
+    wire_request(&out, 3, 0, "POST", "/e", "content-length: 0\n");
+    wire_headers(&out, 3, WIRE_END_STREAM, "x-one: none\n");
+    get(5, "/v");
+    wire_request(&out, 7, WIRE_END_STREAM, "HEAD", "/v", "");
+    talk();
+    assert_body(1, 4);
+    assert_true(has_field(1, "x-one", "1"));
+    assert_true(has_field(1, "etag", "t"));
+    assert_int_equal(wire_count(got(), WIRE_HEADERS, 1, NULL), 2);
+    assert_body(3, 0);
+    assert_int_equal(wire_body(got(), 5, &is_ended), 5);
+    assert_true(is_ended);
+    assert_true(has_field(5, "x-sum", "12"));
+    assert_int_equal(wire_count(got(), WIRE_HEADERS, 7, NULL), 1);
+    assert_int_equal(rig.ended_well, 4);
+}
+
+static void test_wrong_trailers(void **state)
+{
+    static const char *const trailers[] = {
+        "content-length: 5\n", "host: b\n",  "authorization: x\n", "content-type: text/html\n",
+        "connection: close\n", ":path: /\n", "Upper: x\n"};
+    for (uint32_t i = 0; i < COUNT_OF(trailers); i++) {
+        wire_request(&out, 2 * i + 1, 0, "POST", "/c", "");
+        wire_headers(&out, 2 * i + 1, WIRE_END_STREAM, trailers[i]);
+        talk();
+        assert_int_equal(wire_reset_code(got(), 2 * i + 1), NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(rig.refused, i + 1);
+    }
+    assert_int_equal(rig.ended_well, 0);
+    assert_int_equal(rig.ended, COUNT_OF(trailers));
+}
+
 /* The window opens only as the service takes the body. */
 static void test_unread_body_is_held(void **state)
 {
@@ -503,6 +542,8 @@ static void converse(void)
     wire_put(&hello, WIRE_DATA, WIRE_END_STREAM, 3, STR("body"));
     wire_request(&hello, 5, WIRE_END_STREAM, "GET", "/f", "");
     wire_request(&hello, 7, WIRE_END_STREAM, "GET", "/s", "");
+    wire_request(&hello, 9, 0, "POST", "/e", "");
+    wire_headers(&hello, 9, WIRE_END_STREAM, "x-one: 1\n");
     for (size_t at = 0; at < hello.n;) {
         size_t sent = client_put(&other, str_sub(buf_str(&hello), at, 60));
         at = sent ? at + sent : hello.n;
@@ -536,6 +577,8 @@ int main(void)
         T(test_bytes_one_by_one),
         T(test_large_bodies),
         T(test_uploads),
+        T(test_trailers),
+        T(test_wrong_trailers),
         T(test_unread_body_is_held),
         T(test_new_limits),
         T(test_early_answer),
