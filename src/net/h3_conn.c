@@ -256,6 +256,7 @@ static void h3_conn_abort(struct conn *conn)
     struct h3_conn *c = (struct h3_conn *)conn;
     ASSERT_MAGIC(c, H3_CONN_MAGIC);
     h3_conn_on_end(&c->link, ERR_CANCELLED);
+    quic_link_close(&c->link, H3_NO_ERROR); /* or the client would wait for its idle time */
     h3_conn_free(c);
 }
 
