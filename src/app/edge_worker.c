@@ -29,6 +29,7 @@ struct server_limits edge_limits(const struct settings *s, unsigned worker_count
         .header_count_max = (uint32_t)v->max.header_count,
         .uri_bytes_max = (uint32_t)v->max.uri_bytes,
         .stream_count_max = (uint32_t)v->max.stream_count,
+        .has_connect_protocol = true,
         .refuses_h1 = !edge_speaks(s, PROTOCOL_H1),
         .speaks_h2 = edge_speaks(s, PROTOCOL_H2),
         .speaks_h2c = edge_speaks(s, PROTOCOL_H2C),

@@ -46,8 +46,8 @@ bool challenge_pass(struct request *r)
     size_t n;
     int root = r->pipeline->challenge_root;
     struct str token = str_sub(r->path, prefix.n, r->path.n);
-    if (root < 0 || r->x->peer->tls || !str_starts_with(r->path, prefix) ||
-        !challenge_is_token(token)) {
+    if (root < 0 || r->x->peer->tls || r->x->request->method == HTTP_CONNECT ||
+        !str_starts_with(r->path, prefix) || !challenge_is_token(token)) {
         return true;
     }
     memcpy(name, token.p, token.n);

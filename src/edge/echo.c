@@ -160,9 +160,17 @@ static void echo_on_room(struct request *r)
     }
 }
 
+static enum err echo_send_trailers(struct request *r)
+{
+    bool is_wanted = r->x->trailers &&
+                     http_fields_has_token(&r->x->request->fields, HTTP_FIELD_TE, STR("trailers"));
+    return is_wanted ? exchange_send_trailers(r->x, r->x->trailers) : ERR_OK;
+}
+
 static void echo_on_body_end(struct request *r)
 {
     enum err e = r->x->phase == EXCHANGE_OPEN ? echo_respond(r) : ERR_OK;
+    e = e ? e : echo_send_trailers(r);
     if (e) {
         exchange_reset(r->x, e);
     } else {

@@ -4,5 +4,6 @@
 #include "edge/request.h"
 
 /* The backend that gives back what it gets, for tests of clients and of what lies between: a
- * request without a body as text or JSON, a body as it is, the messages of a WebSocket. */
+ * request without a body as text or JSON, a body as it is and, with `TE: trailers`, its trailers,
+ * the messages of a WebSocket. */
 void echo_handle(struct request *r);

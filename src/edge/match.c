@@ -130,7 +130,7 @@ enum err match_route(const struct site_route *route, const struct request *r)
 {
     const struct route_settings *rule = route->rule;
     const struct request_head *head = r->x->request;
-    bool holds = match_method(&rule->methods, head->method_text) &&
+    bool holds = match_method(&rule->methods, request_method(r)) &&
                  (rule->match.ip.count == 0 || match_address(&rule->match.ip, r->client)) &&
                  match_headers(&rule->match.header, &head->fields) &&
                  match_query(&rule->match.query, r->query);

@@ -172,13 +172,23 @@ static const struct exchange_service pipeline_service = {
 
 /* ---- the phases ---- */
 
+/* The client asks for a tunnel by an extended CONNECT, to which any 2xx would be a yes. */
+static bool pipeline_is_connect(const struct request *r)
+{
+    return r->x->request->method == HTTP_CONNECT;
+}
+
 static bool pipeline_normalise(struct request *r)
 {
     const struct request_head *head = r->x->request;
     struct http_path path;
     r->query = head->query;
-    if (head->method == HTTP_TRACE || head->method == HTTP_CONNECT) {
+    if (head->method == HTTP_TRACE || (pipeline_is_connect(r) && !head->protocol.p)) {
         request_fail(r, 405, "method refused");
+        return false;
+    }
+    if (pipeline_is_connect(r) && !str_eq_ci(head->protocol, STR("websocket"))) {
+        request_fail(r, 501, "CONNECT for an unknown protocol"); /* RFC 9220 section 3 */
         return false;
     }
     if (str_eq(head->path, STR("*"))) {
@@ -201,6 +211,9 @@ static bool pipeline_normalise(struct request *r)
 /* Health answers come before hosts and redirects, and only for the machine itself. */
 static bool pipeline_health(struct request *r)
 {
+    if (pipeline_is_connect(r)) {
+        return true;
+    }
     const struct health_settings *health = &r->use->site->settings->health;
     bool is_live = str_eq(r->path, health->live);
     bool is_ready = str_eq(r->path, health->ready);
@@ -265,7 +278,7 @@ static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
 {
     struct pipeline_question question = {.request = r};
     const struct rewrite_request request = {
-        .method = r->x->request->method_text,
+        .method = request_method(r),
         .host = r->x->request->authority,
         .path = r->path,
         .query = r->query,
@@ -446,6 +459,8 @@ static void pipeline_handle(struct request *r)
     const struct route_keys *keys = r->route->keys;
     if (keys->redirect.is_on) {
         pipeline_redirect(r, &keys->redirect);
+    } else if (pipeline_is_connect(r) && !keys->backend.p) {
+        request_fail(r, 405, "no WebSocket here");
     } else if (keys->respond.is_on) {
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});

@@ -10,6 +10,12 @@
 
 #define ERROR_PAGE_BYTES_MAX (1024u * 1024u)
 
+struct str request_method(const struct request *r)
+{
+    const struct request_head *head = r->x->request;
+    return head->protocol.p ? http_method_text(HTTP_GET) : head->method_text;
+}
+
 enum err request_add_route_fields(const struct request *r, struct http_fields *fields)
 {
     const struct site_route *route = r->route;

@@ -28,6 +28,10 @@ struct request {
     bool is_waiting; /* it waits for room */
 };
 
+/* The method that routes and rewrites ask for: a WebSocket is GET whatever the version, though over
+ * HTTP/2 and 3 CONNECT opens it. */
+struct str request_method(const struct request *r);
+
 /* Collects response fields on the stack; the array is the caller's. */
 #define REQUEST_FIELDS_MAX 64
 

@@ -309,16 +309,19 @@ static void ws_session_on_end(struct request *r)
 
 /* ---- the opening ---- */
 
-/* 426 says what is spoken, RFC 6455 4.4. */
+/* Says what is spoken, RFC 6455 4.4. 426 needs an Upgrade field, which HTTP/1 alone has. */
 static void ws_session_answer_version(struct request *r, const char *reason)
 {
     struct http_field array[REQUEST_FIELDS_MAX];
-    struct response_head head = {.status = 426};
+    bool is_h1 = r->x->request->version < HTTP_VERSION_20;
+    struct response_head head = {.status = is_h1 ? 426 : 400};
     http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     r->error = reason;
     enum err e =
         http_fields_add_id(&head.fields, HTTP_FIELD_SEC_WEBSOCKET_VERSION, STR(WEBSOCKET_VERSION));
-    e = e ? e : http_fields_add_id(&head.fields, HTTP_FIELD_UPGRADE, STR("websocket"));
+    if (!e && is_h1) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_UPGRADE, STR("websocket"));
+    }
     e = e ? e : request_add_route_fields(r, &head.fields);
     if (e) {
         exchange_reset(r->x, e);
@@ -333,6 +336,7 @@ static enum err ws_session_accept(struct ws_session *s, struct str protocol)
     struct http_field array[4];
     struct http_fields fields;
     const struct http_fields *asked = &s->x->request->fields;
+    bool is_h1 = s->x->request->version < HTTP_VERSION_20;
     struct str key = http_fields_value(asked, HTTP_FIELD_SEC_WEBSOCKET_KEY);
     char challenge[WEBSOCKET_CHALLENGE_BYTES];
     char accept[WEBSOCKET_ACCEPT_BYTES];
@@ -341,7 +345,7 @@ static enum err ws_session_accept(struct ws_session *s, struct str protocol)
     enum err e = ERR_OK;
     http_fields_init(&fields, array, COUNT_OF(array));
     buf_init(&extensions, 0);
-    if (key.n) {
+    if (is_h1) { /* CONNECT cannot be sent by accident: RFC 8441 section 5 */
         websocket_challenge(key, challenge);
         e = digest_of(DIGEST_SHA1, str_make(challenge, sizeof(challenge)), sha1);
         if (e) {

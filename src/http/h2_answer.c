@@ -105,13 +105,6 @@ void h2_session_continue(struct h2_session *s, struct mux_stream *stream)
     }
 }
 
-enum err h2_session_trailers(struct h2_session *s, struct mux_stream *stream,
-                             const struct http_fields *fields)
-{
-    (void)s;
-    return mux_keep_trailers(stream, fields);
-}
-
 /* The engine sends what is submitted from within the offer behind the last DATA frame. */
 static enum err h2_answer_submit_ending(struct h2_session *s, struct mux_stream *stream)
 {

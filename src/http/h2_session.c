@@ -91,7 +91,7 @@ static int h2_on_begin_headers(nghttp2_session *engine, const nghttp2_frame *fra
             nghttp2_session_get_stream_user_data(engine, frame->hd.stream_id);
         s->reading = stream;
         if (stream) {
-            stream->is_trailer = true;
+            mux_head_begin_trailers(&s->mux, stream);
         }
         return 0;
     }
@@ -476,6 +476,11 @@ static void h2_session_look_at_frame(struct h2_session *s)
     }
 }
 
+static ssize_t h2_session_feed(struct h2_session *s, const char *bytes, size_t n)
+{
+    return nghttp2_session_mem_recv(s->engine, (const uint8_t *)bytes, n);
+}
+
 enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *bytes, size_t n)
 {
     s->now_ms = now_ms;
@@ -483,13 +488,17 @@ enum err h2_session_recv(struct h2_session *s, uint64_t now_ms, const char *byte
         bool is_found;
         size_t step = h2_frame_scan(s, bytes, n < RECV_BYTES_MAX ? n : RECV_BYTES_MAX, &is_found);
         bool is_long = is_found && h2_frame_is_long_block(s, s->scan_head[3]);
-        ssize_t rv =
-            is_long ? 0 : nghttp2_session_mem_recv(s->engine, (const uint8_t *)bytes, step);
+        /* One that is all head may end its stream: it is looked at before the engine has it. */
+        size_t held = is_found && s->scan_skip == 0 && s->scan_head[3] == NGHTTP2_DATA;
+        ssize_t rv = is_long ? 0 : h2_session_feed(s, bytes, step - held);
+        if (rv >= 0 && is_found) {
+            h2_session_look_at_frame(s);
+        }
+        if (rv >= 0 && held && !s->is_failed) {
+            rv = h2_session_feed(s, bytes + step - held, held);
+        }
         if (rv < 0) {
             return h2_session_error(s, rv);
-        }
-        if (is_found) {
-            h2_session_look_at_frame(s);
         }
         bytes += step;
         n -= step;

@@ -98,11 +98,6 @@ enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
 /* 100 Continue; out of memory is no harm. */
 void h2_session_continue(struct h2_session *s, struct mux_stream *stream);
 
-/* Trailers of the answer, to be given before on_offer says that nothing follows. ERR_NOMEM;
- * ERR_SYNTAX. */
-enum err h2_session_trailers(struct h2_session *s, struct mux_stream *stream,
-                             const struct http_fields *fields) MUST_CHECK;
-
 /* on_offer has something to say again. */
 void h2_session_resume(struct h2_session *s, struct mux_stream *stream);
 

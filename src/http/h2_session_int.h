@@ -68,7 +68,8 @@ void h2_frame_closed(struct h2_session *s, int32_t id, bool is_by_us);
 uint32_t h2_frame_check(const struct h2_session *s, const nghttp2_frame_hd *frame);
 
 /* Follows the frames within the input, up to behind the head of one that is to be looked at, which
- * h2_frame_found does once the engine has had these bytes. Returns how many they are. */
+ * h2_frame_found does once the engine has had these bytes, but for the last one of DATA without
+ * payload. Returns how many they are. */
 size_t h2_frame_scan(struct h2_session *s, const char *bytes, size_t n, bool *ret_is_found);
 uint32_t h2_frame_found(const struct h2_session *s, nghttp2_frame_hd *ret_frame);
 

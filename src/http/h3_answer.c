@@ -240,10 +240,3 @@ const struct mux_ops h3_mux_ops = {
     .reset = h3_mux_reset,
     .consume = h3_mux_consume,
 };
-
-enum err h3_session_trailers(struct h3_session *s, struct mux_stream *stream,
-                             const struct http_fields *fields)
-{
-    (void)s;
-    return mux_keep_trailers(stream, fields);
-}

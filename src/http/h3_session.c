@@ -209,12 +209,12 @@ static int h3_on_end_headers(nghttp3_conn *engine, int64_t id, int is_end, void 
 
 static int h3_on_begin_trailers(nghttp3_conn *engine, int64_t id, void *user, void *stream_user)
 {
+    struct h3_session *s = user;
     struct h3_stream *h = stream_user;
     (void)engine;
     (void)id;
-    (void)user;
     if (h && h->stream) {
-        h->stream->is_trailer = true;
+        mux_head_begin_trailers(&s->mux, h->stream);
     }
     return 0;
 }

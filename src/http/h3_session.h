@@ -105,11 +105,6 @@ void h3_session_cannot_send(struct h3_session *s, int64_t stream_id);
 /* The part that all protocols with streams have. */
 struct mux_session *h3_session_mux(struct h3_session *s);
 
-/* Trailers of the answer, to be given before on_offer says that nothing follows. ERR_NOMEM;
- * ERR_SYNTAX. */
-enum err h3_session_trailers(struct h3_session *s, struct mux_stream *stream,
-                             const struct http_fields *fields) MUST_CHECK;
-
 /* Says that an end is near: the client shall open no further stream, those under way are taken. */
 void h3_session_notice(struct h3_session *s);
 

@@ -132,6 +132,10 @@ static inline enum err mux_respond(struct mux_session *s, struct mux_stream *str
     return s->ops->respond(s, stream, response);
 }
 
+/* Trailers of the answer, to be given before on_offer says that nothing follows; an answer without
+ * a body goes without. They are copied. ERR_NOMEM; ERR_SYNTAX. */
+enum err mux_trailers(struct mux_stream *stream, const struct http_fields *trailers) MUST_CHECK;
+
 /* 100 Continue; out of memory is no harm. */
 static inline void mux_continue(struct mux_session *s, struct mux_stream *stream)
 {

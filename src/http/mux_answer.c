@@ -75,16 +75,16 @@ enum err mux_block_fill(struct mux_block *b, const struct mux_response *response
     return mux_block_add_fields(b, &head->fields, response->is_checked, arena);
 }
 
-enum err mux_keep_trailers(struct mux_stream *stream, const struct http_fields *fields)
+enum err mux_trailers(struct mux_stream *stream, const struct http_fields *trailers)
 {
-    struct http_field *v = arena_alloc(&stream->arena, (fields->n + 1) * sizeof(*v));
+    struct http_field *v = arena_alloc(&stream->arena, (trailers->n + 1) * sizeof(*v));
     struct mux_block block;
     block.n = 0;
-    enum err e = v ? mux_block_add_fields(&block, fields, false, &stream->arena) : ERR_NOMEM;
+    enum err e = v ? mux_block_add_fields(&block, trailers, false, &stream->arena) : ERR_NOMEM;
     if (e) {
         return e;
     }
-    http_fields_init(&stream->ending, v, fields->n);
+    http_fields_init(&stream->ending, v, trailers->n);
     for (size_t i = 0; i < block.n && !e; i++) {
         struct str value = arena_str(&stream->arena, block.v[i].value);
         e = value.p ? http_fields_add(&stream->ending, block.v[i].name, value) : ERR_NOMEM;

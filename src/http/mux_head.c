@@ -55,6 +55,14 @@ static void mux_head_refuse(struct mux_session *s, struct mux_stream *stream, en
     }
 }
 
+void mux_head_begin_trailers(struct mux_session *s, struct mux_stream *stream)
+{
+    stream->is_trailer = true;
+    if (stream->head.method == HTTP_CONNECT) {
+        mux_head_refuse(s, stream, H1_REJECT_MESSAGE);
+    }
+}
+
 static struct str mux_head_keep(struct mux_session *s, struct mux_stream *stream, struct str text)
 {
     struct str kept = arena_str(&stream->arena, text);
@@ -255,7 +263,9 @@ static enum h1_reject mux_head_check_body(struct mux_stream *stream)
         return H1_REJECT_LENGTH;
     }
     bool is_bodiless = head->method == HTTP_TRACE || (head->method == HTTP_CONNECT && length);
-    if (is_bodiless && stream->content_length != 0) {
+    /* What follows an extended CONNECT is no content: even a length of 0 could be read in two ways.
+     */
+    if ((is_bodiless && stream->content_length != 0) || (head->protocol.p && length)) {
         return H1_REJECT_BODY_UNEXPECTED;
     }
     const struct http_field *expect = http_fields_get(&head->fields, HTTP_FIELD_EXPECT);

@@ -9,6 +9,10 @@
 void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
                     struct str value, bool is_name_static);
 
+/* A second head begins: trailers. A stream that CONNECT opened carries bytes only (RFC 9113 8.5,
+ * RFC 9114 4.4) and is reset. */
+void mux_head_begin_trailers(struct mux_session *s, struct mux_stream *stream);
+
 /* All fields are there. */
 void mux_head_finish(struct mux_session *s, struct mux_stream *stream);
 
@@ -42,6 +46,3 @@ enum err mux_block_fill(struct mux_block *b, const struct mux_response *response
                         struct arena *arena) MUST_CHECK;
 enum err mux_block_add_fields(struct mux_block *b, const struct http_fields *fields,
                               bool is_checked, struct arena *arena) MUST_CHECK;
-
-/* Copies trailers of an answer to stream->ending. ERR_SYNTAX, ERR_NOMEM. */
-enum err mux_keep_trailers(struct mux_stream *stream, const struct http_fields *fields) MUST_CHECK;

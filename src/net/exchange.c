@@ -131,6 +131,18 @@ enum err exchange_send_file(struct exchange *x, struct exchange_file *f, uint64_
     return e;
 }
 
+enum err exchange_send_trailers(struct exchange *x, const struct http_fields *trailers)
+{
+    ASSERT_MAGIC(x, EXCHANGE_MAGIC);
+    ASSERT(x->phase == EXCHANGE_RESPONDED);
+    for (unsigned i = 0; i < trailers->n; i++) {
+        if (http_field_is_forbidden_in_trailer((enum http_field_id)trailers->v[i].id)) {
+            return ERR_SYNTAX;
+        }
+    }
+    return x->is_head_only ? ERR_OK : x->protocol->send_trailers(x, trailers);
+}
+
 void exchange_finish(struct exchange *x)
 {
     ASSERT_MAGIC(x, EXCHANGE_MAGIC);

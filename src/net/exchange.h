@@ -10,6 +10,9 @@
  * at once or later from its own events, on the same loop. The last call the service gets is
  * on_end, exactly once; after it returns the exchange is gone. A service never frees one.
  *
+ * Trailers come with the end of a body, either way. They are advice that may be lost under way
+ * (RFC 9110 6.5.1).
+ *
  * A tunnel is an exchange that turned into two byte streams (a WebSocket): after exchange_tunnel
  * what the client sends is the request body and what the service sends is the response body, both
  * as they are, until either side ends.
@@ -67,7 +70,7 @@ void exchange_ready_done(struct exchange_ready *r);
 struct exchange_service {
     /* Request body bytes, once for each exchange_read_body; valid during the call. */
     void (*on_body)(struct exchange *x, const char *bytes, size_t n);
-    /* The request body is complete. */
+    /* The request body is complete, and its trailers are there (exchange.trailers). */
     void (*on_body_end)(struct exchange *x);
     /* exchange_room became positive again. */
     void (*on_room)(struct exchange *x);
@@ -84,14 +87,15 @@ struct exchange_protocol {
     enum err (*respond_ready)(struct exchange *x, struct exchange_ready *ready);
     enum err (*send_chunk)(struct exchange *x, struct chunk *c, size_t offset, size_t n);
     enum err (*send_file)(struct exchange *x, struct exchange_file *f, uint64_t offset, uint64_t n);
+    enum err (*send_trailers)(struct exchange *x, const struct http_fields *trailers);
     void (*finish)(struct exchange *x);
     void (*reset)(struct exchange *x, enum err cause);
     size_t (*room)(const struct exchange *x);
     /* NULL: never (HTTP/1.0). HTTP/1.1 answers 101 with Connection and Upgrade. HTTP/2 and 3
      * answer an extended CONNECT (RFC 8441, RFC 9220) with 200 and `fields`, without `protocol`;
-     * DATA is then the bytes, END_STREAM of the client is on_body_end, and finish sends it. All of
-     * them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead, and
-     * call exchange_drain for each exchange under way when their connection drains. */
+     * DATA is then the bytes, the end of the client's stream is on_body_end, and finish ends ours.
+     * All of them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead,
+     * and call exchange_drain for each exchange under way when their connection drains. */
     enum err (*tunnel)(struct exchange *x, struct str protocol, const struct http_fields *fields);
 };
 
@@ -116,6 +120,8 @@ struct exchange {
     struct server *server;
     const struct request_head *request;
     const struct exchange_peer *peer;
+    /* Of the request; NULL before on_body_end, or where none came. */
+    const struct http_fields *trailers;
     struct str upgrade;          /* what the client would go on with: Upgrade that Connection
                                   * names, or :protocol; empty: nothing */
     uint64_t request_body_bytes; /* declared; EXCHANGE_LENGTH_UNKNOWN: chunked */
@@ -154,6 +160,12 @@ enum err exchange_send_chunk(struct exchange *x, struct chunk *c, size_t offset,
 enum err exchange_send_bytes(struct exchange *x, struct str bytes) MUST_CHECK;
 enum err exchange_send_file(struct exchange *x, struct exchange_file *f, uint64_t offset,
                             uint64_t n) MUST_CHECK;
+
+/* Gives the trailers of the answer, once, behind its body and before exchange_finish; they are
+ * copied. HTTP/1.1 sends them where the client says `TE: trailers` and the answer has no length,
+ * HTTP/2 and 3 wherever it has a body; otherwise they are left out. ERR_SYNTAX: a name that has no
+ * place there (http_field_is_forbidden_in_trailer), or what cannot be sent; ERR_NOMEM. */
+enum err exchange_send_trailers(struct exchange *x, const struct http_fields *trailers) MUST_CHECK;
 
 /* The body is complete. */
 void exchange_finish(struct exchange *x);

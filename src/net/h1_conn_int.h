@@ -48,7 +48,8 @@ struct h1_stream {
     uint64_t body_left; /* of a body with a length */
     uint64_t body_seen;
     struct h1_chunked chunked;
-    struct buf trailers;
+    struct buf trailers; /* of the request, as lines */
+    struct buf ending;   /* of a chunked answer with trailers; empty: it has none */
     struct http_field fields[H1_FIELDS_MAX];
 };
 

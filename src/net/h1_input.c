@@ -39,6 +39,7 @@ static void h1_input_begin_body(struct h1_stream *s)
     s->x.request_body_bytes =
         r->framing == H1_FRAMING_CHUNKED ? EXCHANGE_LENGTH_UNKNOWN : s->body_left;
     buf_init(&s->trailers, 0);
+    buf_init(&s->ending, 0);
     if (r->framing == H1_FRAMING_CHUNKED) {
         h1_chunked_init(&s->chunked, &s->trailers, 0);
     }
@@ -147,12 +148,42 @@ static void h1_input_body_failed(struct h1_conn *c, struct h1_stream *s, enum er
         h1_stream_end(s, e);
         return;
     }
-    h1_input_refuse(c, H1_REJECT_BODY_UNEXPECTED, is_limit ? 413 : 400);
+    uint16_t status = is_limit ? 413 : e == ERR_NOMEM ? 503 : 400;
+    h1_input_refuse(c, H1_REJECT_BODY_UNEXPECTED, status);
     h1_stream_end(s, e);
+}
+
+/* Makes fields of the trailer lines. ERR_LIMIT, ERR_NOMEM. */
+static enum err h1_input_take_trailers(struct h1_stream *s)
+{
+    const struct server_limits *limits = &s->conn->conn.server->limits;
+    unsigned count = 0;
+    for (size_t i = 0; i < s->trailers.n; i++) {
+        count += s->trailers.p[i] == '\n';
+    }
+    if (count == 0 || h1_input_is_dropping(s)) {
+        return ERR_OK;
+    }
+    if (count > limits->header_count_max) {
+        return ERR_LIMIT;
+    }
+    struct http_fields *fields = arena_alloc(&s->x.arena, sizeof(*fields));
+    struct http_field *v = arena_alloc(&s->x.arena, count * sizeof(*v));
+    if (!fields || !v) {
+        return ERR_NOMEM;
+    }
+    http_fields_init(fields, v, count);
+    s->x.trailers = fields;
+    return h1_chunked_trailers(&s->chunked, fields);
 }
 
 static void h1_input_body_end(struct h1_stream *s)
 {
+    enum err e = h1_input_take_trailers(s);
+    if (e) {
+        h1_input_body_failed(s->conn, s, e);
+        return;
+    }
     s->is_body_done = true;
     if (s->has_asked_body && s->x.phase != EXCHANGE_FINISHED && s->x.service->on_body_end) {
         s->x.service->on_body_end(&s->x);

@@ -23,6 +23,7 @@ void h1_stream_end(struct h1_stream *s, enum err cause)
     }
     s->x.magic = 0;
     buf_done(&s->trailers);
+    buf_done(&s->ending);
     arena_done(&s->x.arena);
     slab_free(&server->stream_slab, s);
 }
@@ -431,11 +432,22 @@ static enum err h1_send_file(struct exchange *x, struct exchange_file *f, uint64
     return e;
 }
 
+static enum err h1_send_trailers(struct exchange *x, const struct http_fields *trailers)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    const struct http_fields *asked = &x->request->fields;
+    if (!s->is_chunked_out || !http_fields_has_token(asked, HTTP_FIELD_TE, STR("trailers"))) {
+        return ERR_OK;
+    }
+    return h1_chunk_end(&s->ending, trailers);
+}
+
 static void h1_finish(struct exchange *x)
 {
     struct h1_stream *s = h1_stream_of(x);
     struct h1_conn *c = s->conn;
-    if (s->is_chunked_out && !x->is_head_only && h1_output_raw(c, STR("0\r\n\r\n")) != ERR_OK) {
+    struct str ending = s->ending.n ? buf_str(&s->ending) : STR("0\r\n\r\n");
+    if (s->is_chunked_out && !x->is_head_only && h1_output_raw(c, ending) != ERR_OK) {
         h1_conn_kill(c, ERR_NOMEM);
         return;
     }
@@ -500,7 +512,8 @@ static enum err h1_tunnel(struct exchange *x, struct str protocol, const struct 
     {                                                                                              \
         .version = (number), .read_body = h1_read_body, .respond = h1_respond,                     \
         .respond_ready = h1_respond_ready, .send_chunk = h1_send_chunk, .send_file = h1_send_file, \
-        .finish = h1_finish, .reset = h1_reset, .room = h1_room, .tunnel = (tunnel_fn)             \
+        .send_trailers = h1_send_trailers, .finish = h1_finish, .reset = h1_reset,                 \
+        .room = h1_room, .tunnel = (tunnel_fn)                                                     \
     }
 
 const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10, NULL);

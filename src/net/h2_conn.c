@@ -245,16 +245,10 @@ static uint64_t h2_conn_deadline(const struct h2_conn *c, enum server_limit *ret
     return s->is_draining ? h2_min(deadline, s->drain_idle_end_ms) : deadline;
 }
 
-/* Bytes are expected whose rate has a minimum. A stream without window is not slow, it stands. */
+/* A stream without window is not slow, it stands. */
 static bool h2_conn_is_rated(const struct h2_conn *c)
 {
-    if (!c->mux.conn.server->limits.min_rate_bytes_per_s || c->is_lingering) {
-        return false;
-    }
-    if (h2_conn_is_blocked(c)) {
-        return true;
-    }
-    return mux_conn_is_reading(&c->mux);
+    return !c->is_lingering && mux_conn_is_rated(&c->mux, h2_conn_is_blocked(c));
 }
 
 /* A timer that fires early looks again; only one that would fire late is moved. So the shortest
@@ -350,6 +344,7 @@ static void h2_conn_check_drain(struct h2_conn *c)
         if (!is_time_up) {
             h2_session_notice(c->session);
         }
+        mux_conn_drain_streams(&c->mux);
     }
     if (is_time_up || h2_session_is_noticed(c->session)) {
         c->is_finishing = true;

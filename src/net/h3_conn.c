@@ -27,6 +27,7 @@ struct h3_conn {
     bool is_finishing; /* no further stream is taken */
     bool is_ended;     /* nothing is sent or received any more */
     bool is_abuse_told;
+    bool is_kept_alive; /* silence on the wire is no end: streams are under way */
 };
 
 _Static_assert(H3_CLOSE_CODE == H3_NO_ERROR, "the same by another name");
@@ -255,6 +256,7 @@ static void h3_conn_abort(struct conn *conn)
     struct h3_conn *c = (struct h3_conn *)conn;
     ASSERT_MAGIC(c, H3_CONN_MAGIC);
     h3_conn_on_end(&c->link, ERR_CANCELLED);
+    quic_link_close(&c->link, H3_NO_ERROR); /* or the client would wait for its idle time */
     h3_conn_free(c);
 }
 
@@ -337,7 +339,7 @@ static void h3_conn_on_timeout(struct timer *t)
         mux_conn_hit(&c->mux, limit);
         quic_link_close(&c->link, H3_NO_ERROR);
         return;
-    } else if (mux_conn_is_too_slow(&c->mux, mux_conn_is_reading(&c->mux), now)) {
+    } else if (mux_conn_is_too_slow(&c->mux, mux_conn_is_rated(&c->mux, false), now)) {
         mux_conn_hit(&c->mux, SERVER_LIMIT_RATE);
         quic_link_close(&c->link, H3_EXCESSIVE_LOAD);
         return;
@@ -378,9 +380,20 @@ static void h3_conn_check_drain(struct h3_conn *c)
         if (!is_time_up) {
             h3_session_notice(c->session);
         }
+        mux_conn_drain_streams(&c->mux);
     }
     if (is_time_up || now >= c->notice_ms + H3_NOTICE_MS) {
         h3_conn_finish(c);
+    }
+}
+
+/* Streams have time limits of their own. */
+static void h3_conn_check_keep_alive(struct h3_conn *c)
+{
+    bool has_streams = c->mux.session->stream_count > 0;
+    if (has_streams != c->is_kept_alive && quic_conn_is_handshaken(c->link.quic)) {
+        c->is_kept_alive = has_streams;
+        quic_conn_keep_alive(c->link.quic, has_streams);
     }
 }
 
@@ -398,6 +411,7 @@ static void h3_conn_settle(struct h3_conn *c)
         quic_link_close(&c->link, h3_session_code(c->session));
         return;
     }
+    h3_conn_check_keep_alive(c);
     quic_link_wake(&c->link);
     h3_conn_arm(c);
 }

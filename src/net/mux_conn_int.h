@@ -30,6 +30,7 @@ struct mux_conn {
     struct loop_task settle_task;
     struct list todo;      /* exchanges that get a body or room in this turn */
     size_t out_bytes;      /* in the queues of all streams */
+    size_t tunnel_count;   /* of the streams, those that are tunnels */
     uint64_t activity_ms;  /* last progress of the whole connection */
     uint64_t window_bytes; /* body bytes that came, for the minimum rate */
     uint64_t window_ms;    /* start of the window that the rate is measured over */
@@ -60,6 +61,7 @@ struct mux_exchange {
     uint64_t write_ms; /* last byte taken, or since when something waits */
     enum err cause;    /* of a reset by us */
     bool is_alive;     /* the service knows it */
+    bool is_tunnel;    /* it was turned into one */
     bool wants_body;
     bool has_asked_body;
     bool has_body_ended; /* on_body_end was called */
@@ -102,8 +104,12 @@ uint64_t mux_conn_expire_streams(struct mux_conn *c, uint64_t now, uint64_t writ
 /* The shortest wait that a stream there is may be in for: a timer that fires early looks again. */
 uint64_t mux_conn_wait_ms(const struct mux_conn *c);
 
-/* What came is less than the minimum rate allows; `is_rated`: bytes are expected. */
+/* Bytes are expected whose rate has a minimum: a body, or output that the peer does not take
+ * (`is_blocked`). Tunnels have none. */
+bool mux_conn_is_rated(const struct mux_conn *c, bool is_blocked);
+
+/* What moved is less than the minimum rate allows. */
 bool mux_conn_is_too_slow(struct mux_conn *c, bool is_rated, uint64_t now);
 
-/* Some stream waits for bytes of a request. */
-bool mux_conn_is_reading(const struct mux_conn *c);
+/* Tells the services under way that the server drains. */
+void mux_conn_drain_streams(struct mux_conn *c);

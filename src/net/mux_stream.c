@@ -145,7 +145,9 @@ static void mux_on_request(void *context, struct mux_stream *stream)
     x->request = &stream->head;
     x->peer = &c->conn.peer;
     x->is_head_only = stream->head.method == HTTP_HEAD;
-    x->request_body_bytes = stream->content_length;
+    /* What comes behind an extended CONNECT is no body: it waits for the tunnel. */
+    x->upgrade = stream->head.protocol;
+    x->request_body_bytes = stream->head.protocol.p ? 0 : stream->content_length;
     x->start_ns = loop_now_ns(s->loop);
     x->arena = stream->arena;
     arena_init(&stream->arena, 256, 0);
@@ -170,7 +172,7 @@ static void mux_on_body(void *context, struct mux_stream *stream, const char *by
     struct mux_exchange *e = mux_exchange_of(stream);
     e->read_ms = loop_now_ms(c->conn.server->loop);
     c->window_bytes += n;
-    if (!mux_stream_is_dropping(e) &&
+    if (!mux_stream_is_dropping(e) && !stream->head.protocol.p &&
         e->stream.body_bytes > c->conn.server->limits.body_bytes_max) {
         mux_stream_refuse_body(e);
     }
@@ -194,6 +196,7 @@ static void mux_stream_check_body_end(struct mux_exchange *e)
     if (e->stream.is_body_done && e->in.n == 0 && e->has_asked_body && !e->has_body_ended &&
         !mux_stream_is_dropping(e)) {
         e->has_body_ended = true;
+        e->x.trailers = e->stream.trailers.n ? &e->stream.trailers : NULL;
         if (e->x.service->on_body_end) {
             e->x.service->on_body_end(&e->x);
         }
@@ -233,6 +236,7 @@ void mux_stream_end(struct mux_exchange *e, enum err cause)
     struct server *s = e->conn->conn.server;
     list_remove(&e->todo);
     mux_stream_tell_end(e, cause);
+    e->conn->tunnel_count -= e->is_tunnel;
     while (e->out) {
         mux_piece_drop(e);
     }
@@ -471,6 +475,12 @@ static enum err mux_send_file(struct exchange *x, struct exchange_file *f, uint6
     return ERR_OK;
 }
 
+static enum err mux_send_trailers(struct exchange *x, const struct http_fields *trailers)
+{
+    struct mux_exchange *e = mux_exchange_of_x(x);
+    return e->is_tunnel ? ERR_OK : mux_trailers(&e->stream, trailers);
+}
+
 static void mux_finish(struct exchange *x)
 {
     struct mux_exchange *e = mux_exchange_of_x(x);
@@ -489,7 +499,8 @@ static void mux_reset_exchange(struct exchange *x, enum err cause)
     if (!e->stream.is_resetting) {
         e->cause = cause;
     }
-    mux_reset(e->conn->session, &e->stream, MUX_RESET_INTERNAL);
+    /* RFC 8441 section 5 and RFC 9220 section 3 on the end of a tunnel in fault. */
+    mux_reset(e->conn->session, &e->stream, e->is_tunnel ? MUX_RESET_CANCEL : MUX_RESET_INTERNAL);
     mux_conn_wake(e->conn);
 }
 
@@ -498,29 +509,38 @@ static size_t mux_room(const struct exchange *x)
     return mux_stream_room(mux_exchange_of_x(x));
 }
 
-const struct exchange_protocol mux_protocol_20 = {
-    .version = HTTP_VERSION_20,
-    .read_body = mux_read_body,
-    .respond = mux_respond_head,
-    .respond_ready = mux_respond_ready,
-    .send_chunk = mux_send_chunk,
-    .send_file = mux_send_file,
-    .finish = mux_finish,
-    .reset = mux_reset_exchange,
-    .room = mux_room,
-};
+/* The answer to an extended CONNECT; `:protocol` has named what is spoken. */
+static enum err mux_tunnel(struct exchange *x, struct str protocol,
+                           const struct http_fields *fields)
+{
+    struct mux_exchange *e = mux_exchange_of_x(x);
+    const struct response_head head = {.status = 200, .fields = *fields};
+    const struct mux_response response = {
+        .head = &head,
+        .body_bytes = MUX_LENGTH_UNKNOWN,
+        .date = server_date(x->server),
+        .has_body = true,
+    };
+    (void)protocol;
+    enum err err = mux_respond(e->conn->session, &e->stream, &response);
+    if (!err) {
+        e->is_tunnel = true;
+        e->conn->tunnel_count++;
+    }
+    mux_conn_wake(e->conn);
+    return err;
+}
 
-const struct exchange_protocol mux_protocol_30 = {
-    .version = HTTP_VERSION_30,
-    .read_body = mux_read_body,
-    .respond = mux_respond_head,
-    .respond_ready = mux_respond_ready,
-    .send_chunk = mux_send_chunk,
-    .send_file = mux_send_file,
-    .finish = mux_finish,
-    .reset = mux_reset_exchange,
-    .room = mux_room,
-};
+#define MUX_PROTOCOL(number)                                                                       \
+    {                                                                                              \
+        .version = (number), .read_body = mux_read_body, .respond = mux_respond_head,              \
+        .respond_ready = mux_respond_ready, .send_chunk = mux_send_chunk,                          \
+        .send_file = mux_send_file, .send_trailers = mux_send_trailers, .finish = mux_finish,      \
+        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel                        \
+    }
+
+const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20);
+const struct exchange_protocol mux_protocol_30 = MUX_PROTOCOL(HTTP_VERSION_30);
 
 /* ---- all streams of a connection ---- */
 
@@ -555,21 +575,48 @@ void mux_conn_end_streams(struct mux_conn *c, enum err cause)
     }
 }
 
+void mux_conn_drain_streams(struct mux_conn *c)
+{
+    /* A stream ends by events of the session only, so none leaves the list meanwhile. */
+    LIST_FOR_EACH(at, &c->session->streams)
+    {
+        struct mux_exchange *e = mux_exchange_of(CONTAINER_OF(at, struct mux_stream, link));
+        if (!mux_stream_is_dropping(e)) {
+            exchange_drain(&e->x);
+        }
+    }
+}
+
 /* Whether the peer is waited for. */
 static bool mux_stream_is_reading(const struct mux_exchange *e)
 {
     return !e->stream.is_body_done && (e->wants_body || e->x.phase == EXCHANGE_FINISHED);
 }
 
-bool mux_conn_is_reading(const struct mux_conn *c)
+bool mux_conn_is_rated(const struct mux_conn *c, bool is_blocked)
 {
+    if (c->conn.server->limits.min_rate_bytes_per_s == 0) {
+        return false;
+    }
+    if (is_blocked) {
+        return c->tunnel_count == 0 || c->tunnel_count < c->session->stream_count;
+    }
     LIST_FOR_EACH(at, &c->session->streams)
     {
-        if (mux_stream_is_reading(mux_exchange_of(CONTAINER_OF(at, struct mux_stream, link)))) {
+        const struct mux_exchange *e = mux_exchange_of(CONTAINER_OF(at, struct mux_stream, link));
+        if (!e->is_tunnel && mux_stream_is_reading(e)) {
             return true;
         }
     }
     return false;
+}
+
+/* When a tunnel has been silent for too long, both ways. */
+static uint64_t mux_tunnel_deadline(const struct mux_exchange *e)
+{
+    uint64_t since = e->read_ms > e->write_ms ? e->read_ms : e->write_ms;
+    bool is_waiting = e->wants_body && !e->stream.is_body_done;
+    return is_waiting ? since + e->conn->conn.server->limits.tunnel_idle_ms : UINT64_MAX;
 }
 
 /* When the stream has waited too long for the peer; UINT64_MAX: it does not wait. */
@@ -582,7 +629,10 @@ static uint64_t mux_stream_deadline(const struct mux_exchange *e, uint64_t writa
         *ret_limit = SERVER_LIMIT_READ_TIME;
         return e->read_ms + MUX_LINGER_MS;
     }
-    if (mux_stream_is_reading(e)) {
+    if (e->is_tunnel) {
+        *ret_limit = SERVER_LIMIT_TUNNEL_TIME;
+        deadline = mux_tunnel_deadline(e);
+    } else if (mux_stream_is_reading(e)) {
         *ret_limit = SERVER_LIMIT_READ_TIME;
         deadline = e->read_ms + limits->read_idle_ms;
     }
@@ -634,13 +684,16 @@ uint64_t mux_conn_wait_ms(const struct mux_conn *c)
     if (limits->min_rate_bytes_per_s && wait > MUX_RATE_WINDOW_MS) {
         wait = MUX_RATE_WINDOW_MS;
     }
+    if (c->tunnel_count && wait > limits->tunnel_idle_ms) {
+        wait = limits->tunnel_idle_ms;
+    }
     return wait;
 }
 
 bool mux_conn_is_too_slow(struct mux_conn *c, bool is_rated, uint64_t now)
 {
     uint64_t rate = c->conn.server->limits.min_rate_bytes_per_s;
-    if (!is_rated || !rate) {
+    if (!is_rated) {
         c->window_ms = 0;
         return false;
     }

@@ -49,10 +49,9 @@ struct server_limits {
     uint32_t uri_bytes_max;
     uint32_t stream_count_max; /* of one HTTP/2 connection */
     bool refuses_h1;
-    bool
-        has_connect_protocol; /* RFC 8441 is announced; the service takes CONNECT with a protocol */
-    bool speaks_h2;           /* where TLS agreed on it */
-    bool speaks_h2c;          /* where a plain connection begins with its preface */
+    bool has_connect_protocol; /* RFC 8441 and 9220 are announced: CONNECT may name a protocol */
+    bool speaks_h2;            /* where TLS agreed on it */
+    bool speaks_h2c;           /* where a plain connection begins with its preface */
     uint64_t body_bytes_max;
     uint64_t min_rate_bytes_per_s; /* 0 = none */
     uint64_t header_ms;

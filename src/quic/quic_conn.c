@@ -563,6 +563,15 @@ void quic_conn_allow_stream(struct quic_conn *c)
     ngtcp2_conn_extend_max_streams_bidi(c->ngtcp2, 1);
 }
 
+void quic_conn_keep_alive(struct quic_conn *c, bool is_wanted)
+{
+    /* The shorter time of both ends rules, 0 is none; a third of it leaves room for losses. */
+    uint64_t ours = ngtcp2_conn_get_local_transport_params(c->ngtcp2)->max_idle_timeout;
+    uint64_t theirs = ngtcp2_conn_get_remote_transport_params(c->ngtcp2)->max_idle_timeout;
+    uint64_t idle = theirs && (theirs < ours || !ours) ? theirs : ours;
+    ngtcp2_conn_set_keep_alive_timeout(c->ngtcp2, is_wanted && idle ? idle / 3 : UINT64_MAX);
+}
+
 void quic_conn_reset(struct quic_conn *c, int64_t stream_id, uint64_t code)
 {
     int ignored = ngtcp2_conn_shutdown_stream_write(c->ngtcp2, 0, stream_id, code);

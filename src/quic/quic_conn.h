@@ -164,6 +164,10 @@ void quic_conn_consume(struct quic_conn *c, int64_t stream_id, size_t n);
 /* Allows the peer one more two-way stream, when one has ended. */
 void quic_conn_allow_stream(struct quic_conn *c);
 
+/* Whether silence shall not end the connection (RFC 9000 10.1.2): a PING is sent in time. To be set
+ * once the handshake is done. */
+void quic_conn_keep_alive(struct quic_conn *c, bool is_wanted);
+
 void quic_conn_reset(struct quic_conn *c, int64_t stream_id, uint64_t code); /* stop sending */
 void quic_conn_stop(struct quic_conn *c, int64_t stream_id, uint64_t code);  /* stop receiving */
 

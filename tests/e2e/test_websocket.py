@@ -15,24 +15,28 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 import zlib
 
 import pytest
 import websockets
 
-from conftest import ANSWER_SECONDS, Server, Wire, free_port, run_sws
+from conftest import ANSWER_SECONDS, Server, run_sws, wait_for
+from test_http3 import spki_hash
+from websocket_wire import (BINARY, CLOSE, CONTINUATION, FIN, KEY, PING, PONG, RAW, RSV1, TEXT,
+                            connect_fields, frame)
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-KEY = base64.b64encode(b"sixteen bytes ..").decode()
-TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-FIN, RSV1 = 0x80, 0x40
 MESSAGE_BYTES_MAX = 16 << 20
+VERSIONS = ["h1", "h2", "h3"]
+TLS = {"listen": ["127.0.0.1:0", "https://127.0.0.1:0"], "state": "@home/state"}
 
 PAGE = b"""<!doctype html><title>echo</title><p id=said>nothing</p><img id=hold><script>
 // The page counts as loaded, and is shown, when this picture has come or failed.
 const other = "http://127.0.0.1:" + location.hash.slice(1);
 document.getElementById("hold").src = other + "/hold";
-const socket = new WebSocket("ws://" + location.host + "/echo", ["chat.v1"]);
+const scheme = location.protocol == "https:" ? "wss://" : "ws://";
+const socket = new WebSocket(scheme + location.host + "/echo/page" + location.search, ["chat.v1"]);
 const said = document.getElementById("said");
 socket.onopen = () => socket.send("h\\u00e9llo ".repeat(50));
 socket.onmessage = (e) => {
@@ -50,17 +54,17 @@ socket.onclose = (e) => {
 
 @pytest.fixture(scope="module")
 def server():
-    tls_port = free_port()
     server = Server({
-        "server": {"max": {"body": "1MB"}, "tls": {}, "state": "@home/state",
-                   "listen": ["127.0.0.1:0", f"https://127.0.0.1:{tls_port}"]},
+        "server": {"max": {"body": "1MB"}, **TLS},
         "hosts": [{"domains": ["default", "localhost"], "root": "@home/www",
                    "https_redirect": False, "routes": [
                        {"path": "/echo/**", "backend": "echo"},
+                       {"path": "/get", "methods": ["GET"], "backend": "echo"},
+                       {"path": "/fixed", "respond": {"body": "fixed\n"}},
+                       {"path": "/moved", "redirect": "/echo"},
                        {"path": "/friends", "backend": "echo",
                         "websocket": {"origins": ["https://friend.test"]}}]}]})
     (server.www / "index.html").write_bytes(PAGE)
-    server.tls_port = tls_port
     server.start()
     yield server
     server.finish()
@@ -158,73 +162,30 @@ def test_too_large(server):
 
 # ---- a client that does everything by hand ----
 
-def frame(opcode, payload=b"", first=FIN, mask=b"\x01\x02\x03\x04"):
-    n = len(payload)
-    head = bytes([first | opcode])
-    if n < 126:
-        head += bytes([0x80 | n])
-    elif n < 65536:
-        head += bytes([0xfe]) + struct.pack(">H", n)
-    else:
-        head += bytes([0xff]) + struct.pack(">Q", n)
-    body = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
-    return head + mask + body
-
-
 def deflated(data):
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
-class Raw(Wire):
-    """A WebSocket on the wire."""
-
-    def open(self, target="/echo", headers=None, behind=b"", key=KEY, version="13", host="a.test"):
-        fields = {"Host": host, "Connection": "keep-alive, Upgrade", "Upgrade": "websocket",
-                  "Sec-WebSocket-Key": key, "Sec-WebSocket-Version": version, **(headers or {})}
-        lines = [f"GET {target} HTTP/1.1"] + [f"{k}: {v}" for k, v in fields.items() if v]
-        self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + behind)
-        status = int(self.file.readline().split()[1])
-        self.headers = http.client.parse_headers(self.file)
-        if status != 101:
-            self.body = self.file.read(int(self.headers["Content-Length"]))
-        return status
-
-    def take(self):
-        """(first byte, payload) of the next frame, or None at the end."""
-        head = self.file.read(2)
-        if len(head) < 2:
-            return None
-        assert not head[1] & 0x80, "a server does not mask"
-        n = head[1]
-        if n == 126:
-            n = struct.unpack(">H", self.file.read(2))[0]
-        elif n == 127:
-            n = struct.unpack(">Q", self.file.read(8))[0]
-        return head[0], self.file.read(n)
-
-    def take_close(self):
-        """The code of the close frame, behind which the connection ends."""
-        while True:
-            first, payload = self.take()
-            if first == FIN | CLOSE:
-                assert self.take() is None
-                return struct.unpack(">H", payload[:2])[0] if payload else None
+@pytest.fixture(params=VERSIONS)
+def version(request):
+    return request.param
 
 
 @contextlib.contextmanager
-def raw(server, **options):
-    with Raw(server.address) as wire:
-        assert wire.open(**options) == 101
+def raw(server, version, **options):
+    with RAW[version](server) as wire:
+        assert wire.open(**options) == wire.opened
         yield wire
 
 
-def test_opening(server):
-    with raw(server, headers={"Sec-WebSocket-Protocol": "b, a"}) as wire:
+def test_opening(server, version):
+    with raw(server, version, headers={"Sec-WebSocket-Protocol": "b, a"}) as wire:
         accept = base64.b64encode(hashlib.sha1((KEY + GUID).encode()).digest()).decode()
-        assert wire.headers["Sec-WebSocket-Accept"] == accept
-        assert wire.headers["Upgrade"] == "websocket"
-        assert wire.headers["Connection"] == "Upgrade"
+        is_h1 = version == "h1"
+        assert wire.headers["Sec-WebSocket-Accept"] == (accept if is_h1 else None)
+        assert wire.headers["Upgrade"] == ("websocket" if is_h1 else None)
+        assert wire.headers["Connection"] == ("Upgrade" if is_h1 else None)
         assert wire.headers["Sec-WebSocket-Protocol"] == "b"
         assert wire.headers["Sec-WebSocket-Extensions"] is None
         assert wire.headers["Content-Length"] is None
@@ -233,22 +194,78 @@ def test_opening(server):
 @pytest.mark.parametrize("options, status", [
     ({"version": "8"}, 426),
     ({"version": ""}, 426),
-    ({"key": ""}, 400),
-    ({"key": "short"}, 400),
     ({"headers": {"Origin": "https://evil.test"}}, 403),
     ({"headers": {"Origin": "null"}}, 403),
     ({"headers": {"Origin": "https://a.test.evil.test"}}, 403),
     ({"target": "/friends", "headers": {"Origin": "https://a.friend.test"}}, 403),
+])
+def test_opening_refused(server, version, options, status):
+    with RAW[version](server) as wire:
+        if status == 426 and version != "h1":
+            status = 400  # which needs no Upgrade field
+        assert wire.open(**options) == status
+        if "version" in options:
+            assert wire.headers["Sec-WebSocket-Version"] == "13"
+            assert wire.headers["Upgrade"] == ("websocket" if version == "h1" else None)
+
+
+@pytest.mark.parametrize("options, status", [
+    ({"key": ""}, 400),
+    ({"key": "short"}, 400),
     ({"headers": {"Content-Length": "1"}, "behind": b"x"}, 400),
     ({"headers": {"Upgrade": "h2c"}}, 200),
     ({"headers": {"Connection": "keep-alive"}}, 200),
 ])
-def test_opening_refused(server, options, status):
-    with Raw(server.address) as wire:
+def test_upgrade_refused(server, options, status):
+    with RAW["h1"](server) as wire:
         assert wire.open(**options) == status
-        if status == 426:
-            assert wire.headers["Sec-WebSocket-Version"] == "13"
-            assert wire.headers["Upgrade"] == "websocket"
+
+
+def head_of(**changes):
+    """An extended CONNECT with some of its fields changed; None takes one away."""
+    fields = dict(connect_fields("https", "/echo", None, "13", "localhost"))
+    fields.update({k.replace("__", ":").replace("_", "-"): v for k, v in changes.items()})
+    return [(k, v) for k, v in fields.items() if v is not None]
+
+
+CONNECTS = [
+    ("a key is of no use", head_of(sec_websocket_key="!"), 200),
+    ("no path", head_of(__path=None), None),
+    ("no scheme", head_of(__scheme=None), None),
+    ("no authority", head_of(__authority=None), None),
+    ("no authority but a host", head_of(__authority=None, host="localhost"), None),
+    ("not CONNECT", head_of(__method="GET"), None),
+    ("a length", head_of(content_length="0"), None),
+    ("a field of HTTP/1", head_of(upgrade="websocket"), None),
+    ("another protocol", head_of(__protocol="connect-udp"), 501),
+    ("two protocols", head_of(__protocol="websocket, other"), 501),
+    ("an empty protocol", head_of(__protocol=""), None),
+    ("no protocol", head_of(__protocol=None, __scheme=None, __path=None,
+                            __authority="localhost:1"), 405),
+    ("a route for GET", head_of(__path="/get"), 200),
+    ("a fixed answer", head_of(__path="/fixed"), 405),
+    ("a file", head_of(__path="/index.html"), 405),
+    ("health", head_of(__path="/livez"), 405),
+    ("a redirect", head_of(__path="/moved"), 308),
+    ("another host", head_of(__authority="[::1"), None),
+]
+
+
+@pytest.mark.parametrize("version", ["h2", "h3"])
+@pytest.mark.parametrize("fields, status", [row[1:] for row in CONNECTS],
+                         ids=[row[0] for row in CONNECTS])
+def test_extended_connect(server, version, fields, status):
+    """None: the stream is reset, as any other malformed request, and counted."""
+    def refused():
+        return sum(n for name, n in server.metrics().items() if name.startswith("sws_bad_requests"))
+    before = refused()
+    with RAW[version](server) as wire:
+        assert wire.ask(fields) == status
+        if status is None:
+            assert wire.reset == {"h2": 1, "h3": 0x10e}[version]
+        elif status != 200:
+            assert wire.read(1000) == b"" or wire.headers["content-length"] != "0"
+        assert refused() == before + (status is None)
 
 
 @pytest.mark.parametrize("options", [
@@ -256,21 +273,21 @@ def test_opening_refused(server, options, status):
     {"headers": {"Origin": "http://a.test:8080"}, "host": "a.test:8080"},
     {"target": "/friends", "headers": {"Origin": "https://friend.test"}},
 ])
-def test_origins_that_may(server, options):
-    with raw(server, **options) as wire:
+def test_origins_that_may(server, version, options):
+    with raw(server, version, **options) as wire:
         wire.send(frame(TEXT, b"hello"))
         assert wire.take() == (FIN | TEXT, b"hello")
 
 
-def test_bytes_behind_the_head(server):
+def test_bytes_behind_the_head(server, version):
     """They wait until the answer is 101."""
-    with raw(server, behind=frame(TEXT, b"early") + frame(PING, b"p")) as wire:
+    with raw(server, version, behind=frame(TEXT, b"early") + frame(PING, b"p")) as wire:
         assert wire.take() == (FIN | TEXT, b"early")
         assert wire.take() == (FIN | PONG, b"p")
 
 
-def test_byte_by_byte(server):
-    with raw(server) as wire:
+def test_byte_by_byte(server, version):
+    with raw(server, version) as wire:
         data = (frame(TEXT, b"one", 0) + frame(PING, b"p") + frame(CONTINUATION, b"", 0) +
                 frame(CONTINUATION, b"two") + frame(CLOSE, struct.pack(">H", 3000) + b"bye"))
         for i in range(len(data)):
@@ -313,22 +330,22 @@ WRONG = [
 
 
 @pytest.mark.parametrize("data, code", [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_what_is_wrong(server, data, code):
-    with raw(server) as wire:
+def test_what_is_wrong(server, version, data, code):
+    with raw(server, version) as wire:
         wire.send_while_open(data)
         assert wire.take_close() == code
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
                                   1014, 3000, 3999, 4000, 4999])
-def test_close_codes_come_back(server, code):
-    with raw(server) as wire:
+def test_close_codes_come_back(server, version, code):
+    with raw(server, version) as wire:
         wire.send(frame(CLOSE, struct.pack(">H", code) + "grüße".encode()))
         assert wire.take_close() == code
 
 
-def test_close_without_code(server):
-    with raw(server) as wire:
+def test_close_without_code(server, version):
+    with raw(server, version) as wire:
         wire.send(frame(CLOSE))
         assert wire.take_close() is None
 
@@ -336,8 +353,8 @@ def test_close_without_code(server):
 DEFLATE = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
 
 
-def test_compressed_by_hand(server):
-    with raw(server, headers=DEFLATE) as wire:
+def test_compressed_by_hand(server, version):
+    with raw(server, version, headers=DEFLATE) as wire:
         said = wire.headers["Sec-WebSocket-Extensions"]
         assert said.startswith("permessage-deflate")
         for _ in range(3):
@@ -350,23 +367,23 @@ def test_compressed_by_hand(server):
         assert wire.take_close() == 1007
 
 
-def test_deflate_bomb(server):
+def test_deflate_bomb(server, version):
     """A gigabyte in a megabyte ends at the limit of a message."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     zeros = bytes(1 << 20)
     bomb = b"".join(deflater.compress(zeros) for _ in range(1024)) + deflater.flush()
-    with raw(server, headers=DEFLATE) as wire:
+    with raw(server, version, headers=DEFLATE) as wire:
         wire.send_while_open(frame(BINARY, bomb, FIN | RSV1))
         assert wire.take_close() == 1009
     assert server.get("/").status == 200
 
 
-def test_silent_end(server):
+def test_silent_end(server, version):
     """Who closes without a word is let go."""
-    with raw(server) as wire:
+    with raw(server, version) as wire:
         wire.send(frame(TEXT, b"hello"))
         assert wire.take() == (FIN | TEXT, b"hello")
-        wire.socket.shutdown(socket.SHUT_WR)
+        wire.end()
         assert wire.take() is None
 
 
@@ -422,8 +439,8 @@ def test_too_large_for_websockets(server):
 
 
 def test_over_tls(server):
-    context = ssl.create_default_context(cafile=str(server.home / "state/local/root.pem"))
-    port = server.tls_port
+    context = ssl.create_default_context(cafile=str(server.root_pem))
+    port = server.https_address[1]
 
     async def talk():
         async with websockets.connect(f"wss://localhost:{port}/echo", ssl=context, host="127.0.0.1",
@@ -470,33 +487,164 @@ def holding_server():
             thread.join()
 
 
-def test_browser(server, tmp_path):
-    """A page of ours opens a WebSocket to us, speaks, and shows what came back."""
-    with holding_server() as port:
-        text = dump_page(f"{server.url}/#{port}", tmp_path)
+BROWSER = {
+    "h1": lambda port: ["--disable-quic"],
+    "h2": lambda port: ["--disable-quic"],
+    "h3": lambda port: [f"--origin-to-force-quic-on=localhost:{port}",
+                        "--enable-features=EnableWebsocketsOverHttp3"],
+}
+
+
+def test_browser(server, version, tmp_path):
+    """A page of ours opens a WebSocket to us, speaks, and shows what came back. Over HTTP/2 and 3
+    it takes the connection of the page, as the log shows."""
+    port = server.https_address[1]
+    origin = server.url if version == "h1" else f"https://localhost:{port}"
+    with holding_server() as holder:
+        text = dump_page(server, f"{origin}/?{version}#{holder}", tmp_path, BROWSER[version](port))
     said = re.search(r"<p id=\"said\">(.*?)</p>", text)
     assert said, text
     assert said.group(1) == ("300 h\u00e9llo chat.v1 permessage-deflate; server_no_context_takeover;"
                              " client_no_context_takeover closed 1000 true")
 
+    def opened():
+        return [(x["protocol"], x["method"], x["status"])
+                for x in map(json.loads, server.access_lines(1))
+                if x.get("target") == f"/echo/page?{version}"]
+    wire = RAW[version]
+    assert wait_for(opened, "line in the log") == [(wire.protocol, wire.method, wire.opened)]
 
-def dump_page(url, home):
+
+def dump_page(server, url, home, more):
     done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", f"--user-data-dir={home}", "--dump-dom", url],
-        capture_output=True, text=True, timeout=60, check=False)
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--host-resolver-rules=MAP localhost 127.0.0.1",
+         f"--ignore-certificate-errors-spki-list={spki_hash(server)}", *more,
+         f"--user-data-dir={home}", "--dump-dom", url],
+        capture_output=True, text=True, timeout=90, check=False)
     return done.stdout or done.stderr
+
+
+# ---- how much, and how fast ----
+
+def test_many_bytes(server, version):
+    message = os.urandom(1 << 20)
+    with raw(server, version) as wire:
+        sender = threading.Thread(target=lambda: [wire.send(frame(BINARY, message))
+                                                  for _ in range(12)])
+        if version == "h2":
+            sender.run()  # it reads while it waits for the window
+        else:
+            sender.start()
+        for _ in range(12):
+            first, got = wire.take()
+            while not first & FIN:
+                first, more = wire.take()
+                got += more
+            assert got == message
+        wire.send(frame(CLOSE, struct.pack(">H", 1000)))
+        assert wire.take_close() == 1000
+        if version != "h2":
+            sender.join(ANSWER_SECONDS)
+
+
+def test_who_takes_nothing_is_cut_off(serve, version, monkeypatch):
+    """And costs little memory until then."""
+    monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1")
+    server = serve({"server": {**TLS, "timeouts": {"write_idle": "1500ms"}}, **ECHO})
+    limit = 'sws_limit_hits_total{limit="write_idle_timeout"}'
+    with raw(server, version) as wire:
+        wire.is_silent = True
+        memory = server.metric("sws_memory_bytes")
+        message = frame(BINARY, bytes(1 << 20))
+        sender = threading.Thread(target=lambda: [wire.send_while_open(message)
+                                                  for _ in range(64)])
+        sender.start()
+        wait_for(lambda: server.metric(limit) == 1, "end of the wait", 30)
+        assert server.metric("sws_memory_bytes") < memory + 16_000_000
+        if version == "h2":
+            sender.join(ANSWER_SECONDS)  # it reads too
+        while wire.read(1 << 20):
+            pass
+        assert version == "h1" or wire.reset == wire.cancelled
+        sender.join(ANSWER_SECONDS)
+    assert server.get("/").status == 200
+
+
+# ---- trailers ----
+
+@pytest.mark.parametrize("version", ["h2", "h3"])
+def test_trailers_come_back(server, version):
+    fields = [(":method", "POST"), (":scheme", "https"), (":path", "/echo"),
+              (":authority", "localhost")]
+    sum_of = [("x-sum", "12"), ("etag", "t")]
+    for more, wanted in (([("te", "trailers")], True), ([], False)):
+        with RAW[version](server) as wire:
+            assert ask_with_trailers(wire, [*fields, *more], b"body", sum_of) == 200
+            assert wire.read(100) == b"body"
+            got = wire.trailers if version == "h2" else wire.words.get("trailer")
+            last = dict(sum_of) if version == "h2" else "etag: t"
+            assert got == (last if wanted else None)
+
+
+def ask_with_trailers(wire, fields, body, trailers):
+    """Over HTTP/2 they follow the answer, whose head comes with the first byte of the body."""
+    if wire.protocol == "HTTP/3":
+        return wire.ask(fields, body, True, trailers)
+    status = wire.ask(fields, body)
+    wire.end(trailers)
+    return status
+
+
+@pytest.mark.parametrize("version", ["h2", "h3"])
+@pytest.mark.parametrize("name", ["content-length", "host", "authorization", "content-type",
+                                  "connection", ":path"])
+def test_trailers_that_must_not_be(server, version, name):
+    fields = [(":method", "POST"), (":scheme", "https"), (":path", "/echo"),
+              (":authority", "localhost"), ("te", "trailers")]
+    with RAW[version](server) as wire:
+        assert ask_with_trailers(wire, fields, b"body", [(name, "5")]) in (200, None)
+        while wire.read(100):
+            pass
+        if (version, name) == ("h3", "content-length"):
+            assert wire.reset is None and "trailer" not in wire.words  # nghttp3 drops it
+        else:
+            assert wire.reset == {"h2": 1, "h3": 0x10e}[version]
+
+
+def test_no_trailers_in_a_tunnel(server):
+    with RAW["h2"](server) as wire:
+        assert wire.open() == 200
+        wire.end([("x-sum", "12")])
+        assert wire.take() is None and wire.reset == 1
+    with RAW["h3"](server) as wire:
+        fields = connect_fields("https", "/echo", None, "13", "localhost")
+        wire.ask(fields, b"", True, [("x-sum", "12")])
+        assert wire.read(100) == b"" and "closed" in wire.words
 
 
 # ---- what ends them ----
 
-ECHO = {"hosts": [{"domains": "default", "backend": "echo"}]}
+ECHO = {"hosts": [{"domains": ["default", "localhost"], "backend": "echo",
+                   "https_redirect": False}]}
 
 
-def test_drain_says_goodbye(serve):
-    server = serve(ECHO)
-    with raw(server) as wire, raw(server) as silent:
+def test_client_breaks_off(serve, version):
+    server = serve({"server": TLS, **ECHO})
+    with RAW[version](server) as wire:
+        wire.flags = ["-r"]
+        assert wire.open() == wire.opened
+        wire.send(frame(TEXT, b"hello"))
+        assert wire.take() == (FIN | TEXT, b"hello")
+        wire.break_off()
+        line = json.loads(server.access_lines(1)[0])
+    assert line["status"] == wire.opened and line["error"]
+
+
+def test_drain_says_goodbye(serve, version):
+    server = serve({"server": TLS, **ECHO})
+    with raw(server, version) as wire, raw(server, version) as silent:
         wire.send(frame(TEXT, b"hello"))
         assert wire.take() == (FIN | TEXT, b"hello")
         server.process.send_signal(signal.SIGTERM)
@@ -510,33 +658,47 @@ def test_drain_says_goodbye(serve):
     assert server.process.wait(ANSWER_SECONDS) == 0
 
 
-def test_reload_keeps_them(serve):
-    server = serve(ECHO)
-    with raw(server) as wire:
-        server.write({"hosts": [{"domains": "default", "respond": {"body": "new\n"}}]})
+def test_reload_keeps_them(serve, version):
+    server = serve({"server": TLS, **ECHO})
+    with raw(server, version) as wire:
+        server.write({"server": TLS, "hosts": [
+            {"domains": ["default", "localhost"], "https_redirect": False,
+             "respond": {"body": "new\n"}}]})
         assert server.reload().returncode == 0
         assert server.get("/").body == b"new\n"
         wire.send(frame(TEXT, b"still here"))
         assert wire.take() == (FIN | TEXT, b"still here")
 
 
-def test_silence_ends(serve):
-    server = serve({"server": {"timeouts": {"tunnel": "1s", "read_idle": "100ms"}}, **ECHO})
-    with raw(server) as wire:
+def test_silence_ends(serve, version):
+    times = {"tunnel": "1s", "read_idle": "100ms"}
+    server = serve({"server": {**TLS, "timeouts": times}, **ECHO})
+    with raw(server, version) as wire:
         wire.send(frame(TEXT, b"hello"))
         assert wire.take() == (FIN | TEXT, b"hello")
         assert wire.take() is None
+        assert wire.reset == (None if version == "h1" else wire.cancelled)
     assert server.metric('sws_limit_hits_total{limit="tunnel_idle_timeout"}') == 1
     assert server.metric('sws_limit_hits_total{limit="read_idle_timeout"}') == 0
 
 
-def test_access_log(serve):
-    server = serve(ECHO)
-    with raw(server) as wire:
+def test_silence_below_the_limit_is_no_end(serve, version):
+    """Neither the idle time of connections nor that of QUIC, which has no other, ends a tunnel."""
+    server = serve({"server": {**TLS, "timeouts": {"idle": "4s", "tunnel": "1h"}}, **ECHO})
+    with raw(server, version) as wire:
+        time.sleep(7)
+        wire.send(frame(TEXT, b"still here"))
+        assert wire.take() == (FIN | TEXT, b"still here")
+
+
+def test_access_log(serve, version):
+    server = serve({"server": TLS, **ECHO})
+    with raw(server, version) as wire:
         wire.send(frame(CLOSE))
         assert wire.take_close() is None
     line = json.loads(server.access_lines(1)[0])
-    assert line["status"] == 101 and line["bytes"] == 2
+    assert (line["status"], line["bytes"]) == (wire.opened, 2)
+    assert (line["protocol"], line["method"]) == (wire.protocol, wire.method)
 
 
 @pytest.mark.parametrize("backend, words", [

@@ -43,8 +43,8 @@ static struct str take_text(struct input *in)
 
 static void put_request(struct input *in, struct buf *out, uint32_t id)
 {
-    static const char *const paths[] = {"/n", "/y", "/e", "/c", "/k", "/s", "/t", "/g",
-                                        "/h", "/l", "/b", "/x", "/p", "/r", "*",  ""};
+    static const char *const paths[] = {"/n", "/y", "/e", "/c", "/k", "/s", "/t", "/g", "/h", "/l",
+                                        "/b", "/x", "/p", "/r", "*",  "",   "/w", "/o", "/v"};
     static const char *const more[] = {"",
                                        "content-length: 5\n",
                                        "expect: 100-continue\n",
@@ -52,10 +52,13 @@ static void put_request(struct input *in, struct buf *out, uint32_t id)
                                        "cookie: a\ncookie: b\n",
                                        "host: other\n",
                                        "te: trailers\n",
-                                       "connection: close\n"};
+                                       "connection: close\n",
+                                       ":protocol: bytes\n"};
     static const char *const methods[] = {"GET", "POST", "HEAD", "CONNECT"};
     unsigned what = take(in), how = take(in);
-    wire_request(out, id, how & 1, methods[how >> 1 & 3], paths[what & 15], more[what >> 4 & 7]);
+    bool is_tunnel = how >> 3 & 1;
+    wire_request(out, id, how & 1, methods[how >> 1 & 3],
+                 paths[is_tunnel ? 16 + what % 3 : what & 15], more[is_tunnel ? 8 : what >> 4 & 7]);
 }
 
 /* A header block as the input has it: HPACK, or not. */
@@ -166,6 +169,7 @@ static void run(struct input cuts, const struct script *s)
     struct rig rig;
     struct client c;
     limits.speaks_h2c = true;
+    limits.has_connect_protocol = true;
     limits.stream_count_max = 20;
     limits.header_bytes_max = 512;
     limits.header_count_max = 8;

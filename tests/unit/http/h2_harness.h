@@ -69,7 +69,7 @@ static inline void answer(struct test *t, struct mux_stream *stream)
         struct http_fields trailers;
         http_fields_init(&trailers, v, 2);
         e = http_fields_add(&trailers, STR("X-Sum"), STR("12"));
-        e = e ? e : h2_session_trailers(t->session, stream, &trailers);
+        e = e ? e : mux_trailers(stream, &trailers);
     }
     if (e) {
         h2_session_reset(t->session, stream, H2_INTERNAL_ERROR);

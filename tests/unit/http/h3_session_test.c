@@ -36,7 +36,9 @@ struct test {
     uint64_t last_code;
     unsigned refused_status;
     const char *request_body; /* of the next request */
-    bool is_silent;           /* no answers */
+    bool has_request_trailers;
+    struct buf control; /* what the client gets on the control stream */
+    bool is_silent;     /* no answers */
     bool has_trailers;
     bool acknowledges_late;
 };
@@ -69,16 +71,17 @@ static void on_request(void *context, struct mux_stream *stream)
     http_fields_init(&head.fields, v, 2);
     enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
     const struct mux_response response = {.head = &head,
-                                          .body_bytes = t->answer_bytes,
+                                          .body_bytes =
+                                              h->protocol.p ? MUX_LENGTH_UNKNOWN : t->answer_bytes,
                                           .date = date,
                                           .has_body = t->answer_bytes > 0};
     ((struct test_stream *)stream)->body_left = t->answer_bytes;
     e = e ? e : mux_respond(mux, stream, &response);
-    if (!e && t->has_trailers) {
+    if (!e && t->has_trailers && !h->protocol.p) {
         struct http_fields trailers;
         http_fields_init(&trailers, v, 2);
         e = http_fields_add(&trailers, STR("X-Sum"), STR("12"));
-        e = e ? e : h3_session_trailers(t->session, stream, &trailers);
+        e = e ? e : mux_trailers(stream, &trailers);
     }
     if (e) {
         mux_reset(mux, stream, MUX_RESET_INTERNAL);
@@ -95,7 +98,12 @@ static void on_body(void *context, struct mux_stream *stream, const char *bytes,
 static void on_body_end(void *context, struct mux_stream *stream)
 {
     struct test *t = context;
-    buf_printf(&t->log, "%d body\n", (int)stream->id);
+    buf_printf(&t->log, "%d body", (int)stream->id);
+    for (unsigned i = 0; i < stream->trailers.n; i++) {
+        buf_printf(&t->log, " " STR_FMT "=" STR_FMT, STR_ARG(stream->trailers.v[i].name),
+                   STR_ARG(stream->trailers.v[i].value));
+    }
+    buf_add_char(&t->log, '\n');
 }
 
 static void on_answered(void *context, struct mux_stream *stream)
@@ -194,6 +202,11 @@ static nghttp3_ssize client_on_read(nghttp3_conn *conn, int64_t id, nghttp3_vec 
 {
     const struct test *t = user;
     *flags |= NGHTTP3_DATA_FLAG_EOF;
+    if (t->has_request_trailers) {
+        nghttp3_nv nv = {(uint8_t *)"x-sum", (uint8_t *)"34", 5, 2, 0};
+        *flags |= NGHTTP3_DATA_FLAG_NO_END_STREAM;
+        assert_int_equal(nghttp3_conn_submit_trailers(conn, id, &nv, 1), 0);
+    }
     vec[0] = (nghttp3_vec){(uint8_t *)(uintptr_t)t->request_body, strlen(t->request_body)};
     return 1;
 }
@@ -206,9 +219,8 @@ static struct mux_limits test_limits(void)
                                .stream_count_max = PAIRS_MAX};
 }
 
-static enum err open_test(struct test *t)
+static enum err open_with(struct test *t, const struct mux_limits *limits)
 {
-    const struct mux_limits limits = test_limits();
     const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
                                       on_stream_end, on_offer,   on_take, on_refused,  t};
     const struct h3_wire wire = {wire_consume, wire_reset, wire_stop, wire_wake, t};
@@ -218,18 +230,25 @@ static enum err open_test(struct test *t)
     nghttp3_settings settings;
     *t = (struct test){.now_ms = 1};
     buf_init(&t->log, 0);
+    buf_init(&t->control, 0);
     nghttp3_settings_default(&settings);
     settings.qpack_max_dtable_capacity = 4096;
     settings.qpack_blocked_streams = 16;
     assert_int_equal(nghttp3_conn_client_new(&t->client, &callbacks, &settings, NULL, t), 0);
     assert_int_equal(nghttp3_conn_bind_control_stream(t->client, 2), 0);
     assert_int_equal(nghttp3_conn_bind_qpack_streams(t->client, 6, 10), 0);
-    enum err e = h3_session_create(&limits, &events, &wire, &t->session);
+    enum err e = h3_session_create(limits, &events, &wire, &t->session);
     if (e) {
         t->session = NULL;
         return e;
     }
     return h3_session_bind(t->session, 3, 7, 11);
+}
+
+static enum err open_test(struct test *t)
+{
+    const struct mux_limits limits = test_limits();
+    return open_with(t, &limits);
 }
 
 static void close_test(struct test *t)
@@ -246,6 +265,7 @@ static void close_test(struct test *t)
     nghttp3_conn_del(t->client);
     assert_int_equal(t->live, 0);
     buf_done(&t->log);
+    buf_done(&t->control);
 }
 
 static bool client_to_server(struct test *t)
@@ -284,6 +304,9 @@ static bool server_to_client(struct test *t)
         bool is_last = offer.is_end && i == offer.count - 1;
         assert_true(nghttp3_conn_read_stream(t->client, offer.stream_id, offer.pieces[i].p,
                                              offer.pieces[i].n, is_last) >= 0);
+        if (offer.stream_id == 3) {
+            buf_add(&t->control, offer.pieces[i].p, offer.pieces[i].n);
+        }
         total += offer.pieces[i].n;
     }
     if (offer.count == 0 && offer.is_end) {
@@ -363,6 +386,53 @@ static void test_body_of_a_request(void **state)
     assert_true(has(&t, "0 takes abcd\n0 body\n"));
     assert_true(t.consumed_bytes > 4);
     assert_int_equal(t.live, 1);
+    close_test(&t);
+}
+
+static void test_trailers_of_a_request(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    t.is_silent = true;
+    t.has_request_trailers = true;
+    request(&t, 0, "POST", "/", NULL, NULL, "abcd");
+    talk(&t);
+    assert_true(has(&t, "0 takes abcd\n0 body x-sum=34\n"));
+    close_test(&t);
+}
+
+/* RFC 9220: announced, and then bytes are all that may come. */
+static void test_extended_connect(void **state)
+{
+    struct test t;
+    struct mux_limits limits = test_limits();
+    limits.has_connect_protocol = true;
+    assert_int_equal(open_with(&t, &limits), ERR_OK);
+    t.is_silent = true;
+    request(&t, 0, "CONNECT", "/chat", ":protocol", "websocket", "bytes");
+    talk(&t);
+    assert_non_null(memmem(t.control.p, t.control.n, "\x08\x01", 2));
+    assert_true(has(&t, "0 CONNECT https://a.test/chat\n0 takes bytes\n0 body\n"));
+    t.has_request_trailers = true;
+    request(&t, 4, "CONNECT", "/chat", ":protocol", "websocket", "bytes");
+    talk(&t);
+    assert_true(has(&t, "4 takes bytes\n"));
+    assert_false(has(&t, "4 body"));
+    assert_true(h3_session_is_failed(t.session));
+    assert_int_equal(h3_session_code(t.session), NGHTTP3_H3_FRAME_UNEXPECTED);
+    close_test(&t);
+}
+
+static void test_connect_that_is_not_announced(void **state)
+{
+    struct test t;
+    assert_int_equal(open_test(&t), ERR_OK);
+    request(&t, 0, "CONNECT", "/chat", ":protocol", "websocket", NULL);
+    talk(&t);
+    assert_null(memmem(t.control.p, t.control.n, "\x08\x01", 2));
+    assert_false(has(&t, "CONNECT"));
+    assert_int_equal(t.last_code, H3_MESSAGE_ERROR);
+    assert_int_equal(t.live, 0);
     close_test(&t);
 }
 
@@ -524,15 +594,18 @@ static void test_a_fault_of_the_peer_has_its_code(void **state)
 static void test_out_of_memory(void **state)
 {
     unsigned long total = 0;
+    struct mux_limits limits = test_limits();
+    limits.has_connect_protocol = true;
     for (unsigned long n = 0; n <= total; n++) {
         struct test t;
         (void)mem_test_fail_at(n);
-        enum err e = open_test(&t);
+        enum err e = open_with(&t, &limits);
         if (!e) {
             t.answer_bytes = 40000;
             t.has_trailers = true;
             request(&t, 0, "GET", "/p", "x-a", "1", NULL);
             request(&t, 4, "POST", "/", NULL, NULL, "body");
+            request(&t, 8, "CONNECT", "/", ":protocol", "bytes", "body");
             talk(&t);
         }
         unsigned long used = mem_test_fail_at(0);
@@ -547,6 +620,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_and_answer),
         cmocka_unit_test(test_body_of_a_request),
+        cmocka_unit_test(test_trailers_of_a_request),
+        cmocka_unit_test(test_extended_connect),
+        cmocka_unit_test(test_connect_that_is_not_announced),
         cmocka_unit_test(test_kept_bytes_are_bounded),
         cmocka_unit_test(test_a_closed_stream_keeps_nothing),
         cmocka_unit_test(test_large_heads_are_answered),

@@ -202,6 +202,71 @@ static void test_echo_chunked(void **state)
     assert_int_equal(answers(), 2);
 }
 
+#define CHUNKED "Transfer-Encoding: chunked\r\n"
+
+/* They come back where the client takes them, and only behind a chunked body. */
+static void test_trailers(void **state)
+{
+    static const char body[] = "\r\n2\r\nab\r\n0\r\nX-One: 1\r\nx-two:\t2 \r\n\r\n";
+    char request[512];
+    snprintf(request, sizeof(request), "POST /e" HOST CHUNKED "TE: gzip, trailers\r\n%s", body);
+    client_send(&client, str_of(request));
+    assert_int_equal(client_count(&client, "0\r\nX-One: 1\r\nx-two: 2\r\n\r\n"), 1);
+    snprintf(request, sizeof(request), "POST /e" HOST CHUNKED "%s", body);
+    client_send(&client, str_of(request));
+    assert_int_equal(client_count(&client, "2\r\nab\r\n0\r\n\r\n"), 1);
+    client_send(&client, STR("GET /v" HOST "TE: trailers\r\n\r\n"));
+    assert_int_equal(client_count(&client, "0\r\nX-Sum: 12\r\nETag: \"e\"\r\n\r\n"), 1);
+    client_send(&client, STR("HEAD /v" HOST "TE: trailers\r\n\r\n" GET("/v")));
+    assert_int_equal(client_count(&client, "X-Sum: 12"), 1);
+    assert_int_equal(rig.ended_well, 5);
+    assert_int_equal(rig.connections, 1);
+    client_send(&client, STR("GET /v HTTP/1.0\r\nTE: trailers\r\n\r\n"));
+    assert_int_equal(client_count(&client, "X-Sum: 12"), 1);
+    assert_int_equal(rig.ended_well, 6);
+}
+
+static void test_wrong_trailers(void **state)
+{
+    static const char *const trailers[] = {
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Host: b",
+        "Authorization: Basic x",
+        "Content-Type: text/html",
+        "Connection: close",
+        "No colon",
+        "X-Folded: a\r\n b",
+        "X: a\x01z",
+    };
+    for (unsigned i = 0; i < COUNT_OF(trailers); i++) {
+        struct client c;
+        char request[512];
+        client_open(&rig, &c);
+        snprintf(request, sizeof(request), "POST /c" HOST CHUNKED "\r\n0\r\n%s\r\n\r\n",
+                 trailers[i]);
+        client_send(&c, str_of(request));
+        assert_int_equal(client_count(&c, "HTTP/1.1 400 "), 1);
+        assert_true(c.is_closed || client_count(&c, "Connection: close\r\n") == 1);
+        assert_int_equal(rig.refused, i + 1);
+        client_close(&c);
+    }
+    assert_int_equal(rig.ended_well, 0);
+}
+
+static void test_too_many_trailers(void **state)
+{
+    char request[4096] = "POST /c" HOST CHUNKED "\r\n0\r\n";
+    for (unsigned i = 0; i <= rig_limits().header_count_max; i++) {
+        strcat(request, "X-T: 1\r\n");
+    }
+    strcat(request, "\r\n");
+    client_send(&client, str_of(request));
+    assert_int_equal(client_count(&client, "HTTP/1.1 413 "), 1);
+    assert_int_equal(rig.ended, 1);
+    assert_int_equal(rig.ended_well, 0);
+}
+
 static void test_expect_asked(void **state)
 {
     client_send(&client, STR("POST /c" HOST "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"));
@@ -435,6 +500,9 @@ int main(void)
         TEST(test_echo_under_back_pressure),
         TEST(test_empty_and_kept_bodies),
         TEST(test_echo_chunked),
+        TEST(test_trailers),
+        TEST(test_wrong_trailers),
+        TEST(test_too_many_trailers),
         TEST(test_expect_asked),
         TEST(test_expect_not_asked),
         TEST(test_no_100_behind_the_head),

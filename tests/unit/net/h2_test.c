@@ -1,121 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/2 connections: exchanges, limits, time, the way in from HTTP/1, and the end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <cmocka.h>
-#include <nghttp2/nghttp2.h>
 
-#include "../http/h2_wire.h"
-#include "base/mem.h"
-#include "net/h2_conn_int.h"
-#include "rig.h"
-
-static struct rig rig;
-static struct client client;
-static struct buf out;
-
-static struct server_limits h2_limits_of_rig(void)
-{
-    struct server_limits limits = rig_limits();
-    limits.speaks_h2c = true;
-    limits.stream_count_max = 100;
-    limits.header_bytes_max = 32768;
-    return limits;
-}
-
-static void open_with(const struct server_limits *limits)
-{
-    rig_start(&rig, limits);
-    client_open(&rig, &client);
-    buf_init(&out, 0);
-    wire_hello(&out);
-}
-
-static int begin(void **state)
-{
-    const struct server_limits limits = h2_limits_of_rig();
-    open_with(&limits);
-    return 0;
-}
-
-static int end(void **state)
-{
-    client_close(&client);
-    rig_stop(&rig);
-    buf_done(&out);
-    return 0;
-}
-
-/* Sends what was written, and takes what comes back. */
-static void talk(void)
-{
-    client_send(&client, buf_str(&out));
-    buf_clear(&out);
-}
-
-static struct str got(void)
-{
-    return buf_str(&client.got);
-}
-
-static void get(uint32_t id, const char *path)
-{
-    wire_request(&out, id, WIRE_END_STREAM, "GET", path, "");
-}
-
-static void open_windows(void)
-{
-    wire_put(&out, WIRE_SETTINGS, 0, 0, str_make("\0\4\x7f\xff\xff\xff", 6));
-    wire_put(&out, WIRE_SETTINGS, WIRE_ACK, 0, STR(""));
-    wire_put_u32(&out, WIRE_WINDOW_UPDATE, 0, INT32_MAX - 65535);
-}
-
-static void assert_body(uint32_t id, size_t n)
-{
-    bool is_ended;
-    assert_int_equal(wire_body(got(), id, &is_ended), n);
-    assert_true(is_ended);
-}
-
-static void assert_status(uint32_t id, const char *status)
-{
-    /* The decoder keeps state: all blocks are given to it. */
-    nghttp2_hd_inflater *inflater;
-    struct str rest = got();
-    struct wire_frame f;
-    char found[8] = "";
-    assert_int_equal(nghttp2_hd_inflate_new(&inflater), 0);
-    while (wire_next(&rest, &f)) {
-        if (f.type != WIRE_HEADERS) {
-            continue;
-        }
-        const uint8_t *p = (const uint8_t *)f.payload.p;
-        size_t n = f.payload.n;
-        for (;;) {
-            nghttp2_nv nv;
-            int flags = 0;
-            ssize_t used = nghttp2_hd_inflate_hd2(inflater, &nv, &flags, p, n, 1);
-            assert_true(used >= 0);
-            p += used;
-            n -= (size_t)used;
-            if ((flags & NGHTTP2_HD_INFLATE_EMIT) && f.id == id && nv.namelen == 7 &&
-                !memcmp(nv.name, ":status", 7)) {
-                snprintf(found, sizeof(found), "%.*s", (int)nv.valuelen, (char *)nv.value);
-            }
-            if (flags & NGHTTP2_HD_INFLATE_FINAL) {
-                nghttp2_hd_inflate_end_headers(inflater);
-                break;
-            }
-        }
-    }
-    nghttp2_hd_inflate_del(inflater);
-    assert_string_equal(found, status);
-}
+#include "h2_client.h"
 
 static void test_get(void **state)
 {
@@ -185,6 +73,45 @@ static void test_uploads(void **state)
     assert_int_equal(client_count(&client, "counted 1000\n"), 1);
 }
 
+static void test_trailers(void **state)
+{
+    bool is_ended;
+    wire_request(&out, 1, 0, "POST", "/e", "");
+    wire_put(&out, WIRE_DATA, 0, 1, STR("body"));
+    wire_headers(&out, 1, WIRE_END_STREAM, "x-one: 1\netag: t\n");
+    wire_request(&out, 3, 0, "POST", "/e", "content-length: 0\n");
+    wire_headers(&out, 3, WIRE_END_STREAM, "x-one: none\n");
+    get(5, "/v");
+    wire_request(&out, 7, WIRE_END_STREAM, "HEAD", "/v", "");
+    talk();
+    assert_body(1, 4);
+    assert_true(has_field(1, "x-one", "1"));
+    assert_true(has_field(1, "etag", "t"));
+    assert_int_equal(wire_count(got(), WIRE_HEADERS, 1, NULL), 2);
+    assert_body(3, 0);
+    assert_int_equal(wire_body(got(), 5, &is_ended), 5);
+    assert_true(is_ended);
+    assert_true(has_field(5, "x-sum", "12"));
+    assert_int_equal(wire_count(got(), WIRE_HEADERS, 7, NULL), 1);
+    assert_int_equal(rig.ended_well, 4);
+}
+
+static void test_wrong_trailers(void **state)
+{
+    static const char *const trailers[] = {
+        "content-length: 5\n", "host: b\n",  "authorization: x\n", "content-type: text/html\n",
+        "connection: close\n", ":path: /\n", "Upper: x\n"};
+    for (uint32_t i = 0; i < COUNT_OF(trailers); i++) {
+        wire_request(&out, 2 * i + 1, 0, "POST", "/c", "");
+        wire_headers(&out, 2 * i + 1, WIRE_END_STREAM, trailers[i]);
+        talk();
+        assert_int_equal(wire_reset_code(got(), 2 * i + 1), NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(rig.refused, i + 1);
+    }
+    assert_int_equal(rig.ended_well, 0);
+    assert_int_equal(rig.ended, COUNT_OF(trailers));
+}
+
 /* The window opens only as the service takes the body. */
 static void test_unread_body_is_held(void **state)
 {
@@ -203,33 +130,6 @@ static void test_unread_body_is_held(void **state)
     talk();
     assert_body(3, sizeof("counted 4\n") - 1);
     assert_int_equal(rig.ended, 2);
-}
-
-static void test_extended_connect(void **state)
-{
-    struct server_limits limits = h2_limits_of_rig();
-    limits.has_connect_protocol = true;
-    open_with(&limits);
-    static const char fields[] = ":method: CONNECT\n:protocol: websocket\n:scheme: http\n"
-                                 ":path: /e\n:authority: a\n";
-    wire_headers(&out, 1, 0, fields);
-    wire_put(&out, WIRE_DATA, 0, 1, STR("to and"));
-    talk();
-    bool is_ended;
-    assert_status(1, "200");
-    assert_int_equal(wire_body(got(), 1, &is_ended), 6);
-    assert_false(is_ended);
-    wire_put(&out, WIRE_DATA, WIRE_END_STREAM, 1, STR(" fro"));
-    talk();
-    assert_body(1, 10);
-    end(state);
-    limits.has_connect_protocol = false;
-    open_with(&limits);
-    wire_headers(&out, 1, 0, fields);
-    talk();
-    assert_int_equal(wire_reset_code(got(), 1), NGHTTP2_PROTOCOL_ERROR);
-    assert_int_equal(rig.refused, 1);
-    end(state);
 }
 
 /* New limits hold for the next request. */
@@ -261,8 +161,12 @@ static void test_early_answer(void **state)
         wire_put(&out, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
     }
     wire_request(&out, 5, 0, "POST", "/n", "");
+    wire_request(&out, 7, 0, "POST", "/n", "");
     talk();
     assert_body(5, 4);
+    assert_body(7, 4);
+    wire_put(&out, WIRE_DATA, WIRE_END_STREAM, 7, STR("")); /* an end without a byte is one */
+    talk();
     rig_advance(&rig, MUX_LINGER_MS - 100);
     talk();
     assert_int_equal(wire_count(got(), WIRE_RST_STREAM, UINT32_MAX, NULL), 0);
@@ -272,6 +176,7 @@ static void test_early_answer(void **state)
     assert_int_equal(wire_reset_code(got(), 1), NGHTTP2_NO_ERROR);
     assert_int_equal(wire_reset_code(got(), 5), NGHTTP2_NO_ERROR);
     assert_int_equal(wire_reset_code(got(), 3), -1);
+    assert_int_equal(wire_reset_code(got(), 7), -1);
     assert_int_equal(wire_goaway_code(got()), -1);
     assert_int_equal(rig.limits[SERVER_LIMIT_READ_TIME], 0);
 }
@@ -637,6 +542,8 @@ static void converse(void)
     wire_put(&hello, WIRE_DATA, WIRE_END_STREAM, 3, STR("body"));
     wire_request(&hello, 5, WIRE_END_STREAM, "GET", "/f", "");
     wire_request(&hello, 7, WIRE_END_STREAM, "GET", "/s", "");
+    wire_request(&hello, 9, 0, "POST", "/e", "");
+    wire_headers(&hello, 9, WIRE_END_STREAM, "x-one: 1\n");
     for (size_t at = 0; at < hello.n;) {
         size_t sent = client_put(&other, str_sub(buf_str(&hello), at, 60));
         at = sent ? at + sent : hello.n;
@@ -670,8 +577,9 @@ int main(void)
         T(test_bytes_one_by_one),
         T(test_large_bodies),
         T(test_uploads),
+        T(test_trailers),
+        T(test_wrong_trailers),
         T(test_unread_body_is_held),
-        cmocka_unit_test(test_extended_connect),
         T(test_new_limits),
         T(test_early_answer),
         cmocka_unit_test(test_body_limit),

@@ -339,7 +339,8 @@ static void scenario(void)
         "POST /c" HOST "Content-Length: 5\r\nExpect: 100-continue\r\n\r\nab",
         "cde" GET("/l") GET("/y") "GET /",
         "n HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-        "POST /e" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n",
+        "POST /e" HOST "TE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "3\r\nabc\r\n0\r\nA: b\r\n\r\n",
         GET("/f"),
         "GET /y HTTP/1.0\r\n\r\n",
     };

@@ -141,7 +141,12 @@ static void job_on_body_end(struct exchange *x)
     struct job *j = x->state;
     char text[32];
     if (job_is_echo(j)) {
-        exchange_finish(x);
+        enum err e = x->trailers ? exchange_send_trailers(x, x->trailers) : ERR_OK;
+        if (e) {
+            exchange_reset(x, e);
+        } else {
+            exchange_finish(x);
+        }
         return;
     }
     if (j->kind == 'k') {
@@ -214,6 +219,29 @@ static void job_ready(struct job *j)
     }
 }
 
+/* What has no place in trailers is refused, and the answer goes on. */
+static void job_trailers(struct job *j)
+{
+    struct http_field array[2];
+    struct http_fields trailers;
+    enum err e;
+    if (!job_respond(j->x, 200, EXCHANGE_LENGTH_UNKNOWN) || !job_send(j->x, STR("body\n"))) {
+        return;
+    }
+    http_fields_init(&trailers, array, 2);
+    e = http_fields_add(&trailers, STR("Content-Length"), STR("5"));
+    ASSERT(!e && exchange_send_trailers(j->x, &trailers) == ERR_SYNTAX);
+    http_fields_init(&trailers, array, 2);
+    e = http_fields_add(&trailers, STR("X-Sum"), STR("12"));
+    e = e ? e : http_fields_add(&trailers, STR("ETag"), STR("\"e\""));
+    e = e ? e : exchange_send_trailers(j->x, &trailers);
+    if (e) {
+        exchange_reset(j->x, e);
+    } else {
+        exchange_finish(j->x);
+    }
+}
+
 static void job_start(struct job *j)
 {
     struct exchange *x = j->x;
@@ -271,6 +299,9 @@ static void job_start(struct job *j)
         break;
     case 'y':
         job_ready(j);
+        break;
+    case 'v':
+        job_trailers(j);
         break;
     case 'x':
         if (job_respond(x, 204, 7) && job_send(x, STR("content"))) {

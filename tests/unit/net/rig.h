@@ -3,11 +3,12 @@
  * A server on a simulated loop with a listening socket, clients, and a service that does what the
  * first letter of the path says:
  *   /n now  /g now, RIG_BIG_BYTES  /k keep the body, then echo it
- *   /l later (50 ms)  /e echo under back-pressure  /c count the body, then answer
+ *   /l later (50 ms)  /e echo under back-pressure, trailers too  /c count the body, then answer
  *   /b begin the answer, then read the body as /c does
  *   /s stream RIG_STREAM_BYTES with a length, /t without  /f send the file  /h hang
  *   /w tunnel that echoes and says "bye" on a drain  /o the same later (50 ms), without a "bye"
  *   /r reset  /p promise more than is given  /y ready-made answer  /x 204 with content
+ *   /v a body without a length, then trailers
  */
 #pragma once
 
