@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory for the engine's small objects, shared by the sessions of one loop: each request takes and
- * gives back about a dozen. */
+/* What the HTTP/2 sessions of one loop share: memory for streams, and room to decode in. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/slab.h"
 
-#define H2_POOL_CLASSES 5 /* 64 to 1024 bytes */
-
 struct h2_pool {
-    struct slab slabs[H2_POOL_CLASSES];
+    struct slab streams;
+    struct buf scratch;
 };
 
 void h2_pool_init(struct h2_pool *p);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The server side of an HTTP/2 connection (RFC 9113, 7541, 9218, 8441) without I/O: bytes and the
- * time go in, events come out by callbacks, bytes to send are pulled. Frames and HPACK are
- * nghttp2's; what a request may look like, what it may cost and what abuse is are decided here.
+ * time go in, events come out by callbacks, bytes to send are pulled.
  *
  * Events come from h2_session_recv and h2_session_pull only. Within them everything may be called
  * but h2_session_recv, h2_session_pull and h2_session_destroy.
@@ -21,12 +20,17 @@
 #define H2_WINDOW_CONNECTION (1024 * 1024)
 #define H2_WINDOW_MAX (4 * 1024 * 1024)
 
-/* RFC 9113 section 7, as far as we send them. */
+/* RFC 9113 section 7. */
 enum h2_code {
     H2_NO_ERROR = 0x0,
     H2_PROTOCOL_ERROR = 0x1,
     H2_INTERNAL_ERROR = 0x2,
+    H2_FLOW_CONTROL_ERROR = 0x3,
+    H2_STREAM_CLOSED = 0x5,
+    H2_FRAME_SIZE_ERROR = 0x6,
+    H2_REFUSED_STREAM = 0x7,
     H2_CANCEL = 0x8,
+    H2_COMPRESSION_ERROR = 0x9,
     H2_ENHANCE_YOUR_CALM = 0xb,
 };
 

@@ -186,8 +186,11 @@ static int h3_on_header(nghttp3_conn *engine, int64_t id, int32_t token, nghttp3
     (void)flags;
     if (h && h->stream && !h->stream->is_resetting) {
         const nghttp3_vec n = nghttp3_rcbuf_get_buf(name), v = nghttp3_rcbuf_get_buf(value);
-        mux_head_field(&s->mux, h->stream, str_make((const char *)n.base, n.len),
-                       str_make((const char *)v.base, v.len), nghttp3_rcbuf_is_static(name) != 0);
+        struct mux_field f = {.name = str_make((const char *)n.base, n.len),
+                              .value = str_make((const char *)v.base, v.len),
+                              .is_lasting = nghttp3_rcbuf_is_static(name) != 0};
+        f.id = (uint16_t)http_field_id(f.name);
+        mux_head_field(&s->mux, h->stream, &f);
     }
     return 0;
 }

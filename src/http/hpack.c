@@ -25,7 +25,10 @@ struct static_entry {
     uint16_t id;
 };
 
-#define STATIC(text) {text, sizeof(text) - 1}
+#define STATIC(text)                                                                               \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 static const struct static_entry static_table[STATIC_COUNT] = {
     {STATIC(":authority"), STATIC(""), HTTP_FIELD_OTHER},
     {STATIC(":method"), STATIC("GET"), HTTP_FIELD_OTHER},
@@ -349,12 +352,12 @@ static enum err decoder_lookup(struct hpack_decoder *d, uint32_t index, struct h
     }
     struct hpack_entry *e = table_at(t, t->next - index);
     bool is_known = e->id != HTTP_FIELD_OTHER;
-    *ret = (struct hpack_field){
-        .name = is_known ? http_field_name((enum http_field_id)e->id) : table_name(t, e),
-        .value = table_value(t, e),
-        .id = e->id,
-        .is_name_lasting = is_known,
-        .note = &e->note};
+    *ret = (struct hpack_field){.name = is_known ? http_field_name((enum http_field_id)e->id)
+                                                 : table_name(t, e),
+                                .value = table_value(t, e),
+                                .id = e->id,
+                                .is_name_lasting = is_known,
+                                .note = &e->note};
     return ERR_OK;
 }
 
@@ -549,7 +552,7 @@ static unsigned encoder_kind(const struct hpack_encoder *e, uint16_t id, struct 
         return KIND_LITERAL;
     default:
         return name.n + value.n + HPACK_ENTRY_COST > e->table.cost_max / 2 ? KIND_LITERAL
-                                                                          : KIND_INSERT;
+                                                                           : KIND_INSERT;
     }
 }
 

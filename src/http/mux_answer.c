@@ -3,10 +3,18 @@
 #include "http/date.h"
 #include "http/mux_int.h"
 
-static void mux_block_add(struct mux_block *b, struct str name, struct str value, bool is_lasting)
+static void mux_block_add(struct mux_block *b, const struct mux_field *f)
 {
     ASSERT(b->n < COUNT_OF(b->v));
-    b->v[b->n++] = (struct mux_field){name, value.p ? value : STR(""), is_lasting};
+    b->v[b->n] = *f;
+    b->v[b->n].value.p = f->value.p ? f->value.p : "";
+    b->n++;
+}
+
+static void mux_block_add_known(struct mux_block *b, enum http_field_id id, struct str value)
+{
+    const struct mux_field f = {http_field_name(id), value, (uint16_t)id, true};
+    mux_block_add(b, &f);
 }
 
 void mux_block_start(struct mux_block *b, uint16_t status)
@@ -15,7 +23,9 @@ void mux_block_start(struct mux_block *b, uint16_t status)
     b->status[0] = (char)('0' + status / 100);
     b->status[1] = (char)('0' + status / 10 % 10);
     b->status[2] = (char)('0' + status % 10);
-    mux_block_add(b, STR(":status"), str_make(b->status, sizeof(b->status)), true);
+    const struct mux_field f = {STR(":status"), str_make(b->status, sizeof(b->status)),
+                                HTTP_FIELD_OTHER, true};
+    mux_block_add(b, &f);
 }
 
 static struct str mux_length_text(uint64_t length, char *text, size_t at)
@@ -48,10 +58,11 @@ enum err mux_block_add_fields(struct mux_block *b, const struct http_fields *fie
             for (size_t k = 0; k < name.n; k++) {
                 p[k] = ascii_lower(p[k]);
             }
-            mux_block_add(b, name, f->value, false);
+            const struct mux_field other = {name, f->value, HTTP_FIELD_OTHER, false};
+            mux_block_add(b, &other);
         } else if (!http_field_is_hop_by_hop((enum http_field_id)f->id) ||
                    f->id == HTTP_FIELD_PROXY_AUTHENTICATE) {
-            mux_block_add(b, http_field_name((enum http_field_id)f->id), f->value, true);
+            mux_block_add_known(b, (enum http_field_id)f->id, f->value);
         }
     }
     return ERR_OK;
@@ -66,11 +77,11 @@ enum err mux_block_fill(struct mux_block *b, const struct mux_response *response
     }
     mux_block_start(b, head->status);
     if (response->date) {
-        mux_block_add(b, STR("date"), str_make(response->date, HTTP_DATE_BYTES), true);
+        mux_block_add_known(b, HTTP_FIELD_DATE, str_make(response->date, HTTP_DATE_BYTES));
     }
     if (http_status_has_content(head->status) && response->body_bytes != MUX_LENGTH_UNKNOWN) {
-        mux_block_add(b, STR("content-length"),
-                      mux_length_text(response->body_bytes, b->length, sizeof(b->length)), true);
+        mux_block_add_known(b, HTTP_FIELD_CONTENT_LENGTH,
+                            mux_length_text(response->body_bytes, b->length, sizeof(b->length)));
     }
     return mux_block_add_fields(b, &head->fields, response->is_checked, arena);
 }

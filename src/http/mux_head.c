@@ -95,11 +95,12 @@ static bool mux_head_make_room(struct mux_stream *stream, struct http_fields *fi
     return true;
 }
 
-static void mux_head_regular(struct mux_session *s, struct mux_stream *stream, struct str name,
-                             struct str value, bool is_name_static)
+static void mux_head_regular(struct mux_session *s, struct mux_stream *stream,
+                             const struct mux_field *f)
 {
     struct http_fields *fields = stream->is_trailer ? &stream->trailers : &stream->head.fields;
-    enum http_field_id id = http_field_id(name);
+    enum http_field_id id = (enum http_field_id)f->id;
+    struct str name = f->name;
     if (stream->is_trailer ? http_field_is_forbidden_in_trailer(id)
                            : id == HTTP_FIELD_HTTP2_SETTINGS) {
         mux_head_refuse(s, stream, H1_REJECT_FIELD_NAME);
@@ -108,10 +109,10 @@ static void mux_head_regular(struct mux_session *s, struct mux_stream *stream, s
     stream->cookie_count += id == HTTP_FIELD_COOKIE;
     if (id != HTTP_FIELD_OTHER) {
         name = http_field_name(id);
-    } else if (!is_name_static) {
+    } else if (!f->is_lasting) {
         name = mux_head_keep(s, stream, name);
     }
-    value = mux_head_keep(s, stream, value);
+    struct str value = mux_head_keep(s, stream, f->value);
     if (stream->reject != H1_REJECT_NONE) {
         return;
     }
@@ -164,11 +165,10 @@ static void mux_head_pseudo(struct mux_session *s, struct mux_stream *stream, st
     *place = mux_head_keep(s, stream, value);
 }
 
-void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
-                    struct str value, bool is_name_static)
+void mux_head_field(struct mux_session *s, struct mux_stream *stream, const struct mux_field *f)
 {
-    bool is_pseudo = name.n > 0 && name.p[0] == ':';
-    size_t cost = name.n + value.n + FIELD_COST;
+    bool is_pseudo = f->name.n > 0 && f->name.p[0] == ':';
+    size_t cost = f->name.n + f->value.n + FIELD_COST;
     stream->cost = cost < UINT32_MAX - stream->cost ? stream->cost + (uint32_t)cost : UINT32_MAX;
     stream->field_count += !is_pseudo;
     if (stream->reject != H1_REJECT_NONE) {
@@ -179,9 +179,9 @@ void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str
     } else if (stream->field_count > s->limits.header_count_max) {
         mux_head_refuse(s, stream, H1_REJECT_FIELD_COUNT);
     } else if (is_pseudo) {
-        mux_head_pseudo(s, stream, name, value);
+        mux_head_pseudo(s, stream, f->name, f->value);
     } else {
-        mux_head_regular(s, stream, name, value, is_name_static);
+        mux_head_regular(s, stream, f);
     }
 }
 

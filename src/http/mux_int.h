@@ -3,11 +3,18 @@
 
 #include "http/mux.h"
 
-/* Takes one field of a head or of trailers; costs are counted before anything is kept. The engine
- * below has checked names and values, the order and number of pseudo fields, and that no field
+/* A field as it stands in a header block. */
+struct mux_field {
+    struct str name;
+    struct str value;
+    uint16_t id;     /* of http/field.h; HTTP_FIELD_OTHER for pseudo fields too */
+    bool is_lasting; /* the name is ours and stays */
+};
+
+/* Takes one field of a head or of trailers; costs are counted before anything is kept. Whoever read
+ * the block has checked names and values, the order and number of pseudo fields, and that no field
  * belongs to the connection. */
-void mux_head_field(struct mux_session *s, struct mux_stream *stream, struct str name,
-                    struct str value, bool is_name_static);
+void mux_head_field(struct mux_session *s, struct mux_stream *stream, const struct mux_field *f);
 
 /* A second head begins: trailers. A stream that CONNECT opened carries bytes only (RFC 9113 8.5,
  * RFC 9114 4.4) and is reset. */
@@ -23,12 +30,6 @@ struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http
 void mux_stream_gone(struct mux_session *s, struct mux_stream *stream, enum err cause);
 
 /* A header block to be sent. */
-struct mux_field {
-    struct str name;
-    struct str value;
-    bool is_lasting; /* the name is ours and stays */
-};
-
 #define MUX_OWN_FIELDS 3 /* status, date, length */
 struct mux_block {
     size_t n;

@@ -102,7 +102,8 @@ static void test_examples_of_answers_in_a_small_table(void **state)
     buf_init(&g.text, 0);
     hpack_decoder_init(&d); /* C.6, with a table of 256 bytes */
     expect(&d, &g,
-           "3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b "
+           "3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 "
+           "2d1b "
            "ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3",
            ":status: 302\ncache-control: private\ndate: Mon, 21 Oct 2013 20:13:21 GMT\nlocation: "
            "https://www.example.com\n",
@@ -126,20 +127,20 @@ static void test_examples_of_answers_in_a_small_table(void **state)
 static void test_what_is_no_block(void **state)
 {
     static const char *const wrong[] = {
-        "80",                     /* index 0 */
-        "be",                     /* an entry that is not there */
-        "ff 80 80 80 80 80 01",   /* an integer without end */
-        "ff ff ff ff ff 7f",      /* and one that is too large */
-        "7f",                     /* cut in the integer */
-        "40 05 61 62",            /* cut in a name */
-        "40 01 61",               /* no value */
-        "41 85 ff ff ff ff ff",   /* the end symbol */
-        "41 81 fe",               /* padding that is not ones */
-        "41 83 f1 e3 ff ff"  ,    /* a valid one, then an index that is too large */
-        "41 82 07 ff",            /* more than seven bits of padding */
-        "3f e2 1f",               /* a table of 4097 bytes */
-        "82 20",                  /* a change of size behind a field */
-        "04",                     /* no name, no value */
+        "80",                   /* index 0 */
+        "be",                   /* an entry that is not there */
+        "ff 80 80 80 80 80 01", /* an integer without end */
+        "ff ff ff ff ff 7f",    /* and one that is too large */
+        "7f",                   /* cut in the integer */
+        "40 05 61 62",          /* cut in a name */
+        "40 01 61",             /* no value */
+        "41 85 ff ff ff ff ff", /* the end symbol */
+        "41 81 fe",             /* padding that is not ones */
+        "41 83 f1 e3 ff ff",    /* a valid one, then an index that is too large */
+        "41 82 07 ff",          /* more than seven bits of padding */
+        "3f e2 1f",             /* a table of 4097 bytes */
+        "82 20",                /* a change of size behind a field */
+        "04",                   /* no name, no value */
     };
     struct got g = {0};
     buf_init(&g.text, 0);
@@ -220,8 +221,7 @@ static void test_encoder_beside_nghttp2(void **state)
             unsigned n = next_random(&seed) % COUNT_OF(pairs);
             for (unsigned i = 0; i < n; i++) {
                 make_pair(&seed, &pairs[i]);
-                hpack_encode(&e, &out, pairs[i].id, str_of(pairs[i].name),
-                             str_of(pairs[i].value));
+                hpack_encode(&e, &out, pairs[i].id, str_of(pairs[i].name), str_of(pairs[i].value));
             }
             const uint8_t *p = (const uint8_t *)out.p;
             size_t left = out.n;
