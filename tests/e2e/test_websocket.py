@@ -549,6 +549,23 @@ def test_many_bytes(server, version):
             sender.join(ANSWER_SECONDS)
 
 
+def test_end_behind_messages(server, version):
+    """What came with the end is answered, though it is worth many turns and nothing is taken."""
+    message = b"many bytes in few " * 400_000
+    with raw(server, version, headers=DEFLATE) as wire:
+        wire.is_silent = True
+        wire.send(frame(BINARY, deflated(message), FIN | RSV1) +
+                  frame(CLOSE, struct.pack(">H", 1000)))
+        wire.end()
+        wire.is_silent = False
+        first, got = wire.take()
+        while not first & FIN:
+            first, more = wire.take()
+            got += more
+        assert zlib.decompressobj(-15).decompress(got + b"\0\0\xff\xff") == message
+        assert wire.take_close() == 1000
+
+
 def test_who_takes_nothing_is_cut_off(serve, version, monkeypatch):
     """And costs little memory until then."""
     monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1")
