@@ -2,7 +2,7 @@
 /*
  * One request and its answer: the interface between the protocols below and everything above.
  *
- * Below stands a protocol (struct exchange_protocol: h1, h2), above a service (struct
+ * Below stands a protocol (struct exchange_protocol: h1, h2, h3), above a service (struct
  * exchange_service: the pipeline and its handlers). Neither knows the other's kind. The request
  * body is pulled by the service, the response body is offered by it and flows under back-pressure.
  *

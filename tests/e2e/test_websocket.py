@@ -198,6 +198,7 @@ def test_opening(server, version):
     ({"headers": {"Origin": "null"}}, 403),
     ({"headers": {"Origin": "https://a.test.evil.test"}}, 403),
     ({"target": "/friends", "headers": {"Origin": "https://a.friend.test"}}, 403),
+    ({"headers": {"Origin": "null"}, "behind": frame(TEXT, b"early")}, 403),
 ])
 def test_opening_refused(server, version, options, status):
     with RAW[version](server) as wire:
@@ -590,6 +591,17 @@ def test_who_takes_nothing_is_cut_off(serve, version, monkeypatch):
 
 
 # ---- trailers ----
+
+@pytest.mark.parametrize("te, end", [
+    ("TE: trailers\r\n", b"0\r\nx-sum: 12\r\nETag: t\r\n\r\n"), ("", b"0\r\n\r\n")])
+def test_trailers_come_back_over_http1(server, te, end):
+    with server.wire() as wire:
+        wire.send(f"POST /echo HTTP/1.1\r\nHost: a\r\n{te}Transfer-Encoding: chunked\r\n"
+                  "Connection: close\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 12\r\nETag: t\r\n\r\n"
+                  .encode())
+        got, _ = wire.rest()
+    assert got.endswith(b"\r\n4\r\nbody\r\n" + end)
+
 
 @pytest.mark.parametrize("version", ["h2", "h3"])
 def test_trailers_come_back(server, version):
