@@ -687,6 +687,20 @@ def test_drain_says_goodbye(serve, version):
     assert server.process.wait(ANSWER_SECONDS) == 0
 
 
+def test_upgrade_says_goodbye(serve, version):
+    """The old edge sends its clients to the new one, in good order."""
+    server = serve({"server": TLS, **ECHO})
+    with raw(server, version) as wire:
+        assert server.command("upgrade").returncode == 0
+        first, payload = wire.take()
+        assert first == FIN | CLOSE and payload[:2] == struct.pack(">H", 1001)
+        wire.send(frame(CLOSE, struct.pack(">H", 1001)))
+        assert wire.take() is None and wire.reset is None
+    with raw(server, version) as wire:
+        wire.send(frame(TEXT, b"hello again"))
+        assert wire.take() == (FIN | TEXT, b"hello again")
+
+
 def test_reload_keeps_them(serve, version):
     server = serve({"server": TLS, **ECHO})
     with raw(server, version) as wire:
