@@ -6,6 +6,7 @@
 #define ENDLESS_BYTES 16384u        /* a header block may be so much longer than its fields cost */
 #define CONTROL_CREDIT 1024u        /* for each request, for its part of the QPACK streams */
 #define CONTROL_CREDIT_PER_BODY 64u /* one byte of framing for so many of a body is no abuse */
+#define CONTROL_CREDIT_PER_DATA 2u  /* nor is the head of a frame that carries any */
 
 /* ---- memory: through ours, so that its failures can be tried ---- */
 
@@ -241,7 +242,7 @@ static int h3_on_data(nghttp3_conn *engine, int64_t id, const uint8_t *p, size_t
     struct h3_stream *h = stream_user;
     struct mux_stream *stream = h ? h->stream : NULL;
     (void)engine;
-    h3_counter_credit(&s->control, n / CONTROL_CREDIT_PER_BODY);
+    h3_counter_credit(&s->control, CONTROL_CREDIT_PER_DATA + n / CONTROL_CREDIT_PER_BODY);
     if (!stream || stream->is_resetting || (!stream->is_begun && !stream->is_answered)) {
         s->wire.consume(s->wire.context, id, n);
     } else if (stream->is_answered) {

@@ -376,7 +376,7 @@ static enum err decoder_literal(struct hpack_decoder *d, struct hpack_input *in,
         /* A name in capitals is no name here. */
         enum http_field_id id = err ? HTTP_FIELD_OTHER : http_field_id(ret->name);
         if (id != HTTP_FIELD_OTHER && str_eq(ret->name, http_field_name(id))) {
-            ret->id = id;
+            ret->id = (uint16_t)id;
             ret->name = http_field_name(id);
             ret->is_name_lasting = true;
         }

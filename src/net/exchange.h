@@ -2,7 +2,7 @@
 /*
  * One request and its answer: the interface between the protocols below and everything above.
  *
- * Below stands a protocol (struct exchange_protocol: h1, h2), above a service (struct
+ * Below stands a protocol (struct exchange_protocol: h1, h2, h3), above a service (struct
  * exchange_service: the pipeline and its handlers). Neither knows the other's kind. The request
  * body is pulled by the service, the response body is offered by it and flows under back-pressure.
  *
@@ -175,10 +175,10 @@ void exchange_reset(struct exchange *x, enum err cause);
 
 /* Turns the exchange into a tunnel that speaks `protocol`, one of those in `upgrade`, in place of
  * exchange_respond. `fields` go into the head and are copied. Bytes that the client sent behind its
- * head have waited until now. exchange_read_body asks for what comes, on_body_end says that no more
- * will, and exchange_finish closes behind what was sent. ERR_UNSUPPORTED: the client did not ask,
- * its request has a body that is not read, or the protocol has no tunnels; ERR_NOMEM; ERR_SYNTAX.
- * After an error the exchange can be answered. */
+ * head have waited until now. exchange_read_body asks for what comes, and on_body_end answers it
+ * when no more will; exchange_finish closes behind what was sent. ERR_UNSUPPORTED: the client did
+ * not ask, its request has a body that is not read, or the protocol has no tunnels; ERR_NOMEM;
+ * ERR_SYNTAX. After an error the exchange can be answered. */
 enum err exchange_tunnel(struct exchange *x, struct str protocol,
                          const struct http_fields *fields) MUST_CHECK;
 

@@ -193,7 +193,10 @@ static void mux_on_body(void *context, struct mux_stream *stream, const char *by
 
 static void mux_stream_check_body_end(struct mux_exchange *e)
 {
-    if (e->stream.is_body_done && e->in.n == 0 && e->has_asked_body && !e->has_body_ended &&
+    /* The service of a tunnel may still be busy with what it got: it hears of the end in its turn.
+     */
+    bool is_asked = e->is_tunnel ? e->wants_body : e->has_asked_body;
+    if (e->stream.is_body_done && e->in.n == 0 && is_asked && !e->has_body_ended &&
         !mux_stream_is_dropping(e)) {
         e->has_body_ended = true;
         e->x.trailers = e->stream.trailers.n ? &e->stream.trailers : NULL;
@@ -409,7 +412,7 @@ static void mux_read_body(struct exchange *x)
         }
         mux_stream_check_body_end(e);
     }
-    if (e->in.n) {
+    if (e->in.n || e->stream.is_body_done) {
         mux_stream_do(e);
     } else {
         mux_conn_wake(e->conn);

@@ -198,6 +198,7 @@ def test_opening(server, version):
     ({"headers": {"Origin": "null"}}, 403),
     ({"headers": {"Origin": "https://a.test.evil.test"}}, 403),
     ({"target": "/friends", "headers": {"Origin": "https://a.friend.test"}}, 403),
+    ({"headers": {"Origin": "null"}, "behind": frame(TEXT, b"early")}, 403),
 ])
 def test_opening_refused(server, version, options, status):
     with RAW[version](server) as wire:
@@ -549,6 +550,23 @@ def test_many_bytes(server, version):
             sender.join(ANSWER_SECONDS)
 
 
+def test_end_behind_messages(server, version):
+    """What came with the end is answered, though it is worth many turns and nothing is taken."""
+    message = b"many bytes in few " * 400_000
+    with raw(server, version, headers=DEFLATE) as wire:
+        wire.is_silent = True
+        wire.send(frame(BINARY, deflated(message), FIN | RSV1) +
+                  frame(CLOSE, struct.pack(">H", 1000)))
+        wire.end()
+        wire.is_silent = False
+        first, got = wire.take()
+        while not first & FIN:
+            first, more = wire.take()
+            got += more
+        assert zlib.decompressobj(-15).decompress(got + b"\0\0\xff\xff") == message
+        assert wire.take_close() == 1000
+
+
 def test_who_takes_nothing_is_cut_off(serve, version, monkeypatch):
     """And costs little memory until then."""
     monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1")
@@ -573,6 +591,17 @@ def test_who_takes_nothing_is_cut_off(serve, version, monkeypatch):
 
 
 # ---- trailers ----
+
+@pytest.mark.parametrize("te, end", [
+    ("TE: trailers\r\n", b"0\r\nx-sum: 12\r\nETag: t\r\n\r\n"), ("", b"0\r\n\r\n")])
+def test_trailers_come_back_over_http1(server, te, end):
+    with server.wire() as wire:
+        wire.send(f"POST /echo HTTP/1.1\r\nHost: a\r\n{te}Transfer-Encoding: chunked\r\n"
+                  "Connection: close\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 12\r\nETag: t\r\n\r\n"
+                  .encode())
+        got, _ = wire.rest()
+    assert got.endswith(b"\r\n4\r\nbody\r\n" + end)
+
 
 @pytest.mark.parametrize("version", ["h2", "h3"])
 def test_trailers_come_back(server, version):
@@ -656,6 +685,20 @@ def test_drain_says_goodbye(serve, version):
         # Who says nothing is cut off at the end of the drain at the latest.
         assert silent.take() is None
     assert server.process.wait(ANSWER_SECONDS) == 0
+
+
+def test_upgrade_says_goodbye(serve, version):
+    """The old edge sends its clients to the new one, in good order."""
+    server = serve({"server": TLS, **ECHO})
+    with raw(server, version) as wire:
+        assert server.command("upgrade").returncode == 0
+        first, payload = wire.take()
+        assert first == FIN | CLOSE and payload[:2] == struct.pack(">H", 1001)
+        wire.send(frame(CLOSE, struct.pack(">H", 1001)))
+        assert wire.take() is None and wire.reset is None
+    with raw(server, version) as wire:
+        wire.send(frame(TEXT, b"hello again"))
+        assert wire.take() == (FIN | TEXT, b"hello again")
 
 
 def test_reload_keeps_them(serve, version):

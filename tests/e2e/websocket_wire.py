@@ -152,7 +152,8 @@ class Raw2(Frames):
         self.trailers = None
         self.got = bytearray()
         self.is_over = False
-        self.is_silent = False # takes nothing
+        self.is_silent = False  # takes nothing
+        self.owed = 0
         self.h2.initiate_connection()
         self.flush()
         # RFC 8441 section 3: the client waits for the setting.
@@ -189,14 +190,20 @@ class Raw2(Frames):
                 self.trailers = dict(event.headers)
             elif isinstance(event, h2.events.DataReceived):
                 self.got += event.data
-                if event.flow_controlled_length and not self.is_silent:
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, self.stream)
+                self.owed += event.flow_controlled_length
+                self.pay()
             elif isinstance(event, h2.events.StreamEnded):
                 self.is_over = True
             elif isinstance(event, h2.events.StreamReset):
                 self.is_over = True
                 self.reset = event.error_code
         self.flush()
+
+    def pay(self):
+        """Gives the server credit for what came."""
+        if self.owed and not self.is_silent:
+            self.h2.acknowledge_received_data(self.owed, self.stream)
+            self.owed = 0
 
     def ask(self, fields, data=b"", is_end=False):
         """The status of the answer, None where the stream was reset."""
@@ -233,6 +240,8 @@ class Raw2(Frames):
             at += n
 
     def read(self, n):
+        self.pay()
+        self.flush()
         while len(self.got) < n and not self.is_over:
             self.pump()
         data = bytes(self.got[:n])

@@ -37,6 +37,7 @@ struct test {
     unsigned refused_status;
     const char *request_body; /* of the next request */
     bool has_request_trailers;
+    bool is_endless;    /* the request has no end */
     struct buf control; /* what the client gets on the control stream */
     bool is_silent;     /* no answers */
     bool has_trailers;
@@ -201,6 +202,9 @@ static nghttp3_ssize client_on_read(nghttp3_conn *conn, int64_t id, nghttp3_vec 
                                     uint32_t *flags, void *user, void *stream_user)
 {
     const struct test *t = user;
+    if (t->is_endless) {
+        return NGHTTP3_ERR_WOULDBLOCK;
+    }
     *flags |= NGHTTP3_DATA_FLAG_EOF;
     if (t->has_request_trailers) {
         nghttp3_nv nv = {(uint8_t *)"x-sum", (uint8_t *)"34", 5, 2, 0};
@@ -578,6 +582,29 @@ static void test_a_flood_of_control_bytes_ends_it(void **state)
     close_test(&t);
 }
 
+/* Frames of one byte each are many messages, not a flood of framing. */
+static void test_many_small_frames(void **state)
+{
+    static uint8_t frames[3 * 5000];
+    struct test t;
+    struct mux_limits limits = test_limits();
+    limits.has_connect_protocol = true;
+    assert_int_equal(open_with(&t, &limits), ERR_OK);
+    t.is_silent = true;
+    t.is_endless = true;
+    request(&t, 0, "CONNECT", "/", ":protocol", "bytes", "");
+    talk(&t);
+    for (size_t i = 0; i + 3 <= sizeof(frames); i += 3) {
+        frames[i + 1] = 1;
+        frames[i + 2] = 'x';
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        h3_session_recv(t.session, t.now_ms, 0, frames, sizeof(frames), false);
+    }
+    assert_false(h3_session_is_failed(t.session));
+    close_test(&t);
+}
+
 static void test_a_fault_of_the_peer_has_its_code(void **state)
 {
     static const uint8_t data_on_control[] = {0x00, 0x01, 'x'};
@@ -630,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_the_peer_gives_up),
         cmocka_unit_test(test_rapid_resets_end_it),
         cmocka_unit_test(test_a_flood_of_control_bytes_ends_it),
+        cmocka_unit_test(test_many_small_frames),
         cmocka_unit_test(test_a_fault_of_the_peer_has_its_code),
         cmocka_unit_test(test_out_of_memory),
     };

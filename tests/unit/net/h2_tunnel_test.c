@@ -335,6 +335,24 @@ static void test_drain(void **state)
     assert_int_equal(rig.connections, 0);
 }
 
+static void test_drain_of_many(void **state)
+{
+    for (uint32_t id = 1; id < 60; id += 2) {
+        wire_headers(&out, id, 0, ASK("/w"));
+    }
+    talk();
+    server_drain(rig.server, 5000, NULL);
+    talk();
+    for (uint32_t id = 1; id < 60; id += 2) {
+        data(id, WIRE_END_STREAM, STR(""));
+    }
+    talk();
+    for (uint32_t id = 1; id < 60; id += 2) {
+        assert_bytes(id, "bye", true);
+    }
+    assert_int_equal(rig.ended_well, 30);
+}
+
 static void converse(void)
 {
     struct client other = {.rig = &rig, .fd = -1};
@@ -394,6 +412,7 @@ int main(void)
         T(test_client_does_not_end),
         cmocka_unit_test(test_no_size_limit),
         T(test_drain),
+        T(test_drain_of_many),
         T(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
