@@ -69,16 +69,17 @@ add_library(sws_test_flags INTERFACE)
 target_compile_options(sws_test_flags INTERFACE -Wno-conversion -Wno-sign-conversion
     -Wno-missing-prototypes -Wno-unused-parameter)
 
-# sws_unit_test(NAME name SOURCES file... USES folder...): a cmocka program under ctest.
+# sws_unit_test(NAME name SOURCES file... USES folder... LIBRARIES pkg-config-name...): a cmocka
+# program under ctest.
 function(sws_unit_test)
-    cmake_parse_arguments(T "" "NAME" "SOURCES;USES" ${ARGN})
+    cmake_parse_arguments(T "" "NAME" "SOURCES;USES;LIBRARIES" ${ARGN})
     add_executable(test_${T_NAME} ${T_SOURCES})
     target_link_libraries(test_${T_NAME} PRIVATE sws_flags)
     foreach(folder ${T_USES})
         target_link_libraries(test_${T_NAME} PRIVATE sws_${folder})
     endforeach()
     target_link_libraries(test_${T_NAME} PRIVATE sws_test_flags)
-    sws_link_libraries(test_${T_NAME} PRIVATE cmocka)
+    sws_link_libraries(test_${T_NAME} PRIVATE cmocka ${T_LIBRARIES})
     add_test(NAME ${T_NAME} COMMAND test_${T_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${T_NAME} PROPERTIES TIMEOUT 120)
 endfunction()

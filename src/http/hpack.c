@@ -192,7 +192,7 @@ static enum err table_grow_bytes(struct hpack_table *t, size_t n, uint8_t **ret_
 {
     size_t live = 0;
     *ret_old = NULL;
-    if (t->bytes_n + n <= t->bytes_size) {
+    if (t->bytes && t->bytes_n + n <= t->bytes_size) {
         return ERR_OK;
     }
     for (uint32_t i = t->first; i != t->next; i++) {
@@ -412,7 +412,7 @@ void hpack_decoder_done(struct hpack_decoder *d)
 enum err hpack_decode(struct hpack_decoder *d, const uint8_t *p, size_t n, struct buf *scratch,
                       hpack_field_fn on_field, void *context)
 {
-    struct hpack_input in = {p, p + n};
+    struct hpack_input in = {p, n ? p + n : p};
     struct hpack_field field;
     uint32_t value;
     bool is_begun = false;
@@ -532,8 +532,25 @@ void hpack_encode_status(struct hpack_encoder *e, struct buf *out, uint16_t stat
     encode_string(out, str_make(digits, sizeof(digits)));
 }
 
-/* How a field is treated: its values seldom come again, or it is a secret that a table must not be
- * asked for (RFC 7541 7.1). */
+/* Values that mostly are new each time would only push others out. */
+static bool encoder_is_passing(uint16_t id)
+{
+    switch (id) {
+    case HTTP_FIELD_AGE:
+    case HTTP_FIELD_CONTENT_LENGTH:
+    case HTTP_FIELD_CONTENT_RANGE:
+    case HTTP_FIELD_ETAG:
+    case HTTP_FIELD_LAST_MODIFIED:
+    case HTTP_FIELD_LOCATION:
+    case HTTP_FIELD_TRACEPARENT:
+    case HTTP_FIELD_X_REQUEST_ID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A secret must not be in a table that an attacker's fields can be compared with, RFC 7541 7.1. */
 static unsigned encoder_kind(const struct hpack_encoder *e, uint16_t id, struct str name,
                              struct str value)
 {
@@ -542,14 +559,6 @@ static unsigned encoder_kind(const struct hpack_encoder *e, uint16_t id, struct 
     case HTTP_FIELD_PROXY_AUTHORIZATION:
     case HTTP_FIELD_SET_COOKIE:
         return KIND_NEVER;
-    case HTTP_FIELD_AGE:
-    case HTTP_FIELD_CONTENT_LENGTH:
-    case HTTP_FIELD_CONTENT_RANGE:
-    case HTTP_FIELD_ETAG:
-    case HTTP_FIELD_LOCATION:
-    case HTTP_FIELD_TRACEPARENT:
-    case HTTP_FIELD_X_REQUEST_ID:
-        return KIND_LITERAL;
     default:
         return name.n + value.n + HPACK_ENTRY_COST > e->table.cost_max / 2 ? KIND_LITERAL
                                                                            : KIND_INSERT;
@@ -608,7 +617,10 @@ void hpack_encode(struct hpack_encoder *e, struct buf *out, uint16_t id, struct 
             return;
         }
         struct hpack_entry *entry;
-        if (table_insert(&e->table, name, value, id, &entry) != ERR_OK || !entry) {
+        if (encoder_is_passing(id) && e->passing[id] != hash) {
+            e->passing[id] = hash;
+            kind = KIND_LITERAL;
+        } else if (table_insert(&e->table, name, value, id, &entry) != ERR_OK || !entry) {
             kind = KIND_LITERAL;
         } else {
             entry->hash = hash;

@@ -61,9 +61,11 @@ enum err hpack_decode(struct hpack_decoder *d, const uint8_t *p, size_t n, struc
 
 struct hpack_encoder {
     struct hpack_table table;
-    uint32_t newest[HTTP_FIELD_COUNT]; /* number of the newest entry of an id, plus one */
-    uint32_t size_least;               /* the table became as small as this ... */
-    bool is_resized;                   /* ... which the next block must say */
+    uint32_t newest[HTTP_FIELD_COUNT];  /* number of the newest entry of an id, plus one */
+    uint32_t passing[HTTP_FIELD_COUNT]; /* hash of the value that an id had and that went without
+                                         * an entry; where it comes again at once, it gets one */
+    uint32_t size_least;                /* the table became as small as this ... */
+    bool is_resized;                    /* ... which the next block must say */
 };
 
 void hpack_encoder_init(struct hpack_encoder *e);

@@ -30,7 +30,7 @@ static void test_bomb(void **state)
 
 static void assert_calm(struct test *t, enum h2_abuse abuse)
 {
-    assert_int_equal(wire_goaway_code(buf_str(&t->out)), NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_ENHANCE_YOUR_CALM);
     assert_int_equal(h2_session_abuse(t->session), abuse);
     assert_true(h2_session_is_over(t->session));
 }
@@ -39,7 +39,7 @@ static void put_open_and_reset(struct test *t, uint32_t *id, unsigned count)
 {
     for (unsigned i = 0; i < count; i++, *id += 2) {
         wire_request(&t->in, *id, WIRE_END_STREAM, "GET", "/", "");
-        wire_put_u32(&t->in, WIRE_RST_STREAM, *id, NGHTTP2_CANCEL);
+        wire_put_u32(&t->in, WIRE_RST_STREAM, *id, H2_CANCEL);
     }
 }
 
@@ -210,7 +210,7 @@ static void test_hpack(void **state)
         wire_put(&t.in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, blocks[i]);
         run(&t);
         long code = wire_goaway_code(buf_str(&t.out));
-        if (code != NGHTTP2_COMPRESSION_ERROR) {
+        if (code != H2_COMPRESSION_ERROR) {
             fail_msg("block %zu: %ld", i, code);
         }
         close_test(&t);
@@ -228,7 +228,7 @@ static void test_stream_limit(void **state)
     assert_no_goaway(t);
     wire_request(&t->in, 201, WIRE_END_STREAM, "GET", "/", "");
     run(t);
-    assert_int_equal(wire_goaway_code(buf_str(&t->out)), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_PROTOCOL_ERROR);
     assert_int_equal(t->live, 100);
 }
 

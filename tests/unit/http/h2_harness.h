@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include <nghttp2/nghttp2.h>
 
 #include "base/mem.h"
 #include "h2_wire.h"

@@ -92,7 +92,7 @@ static void test_malformed(void **state)
         wire_request(&t.in, 3, WIRE_END_STREAM, "GET", "/", "");
         run(&t);
         long code = wire_reset_code(buf_str(&t.out), 1);
-        if (code != NGHTTP2_PROTOCOL_ERROR || t.refused != 1 || t.reject != malformed[i].reason ||
+        if (code != H2_PROTOCOL_ERROR || t.refused != 1 || t.reject != malformed[i].reason ||
             wire_count(buf_str(&t.out), WIRE_HEADERS, 3, NULL) != 1) {
             fail_msg("row %zu: code %ld, refused %u for %d: %s", i, code, t.refused, t.reject,
                      malformed[i].fields);
@@ -138,8 +138,8 @@ static void test_body_must_be_as_long_as_said(void **state)
     wire_request(&t->in, 3, 0, "POST", "/", "content-length: 4\n");
     wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, 3, STR("123"));
     run(t);
-    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), NGHTTP2_PROTOCOL_ERROR);
-    assert_int_equal(wire_reset_code(buf_str(&t->out), 3), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), H2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 3), H2_PROTOCOL_ERROR);
     assert_int_equal(t->live, 0);
     assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
 }
@@ -172,7 +172,7 @@ static void test_bad_trailers(void **state)
         wire_request(&t->in, 2 * i + 1, 0, "POST", "/", "");
         wire_headers(&t->in, 2 * i + 1, WIRE_END_STREAM, bad[i]);
         run(t);
-        assert_int_equal(wire_reset_code(buf_str(&t->out), 2 * i + 1), NGHTTP2_PROTOCOL_ERROR);
+        assert_int_equal(wire_reset_code(buf_str(&t->out), 2 * i + 1), H2_PROTOCOL_ERROR);
     }
     assert_int_equal(t->live, 0);
 }
@@ -189,7 +189,7 @@ static void test_trailers_count_as_fields(void **state)
     wire_request(&t->in, 1, 0, "POST", "/", "");
     wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, buf_str(&block));
     run(t);
-    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 1), H2_ENHANCE_YOUR_CALM);
     buf_done(&block);
 }
 
@@ -278,8 +278,8 @@ static void test_windows_hold(void **state)
     assert_int_equal(t->body.n, H2_WINDOW_STREAM);
     wire_put(&t->in, WIRE_DATA, 0, 1, STR("!"));
     run(t);
-    assert_true(wire_goaway_code(buf_str(&t->out)) == NGHTTP2_FLOW_CONTROL_ERROR ||
-                wire_reset_code(buf_str(&t->out), 1) == NGHTTP2_FLOW_CONTROL_ERROR);
+    assert_true(wire_goaway_code(buf_str(&t->out)) == H2_FLOW_CONTROL_ERROR ||
+                wire_reset_code(buf_str(&t->out), 1) == H2_FLOW_CONTROL_ERROR);
 }
 
 /* A round trip that brings a window's worth makes the window larger, up to its maximum. */
@@ -386,7 +386,7 @@ static void test_closed_streams(void **state)
     assert_no_goaway(t);
     wire_put(&t->in, WIRE_DATA, 0, 3, STR("wrong"));
     run(t);
-    assert_int_equal(wire_goaway_code(buf_str(&t->out)), NGHTTP2_STREAM_CLOSED);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_STREAM_CLOSED);
 }
 
 /* Every allocation of a busy session fails once. */
