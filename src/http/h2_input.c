@@ -189,7 +189,7 @@ static void input_body_end(struct h2_session *s, struct h2_stream *h)
     if (stream->is_resetting || stream->is_body_done) {
         return;
     }
-    if (stream->is_begun && !h->is_ended && stream->content_length != MUX_LENGTH_UNKNOWN &&
+    if (stream->is_begun && stream->content_length != MUX_LENGTH_UNKNOWN &&
         h->body_bytes != stream->content_length) {
         s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
         h2_stream_reset(s, h, H2_PROTOCOL_ERROR);
@@ -309,13 +309,13 @@ static void input_on_body(struct h2_session *s, const uint8_t *p, size_t n)
         return;
     }
     h->body_bytes += n;
-    if (stream->is_answered || h->is_ended) {
-        input_drop_body(s, h, n);
-    } else if (stream->content_length != MUX_LENGTH_UNKNOWN &&
-               h->body_bytes > stream->content_length) {
+    if (stream->is_begun && stream->content_length != MUX_LENGTH_UNKNOWN &&
+        h->body_bytes > stream->content_length) {
         h2_session_consume(s, NULL, n);
         s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
         h2_stream_reset(s, h, H2_PROTOCOL_ERROR);
+    } else if (stream->is_answered || h->is_ended) {
+        input_drop_body(s, h, n);
     } else {
         stream->body_bytes += n;
         s->mux.events.on_body(s->mux.events.context, stream, (const char *)p, n);

@@ -64,8 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         free(block);
         ASSERT(reader.table.cost <= HPACK_TABLE_BYTES && encoder.table.cost <= HPACK_TABLE_BYTES);
         /* Also what was read before a fault was encoded, and the tables must stay alike. */
-        enum err again = hpack_decode(&back, (const uint8_t *)out.p, out.n, &scratch, on_field,
-                                      &second);
+        enum err again =
+            hpack_decode(&back, (const uint8_t *)out.p, out.n, &scratch, on_field, &second);
         ASSERT(again == ERR_OK);
         ASSERT(str_eq(buf_str(&first.text), buf_str(&second.text)));
         buf_done(&out);
