@@ -123,9 +123,14 @@ static bool head_is_pseudo_valid(struct h2_session *s, struct h2_stream *h,
     if (f->note && (*f->note & NOTE_CHECKED)) {
         return true;
     }
-    bool is_method = seen == SEEN_METHOD || seen == SEEN_PROTOCOL;
-    if (!head_is_visible(f->value) || (is_method && !http_token_is_valid(f->value)) ||
-        (seen == SEEN_PROTOCOL && !s->mux.limits.has_connect_protocol)) {
+    bool is_valid = head_is_visible(f->value);
+    if (seen == SEEN_METHOD) {
+        is_valid = http_token_is_valid(f->value);
+    } else if (seen == SEEN_PROTOCOL) {
+        /* What is no token is no protocol that we speak either, and that is answered. */
+        is_valid = s->mux.limits.has_connect_protocol && http_field_value_is_valid(f->value);
+    }
+    if (!is_valid) {
         return false;
     }
     if (f->note) {

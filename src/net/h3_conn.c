@@ -406,6 +406,9 @@ static void h3_conn_settle(struct h3_conn *c)
     h3_conn_check_drain(c);
     mux_stream_run_todo(&c->mux);
     c->mux.is_running = false;
+    if (!list_is_empty(&c->mux.todo)) {
+        mux_conn_wake(&c->mux); /* what was done gave more to do */
+    }
     h3_conn_check_abuse(c);
     if (h3_session_is_over(c->session)) {
         quic_link_close(&c->link, h3_session_code(c->session));

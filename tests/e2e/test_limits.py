@@ -104,6 +104,13 @@ def test_body_is_taken_whole(wire, length):
     assert answer.body == body
 
 
+def test_many_bodies_go_there_and_back(wire):
+    """Input waits for output again and again; none may be forgotten."""
+    body = bytes(i % 251 for i in range(BODY_MAX))
+    for _ in range(40):
+        assert wire.get("/echo", {"Content-Type": "a/b"}, method="POST", body=body).body == body
+
+
 @pytest.mark.parametrize("target", ["/echo", "/"])
 def test_longer_body_is_refused(server, version, target):
     name = 'sws_limit_hits_total{limit="max_body"}'
