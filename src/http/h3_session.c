@@ -396,6 +396,15 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
     return ERR_OK;
 }
 
+size_t h3_session_promise(const struct mux_limits *limits, char bytes[H3_PROMISE_BYTES])
+{
+    const uint32_t values[] = {limits->header_bytes_max, limits->has_connect_protocol,
+                               H3_TABLE_BYTES, H3_BLOCKED_MAX};
+    _Static_assert(sizeof(values) <= H3_PROMISE_BYTES, "they fit");
+    memcpy(bytes, values, sizeof(values));
+    return sizeof(values);
+}
+
 void h3_session_destroy(struct h3_session *s)
 {
     if (!s) {

@@ -23,6 +23,7 @@
 #define H3_ABUSE_WINDOW_MS 10000u
 #define H3_TABLE_BYTES 4096u
 #define H3_BLOCKED_MAX 16u
+#define H3_PROMISE_BYTES 32
 
 /* RFC 9114 section 8.1, as far as we send them. */
 enum h3_code {
@@ -59,6 +60,10 @@ struct h3_wire {
 /* `events` and `wire` are copied. ERR_NOMEM. */
 enum err h3_session_create(const struct mux_limits *limits, const struct mux_events *events,
                            const struct h3_wire *wire, struct h3_session **ret_session) MUST_CHECK;
+
+/* The settings that a client with early data relies on (RFC 9114 7.2.4.2), as bytes that change
+ * when they do; returns how many. */
+size_t h3_session_promise(const struct mux_limits *limits, char bytes[H3_PROMISE_BYTES]);
 
 /* The QUIC connection has been destroyed before. NULL is a no-op. */
 void h3_session_destroy(struct h3_session *s);

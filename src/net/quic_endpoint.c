@@ -14,6 +14,7 @@
 #define RECEIVE_BUDGET 8     /* batches per turn, so that other watches get their share */
 #define LATE_MAX 16u         /* answers to packets behind the close */
 #define NAME_BUCKETS_MIN 64u
+#define RESETS_PER_SECOND_MAX 100u
 /* Our ids: the owner, a mark by which they are told from those of clients, noise. */
 #define CID_GENERATION_AT (QUIC_CID_LOOP_AT + 1)
 #define CID_MARK_AT (QUIC_CID_LOOP_AT + 2)
@@ -40,6 +41,8 @@ struct quic_endpoint {
     struct list blocked;
     struct list links;
     unsigned unproved_count;
+    uint64_t reset_second; /* in which so many resets were sent */
+    unsigned reset_count;
     bool is_draining;
     bool is_succeeded;    /* another process reads from the socket */
     bool has_no_segments; /* this machine sends one datagram at a time */
@@ -194,6 +197,11 @@ static void link_drop_cid(void *user, const uint8_t *bytes, size_t n)
     }
 }
 
+static struct str address_str(const struct socket_address *a)
+{
+    return str_make((const char *)&a->raw, a->n);
+}
+
 /* ---- the end of a link ---- */
 
 static uint64_t endpoint_now_ns(const struct quic_endpoint *e)
@@ -225,6 +233,25 @@ static void link_free(struct quic_link *l)
     buf_done(&l->last);
     l->state = QUIC_LINK_DEAD;
     list_remove(&l->of_endpoint);
+}
+
+/* The handshake is complete: the client is at its address, and is told how to say so at once when
+ * it comes back. */
+static void link_on_proved(struct quic_link *l)
+{
+    uint8_t token[QUIC_ADDRESS_TOKEN_BYTES];
+    link_prove(l);
+    if (l->has_token) {
+        return;
+    }
+    l->has_token = true;
+    size_t n = quic_token_make(l->endpoint->config.secret, l->version, address_str(&l->remote),
+                               endpoint_now_ns(l->endpoint), token);
+    if (n) {
+        /* Without memory the client has to prove itself again. */
+        enum err ignored = quic_conn_send_token(l->quic, str_make((const char *)token, n));
+        (void)ignored;
+    }
 }
 
 static void link_over(struct quic_link *l)
@@ -414,6 +441,11 @@ void quic_link_wake(struct quic_link *l)
     }
 }
 
+static void endpoint_hit(const struct quic_endpoint *e, enum server_limit limit)
+{
+    e->server->hooks.on_limit(e->server->hooks.context, limit);
+}
+
 /* Sends the datagram that closes and keeps it for late packets. */
 static void link_begin_closing(struct quic_link *l, enum err cause, const uint8_t *bytes,
                                const struct quic_datagram *d)
@@ -450,6 +482,9 @@ static void link_fail(struct quic_link *l, enum err cause)
         l->cause = cause;
         link_over(l);
         return;
+    }
+    if (cause == ERR_SYNTAX) {
+        endpoint_hit(l->endpoint, SERVER_LIMIT_QUIC_FAULT);
     }
     enum err ignored = quic_conn_close_failed(l->quic, bytes, &d, endpoint_now_ns(l->endpoint));
     (void)ignored;
@@ -488,11 +523,6 @@ static void link_on_timer(struct timer *t)
 
 /* ---- receiving ---- */
 
-static struct str address_str(const struct socket_address *a)
-{
-    return str_make((const char *)&a->raw, a->n);
-}
-
 static void link_receive(struct quic_link *l, const struct datagram *d, const uint8_t *p, size_t n)
 {
     struct quic_endpoint *e = l->endpoint;
@@ -517,7 +547,7 @@ static void link_receive(struct quic_link *l, const struct datagram *d, const ui
         return;
     }
     if (quic_conn_is_handshaken(l->quic)) {
-        link_prove(l);
+        link_on_proved(l);
     }
     quic_link_wake(l);
 }
@@ -533,9 +563,15 @@ static void endpoint_answer(struct quic_endpoint *e, const struct datagram *d, c
     }
 }
 
+/* What the token of an Initial says. */
+struct endpoint_proof {
+    bool is_good;
+    struct quic_cid original; /* n = 0: no Retry was sent */
+};
+
 static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *d,
-                                const struct quic_packet *packet, const struct quic_cid *original,
-                                struct quic_link *l)
+                                const struct quic_packet *packet,
+                                const struct endpoint_proof *proof, struct quic_link *l)
 {
     struct quic_cid own;
     struct quic_hooks hooks = l->ops->hooks;
@@ -564,16 +600,19 @@ static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *
         .version = packet->version,
         .client_cid = packet->source,
         .server_cid = own,
-        .original_cid = original ? *original : packet->destination,
-        .token = packet->token,
+        .original_cid = packet->destination,
+        .token = proof->is_good ? packet->token : STR(""),
+        .settings = l->settings,
     };
-    if (original) {
+    if (proof->original.n) {
+        a.original_cid = proof->original;
         a.retry_cid = packet->destination;
-    } else {
+    }
+    if (!proof->is_good) {
         l->is_counted = true;
         e->unproved_count++;
-        a.token = STR("");
     }
+    l->version = packet->version;
     quic_reset_token(e->config.secret, &own, a.reset_token);
     enum err err = endpoint_name(e, l, &own);
     if (!err) {
@@ -584,7 +623,7 @@ static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *
 }
 
 static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
-                          const struct quic_packet *packet, const struct quic_cid *original,
+                          const struct quic_packet *packet, const struct endpoint_proof *proof,
                           const uint8_t *p, size_t n)
 {
     struct server *s = e->server;
@@ -600,7 +639,7 @@ static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
         endpoint_answer(e, d, bytes, quic_packet_write_refusal(packet, bytes));
         return;
     }
-    enum err err = endpoint_accept(e, d, packet, original, l);
+    enum err err = endpoint_accept(e, d, packet, proof, l);
     if (err) {
         l->cause = err;
         link_over(l);
@@ -612,18 +651,22 @@ static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
 static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *d,
                                 const struct quic_packet *packet, const uint8_t *p, size_t n)
 {
-    struct quic_cid original, fresh;
+    struct endpoint_proof proof = {.is_good = false};
+    struct quic_cid fresh;
     uint8_t bytes[QUIC_DATAGRAM_BYTES];
     if (n < QUIC_INITIAL_BYTES_MIN) {
         return;
     }
     enum err err = quic_token_check(packet, e->config.secret, address_str(&d->remote),
-                                    endpoint_now_ns(e), &original);
+                                    endpoint_now_ns(e), &proof.original);
+    proof.is_good = err == ERR_OK;
     if (err == ERR_ACCESS) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_TOKEN);
         endpoint_answer(e, d, bytes, quic_packet_write_refusal(packet, bytes));
         return;
     }
-    if (err && e->unproved_count >= e->config.unproved_max) {
+    if (!proof.is_good && e->unproved_count >= e->config.unproved_max) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_UNPROVED);
         /* Of no owner: whoever gets what the client sends to it may make the connection. */
         fresh.n = QUIC_CID_BYTES;
         random_bytes(fresh.bytes, QUIC_CID_BYTES);
@@ -632,14 +675,30 @@ static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *
                                                 &fresh, endpoint_now_ns(e), bytes));
         return;
     }
-    endpoint_open(e, d, packet, err ? NULL : &original, p, n);
+    endpoint_open(e, d, packet, &proof, p, n);
+}
+
+/* Resets are cheap to ask for, also in somebody else's name. */
+static bool endpoint_may_reset(struct quic_endpoint *e)
+{
+    uint64_t second = endpoint_now_ns(e) / NS_PER_S;
+    if (second != e->reset_second) {
+        e->reset_second = second;
+        e->reset_count = 0;
+    }
+    if (e->reset_count >= RESETS_PER_SECOND_MAX) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_RESETS);
+        return false;
+    }
+    e->reset_count++;
+    return true;
 }
 
 static void endpoint_on_stray(struct quic_endpoint *e, const struct datagram *d,
                               const struct quic_packet *packet, size_t n)
 {
     uint8_t bytes[QUIC_DATAGRAM_BYTES], noise[64];
-    if (packet->kind == QUIC_PACKET_SHORT) {
+    if (packet->kind == QUIC_PACKET_SHORT && endpoint_may_reset(e)) {
         random_bytes(noise, sizeof(noise));
         endpoint_answer(
             e, d, bytes,

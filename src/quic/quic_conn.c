@@ -12,6 +12,8 @@
 #define QUIC_MAGIC 0x71756963u
 #define DATAGRAM_BYTES_SAFE 1200 /* RFC 9000 14: every path takes these */
 #define UNI_STREAMS_MAX 8        /* control and QPACK, and some of unknown kinds */
+#define SETTINGS_BYTES_MAX 64
+#define CONTEXT_BYTES_MAX 256 /* more than version, settings and transport parameters take */
 
 struct quic_conn {
     uint32_t magic;
@@ -76,6 +78,16 @@ static int quic_verdict(struct quic_conn *c, enum err e)
     if (e) {
         c->hook_error = e;
         return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    return 0;
+}
+
+static int quic_on_key(ngtcp2_conn *ngtcp2, ngtcp2_encryption_level level, void *user)
+{
+    struct quic_conn *c = quic_of(user);
+    (void)ngtcp2;
+    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT) {
+        c->hooks.on_ready(c->user);
     }
     return 0;
 }
@@ -213,6 +225,7 @@ static const ngtcp2_callbacks quic_callbacks = {
     .get_path_challenge_data = quic_on_challenge,
     .stream_stop_sending = quic_on_stop,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+    .recv_tx_key = quic_on_key,
 };
 
 /* ---- making one ---- */
@@ -279,6 +292,23 @@ static void quic_refer(struct quic_conn *c, void *words)
     reference->user_data = c;
 }
 
+/* The server's end of TLS, bound to all that the client may rely on with its early data. */
+static enum err quic_accept_tls(struct quic_conn *c, const struct quic_accept *a,
+                                const ngtcp2_transport_params *params)
+{
+    uint8_t context[CONTEXT_BYTES_MAX];
+    ASSERT(a->settings.n <= SETTINGS_BYTES_MAX);
+    /* RFC 9369 5: a ticket is of the version that it was given under. */
+    memcpy(context, &a->version, sizeof(a->version));
+    size_t n = sizeof(a->version);
+    memcpy(context + n, a->settings.p, a->settings.n);
+    n += a->settings.n;
+    ngtcp2_ssize written = ngtcp2_transport_params_encode(context + n, sizeof(context) - n, params);
+    ASSERT(written >= 0);
+    n += (size_t)written;
+    return tls_quic_accept(a->tls, a->user, a->wall_s, str_make((char *)context, n), &c->tls);
+}
+
 enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_conn)
 {
     struct quic_conn *c = quic_alloc(a->hooks, a->user);
@@ -289,6 +319,7 @@ enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_co
     ngtcp2_transport_params params;
     quic_settings(c, a->limits, a->now_ns, &settings);
     quic_params(a->limits, true, &params);
+    enum err e = quic_accept_tls(c, a, &params);
     settings.token = (const uint8_t *)a->token.p;
     settings.tokenlen = a->token.n;
     params.original_dcid = cid_of(&a->original_cid);
@@ -304,7 +335,6 @@ enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_co
     params.stateless_reset_token_present = 1;
     const ngtcp2_cid client = cid_of(&a->client_cid), server = cid_of(&a->server_cid);
     const ngtcp2_path path = path_of(&a->path);
-    enum err e = tls_quic_accept(a->tls, a->user, a->wall_s, &c->tls);
     if (!e && ngtcp2_conn_server_new(&c->ngtcp2, &client, &server, &path, a->version,
                                      &quic_callbacks, &settings, &params, &quic_mem, c) != 0) {
         c->ngtcp2 = NULL;
@@ -582,6 +612,12 @@ void quic_conn_stop(struct quic_conn *c, int64_t stream_id, uint64_t code)
 {
     int ignored = ngtcp2_conn_shutdown_stream_read(c->ngtcp2, 0, stream_id, code);
     (void)ignored;
+}
+
+enum err quic_conn_send_token(struct quic_conn *c, struct str token)
+{
+    int r = ngtcp2_conn_submit_new_token(c->ngtcp2, (const uint8_t *)token.p, token.n);
+    return r ? ERR_NOMEM : ERR_OK;
 }
 
 bool quic_conn_is_handshaken(const struct quic_conn *c)

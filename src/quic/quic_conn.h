@@ -49,6 +49,10 @@ struct quic_offer {
 };
 
 struct quic_hooks {
+    /* The keys are there: streams may be opened and written to. On a server that is before the
+     * handshake is complete, so that early data can be answered; whatever comes until then may be
+     * an attacker's repetition, from an address that is not the client's. */
+    void (*on_ready)(void *user);
     void (*on_handshake)(void *user);
     /* `n` bytes, in order; quic_conn_consume gives the credit back. */
     enum err (*on_data)(void *user, int64_t stream_id, const uint8_t *p, size_t n, bool is_end);
@@ -95,6 +99,7 @@ struct quic_accept {
     struct quic_cid original_cid; /* destination of the client's first Initial */
     struct quic_cid retry_cid;    /* n = 0: no Retry was sent */
     struct str token;             /* that the client brought, already checked */
+    struct str settings; /* what a client remembers of the protocol above; at most 64 bytes */
     uint8_t reset_token[QUIC_TOKEN_BYTES];
 };
 
@@ -170,6 +175,9 @@ void quic_conn_keep_alive(struct quic_conn *c, bool is_wanted);
 
 void quic_conn_reset(struct quic_conn *c, int64_t stream_id, uint64_t code); /* stop sending */
 void quic_conn_stop(struct quic_conn *c, int64_t stream_id, uint64_t code);  /* stop receiving */
+
+/* Gives the client a token for its next connection (quic_token_make). ERR_NOMEM. */
+enum err quic_conn_send_token(struct quic_conn *c, struct str token) MUST_CHECK;
 
 bool quic_conn_is_handshaken(const struct quic_conn *c);
 const struct tls_conn *quic_conn_tls(const struct quic_conn *c); /* NULL: a client's end */

@@ -142,6 +142,7 @@ struct stream {
 struct end {
     struct quic_conn *conn;
     bool is_server;
+    bool is_ready;
     bool is_handshaken;
     bool is_lost;
     struct stream streams[STREAMS_MAX];
@@ -165,6 +166,12 @@ static struct stream *stream_of(struct end *e, int64_t id)
     struct stream *s = &e->streams[e->stream_count++];
     *s = (struct stream){.id = id, .data = malloc(STREAM_BYTES_MAX + 1)};
     return s;
+}
+
+static void on_ready(void *user)
+{
+    CHECK(!((struct end *)user)->is_ready);
+    ((struct end *)user)->is_ready = true;
 }
 
 static void on_handshake(void *user)
@@ -294,8 +301,9 @@ static void drop_cid(void *user, const uint8_t *p, size_t n)
 }
 
 static const struct quic_hooks hooks = {
-    on_handshake, on_data,  on_acknowledged, on_code,        on_code,     on_stream_end, on_credit,
-    offer,        on_taken, on_blocked,      on_cannot_send, hook_random, make_cid,      drop_cid,
+    on_ready,   on_handshake,   on_data,     on_acknowledged, on_code,
+    on_code,    on_stream_end,  on_credit,   offer,           on_taken,
+    on_blocked, on_cannot_send, hook_random, make_cid,        drop_cid,
 };
 
 static const struct quic_limits limits = {
@@ -372,7 +380,7 @@ static void tls_start(void)
     CHECK(certificate_store_create(&certificate, 1, SIZE_MAX, &store) == ERR_OK);
     const struct tls_policy_config config = {.min_version = TLS_VERSION_12};
     CHECK(tls_policy_create(&config, &policy, &fault) == ERR_OK);
-    const struct tls_server_config server_config = {.hooks = {on_client_hello, NULL}};
+    const struct tls_server_config server_config = {.hooks = {.on_client_hello = on_client_hello}};
     CHECK(tls_server_create(&server_config, &tls) == ERR_OK);
     certificate_unref(certificate);
     local_ca_destroy(ca);
@@ -427,6 +435,7 @@ static void server_receive(const uint8_t *p, size_t n)
             .server_cid = fresh,
             .original_cid = e ? packet.destination : original,
             .token = packet.token,
+            .settings = STR(""),
         };
         if (!e) {
             a.retry_cid = packet.destination;
