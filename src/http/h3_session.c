@@ -374,6 +374,7 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
     s->mux.events = *events;
     s->wire = *wire;
     s->last.stream_id = -1;
+    s->kept_bytes_max = H3_KEPT_BYTES_MIN;
     list_init(&s->mux.streams);
     list_init(&s->all);
     list_init(&s->waiting);
@@ -641,6 +642,12 @@ enum h3_abuse h3_session_abuse(const struct h3_session *s)
 bool h3_session_is_ready(const struct h3_session *s)
 {
     return s->is_ready;
+}
+
+void h3_session_set_window(struct h3_session *s, uint64_t bytes)
+{
+    uint64_t most = bytes < H3_KEPT_BYTES_MAX / 2 ? bytes * 2 : H3_KEPT_BYTES_MAX;
+    s->kept_bytes_max = most > H3_KEPT_BYTES_MIN ? (size_t)most : H3_KEPT_BYTES_MIN;
 }
 
 size_t h3_session_kept_bytes(const struct h3_session *s)

@@ -16,8 +16,10 @@
 
 #define H3_PIECES_MAX 16
 #define H3_CHUNK_BYTES 16384u
-#define H3_KEPT_BYTES_MAX (1024u * 1024u) /* body bytes that wait to be acknowledged */
-#define H3_DROP_BYTES_MAX (64u * 1024u)   /* of a body behind its answer; a longer one is cut off */
+/* Body bytes that wait to be acknowledged: as much as the path takes, between these two. */
+#define H3_KEPT_BYTES_MIN (256u * 1024u)
+#define H3_KEPT_BYTES_MAX (8u * 1024u * 1024u)
+#define H3_DROP_BYTES_MAX (64u * 1024u) /* of a body behind its answer; a longer one is cut off */
 #define H3_RESETS_MAX 100u
 #define H3_CONTROL_BYTES_MAX (256u * 1024u)
 #define H3_ABUSE_WINDOW_MS 10000u
@@ -128,6 +130,10 @@ enum h3_abuse h3_session_abuse(const struct h3_session *s);
 
 /* The settings of the client have come. */
 bool h3_session_is_ready(const struct h3_session *s);
+
+/* The path below takes so many bytes before the first is acknowledged: twice as many are kept, so
+ * that what is acknowledged finds its successors. */
+void h3_session_set_window(struct h3_session *s, uint64_t bytes);
 
 /* Body bytes that are kept until they are acknowledged. */
 size_t h3_session_kept_bytes(const struct h3_session *s);

@@ -98,7 +98,9 @@ static enum err h3_on_data(void *user, int64_t stream_id, const uint8_t *p, size
 
 static enum err h3_on_acknowledged(void *user, int64_t stream_id, uint64_t n)
 {
-    h3_session_acknowledged(h3_conn_of_link(user)->session, stream_id, n);
+    struct h3_conn *c = h3_conn_of_link(user);
+    h3_session_set_window(c->session, quic_conn_window_bytes(c->link.quic));
+    h3_session_acknowledged(c->session, stream_id, n);
     return ERR_OK;
 }
 

@@ -832,6 +832,11 @@ void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code)
     mem_free(e);
 }
 
+void quic_endpoint_set_limits(struct quic_endpoint *e, const struct quic_limits *limits)
+{
+    e->config.limits = *limits;
+}
+
 void quic_endpoint_drain(struct quic_endpoint *e, bool is_succeeded)
 {
     e->is_draining = true;

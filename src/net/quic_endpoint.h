@@ -83,6 +83,9 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
 /* Closes the links that are left, with an application's code. NULL is a no-op. */
 void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code);
 
+/* For the connections that begin from now on. */
+void quic_endpoint_set_limits(struct quic_endpoint *e, const struct quic_limits *limits);
+
 /* Takes no new connections; those there are go on. `is_succeeded`: another process reads from the
  * socket, and delivers what is ours. */
 void quic_endpoint_drain(struct quic_endpoint *e, bool is_succeeded);
