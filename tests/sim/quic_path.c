@@ -311,7 +311,7 @@ static void put_varint(uint64_t n)
 static void make_request(void)
 {
     const uint8_t method = now_case->is_upload ? 0xc0 | 20 : 0xc0 | 17; /* POST, GET */
-    const uint8_t head[] = {0x01, 16, 0,   0,   method, 0xc0 | 23, 0xc0 | 1, 0x50, 9,
+    const uint8_t head[] = {0x01, 16,  0,   0,   method, 0xc0 | 23, 0xc0 | 1, 0x50, 9,
                             'q',  'u', 'i', 'c', '.',    't',       'e',      's',  't'};
     memcpy(request_bytes, head, sizeof(head));
     request_byte_count = sizeof(head);
@@ -375,8 +375,8 @@ static enum err client_offer(void *user, struct quic_offer *ret)
     if (control_sent < sizeof(control_bytes)) {
         ret->stream_id = control_id;
         ret->count = 1;
-        ret->pieces[0] = (struct quic_piece){control_bytes + control_sent,
-                                             sizeof(control_bytes) - control_sent};
+        ret->pieces[0] =
+            (struct quic_piece){control_bytes + control_sent, sizeof(control_bytes) - control_sent};
         return ERR_OK;
     }
     if (is_request_end_sent || is_blocked) {
@@ -385,8 +385,8 @@ static enum err client_offer(void *user, struct quic_offer *ret)
     ret->stream_id = request_id;
     ret->count = 1;
     if (request_sent < request_byte_count) {
-        ret->pieces[0] = (struct quic_piece){request_bytes + request_sent,
-                                             request_byte_count - request_sent};
+        ret->pieces[0] =
+            (struct quic_piece){request_bytes + request_sent, request_byte_count - request_sent};
     } else {
         uint64_t left = all - request_sent;
         ret->pieces[0] = (struct quic_piece){zeros, left < PIECE_BYTES ? left : PIECE_BYTES};
@@ -519,8 +519,8 @@ static void step(void)
     conn_write(server, &lanes[0]);
     uint64_t to_client_ns = lane_next_ns(&lanes[0]), to_server_ns = lane_next_ns(&lanes[1]);
     uint64_t arrival_ns = earlier(to_client_ns, to_server_ns);
-    uint64_t timer_ns = earlier(quic_conn_deadline_ns(client),
-                                server ? quic_conn_deadline_ns(server) : UINT64_MAX);
+    uint64_t timer_ns =
+        earlier(quic_conn_deadline_ns(client), server ? quic_conn_deadline_ns(server) : UINT64_MAX);
     if (arrival_ns <= timer_ns) {
         lane_deliver(to_client_ns <= to_server_ns ? &lanes[0] : &lanes[1]);
     } else {
