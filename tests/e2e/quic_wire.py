@@ -29,6 +29,7 @@ class Relay:
         self.client = None
         self.to_server, self.to_client = [], []
         self.held = None
+        self.largest = 65536 # longer ones of the client are lost
         self.old = None # the port before moved()
         self.moved_count = 0 # datagrams that came to the new one
         self.lock = threading.Lock()
@@ -70,6 +71,8 @@ class Relay:
     def pass_on(self, data, client):
         self.client = client
         self.to_server.append(data)
+        if len(data) > self.largest:
+            return
         if self.held is not None:
             self.held.append(data)
         else:

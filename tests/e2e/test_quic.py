@@ -387,6 +387,30 @@ def test_a_client_is_moved(serve, tmp_path):
     assert has_proved_path(text)
 
 
+def test_a_request_keeps_its_connection(serve, tmp_path):
+    """The rest of an upload is lost for longer than the idle time; the server asks whether the
+    client is there."""
+    server = serve(config(timeouts={"idle": "4s", "read_idle": "60s"}))
+    server.write({**server.config, "hosts": [{"domains": ["default"], "backend": "echo"}]})
+    assert server.reload().returncode == 0
+    body = tmp_path / "body"
+    body.write_bytes(os.urandom(2_000_000))
+    result = {}
+    with Relay(server.https_address) as relay:
+        client = threading.Thread(target=lambda: result.update(text=visit(
+            server, "/", "--http-method=POST", f"--data={body}", port=relay.address[1])))
+        client.start()
+        wait_for(lambda: len(relay.to_server) > 50, "part of the upload")
+        relay.largest = 400
+        time.sleep(9) # more than twice the idle time; that is what this is about
+        assert client.is_alive()
+        relay.largest = 65536
+        client.join(CLIENT_SECONDS)
+    assert status_of(result["text"]) == 200
+    assert "frm rx" in result["text"] and "PING" in result["text"]
+    assert re.search(r"frm rx \d+ 1RTT PING", result["text"])
+
+
 @contextlib.contextmanager
 def connection(server, tmp_path, *arguments):
     """A client whose connection stays, behind a relay, and an impostor with its keys."""

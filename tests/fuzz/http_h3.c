@@ -93,8 +93,10 @@ static void put_request(struct input *in, struct buf *b)
         buf_add_char(&block, (char)(0xc0 | 1)); /* / */
     }
     if (!(what & 64)) {
-        buf_add(&block, "\x50\x01"
-                        "a", 3); /* :authority: a */
+        buf_add(&block,
+                "\x50\x01"
+                "a",
+                3); /* :authority: a */
     }
     if (what & 128) {
         buf_add(&block, "\x54", 1); /* content-length, by name, with the input's value */
@@ -331,8 +333,7 @@ static void run_op(struct owner *o, const struct script *s, const struct op *op,
         }
         do {
             size_t left = op->n - at, n = cut && cut < left ? cut : left;
-            h3_session_recv(o->session, 1, op->id, n ? p + at : NULL, n,
-                            op->is_end && n == left);
+            h3_session_recv(o->session, 1, op->id, n ? p + at : NULL, n, op->is_end && n == left);
             at += n;
         } while (at < op->n && !o->is_stopped[op->id]);
         break;

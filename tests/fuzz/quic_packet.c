@@ -355,8 +355,7 @@ static void flight_deliver(void)
     if (f->to_server && !server.conn) {
         server_accept(f);
     }
-    enum err err =
-        e->conn ? quic_conn_receive(e->conn, &path, 0, f->bytes, f->n, now_ns) : ERR_OK;
+    enum err err = e->conn ? quic_conn_receive(e->conn, &path, 0, f->bytes, f->n, now_ns) : ERR_OK;
     if (err == ERR_CANCELLED && f->to_server && !server.is_ready) {
         /* It was none of a client's: as if it had not come. */
         quic_conn_destroy(server.conn);
