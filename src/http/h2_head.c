@@ -31,8 +31,8 @@ static unsigned head_pseudo(struct str name)
         struct str name;
         unsigned seen;
     } known[] = {
-        {{":method", 7}, SEEN_METHOD},       {{":scheme", 7}, SEEN_SCHEME},
-        {{":path", 5}, SEEN_PATH},           {{":authority", 10}, SEEN_AUTHORITY},
+        {{":method", 7}, SEEN_METHOD},     {{":scheme", 7}, SEEN_SCHEME},
+        {{":path", 5}, SEEN_PATH},         {{":authority", 10}, SEEN_AUTHORITY},
         {{":protocol", 9}, SEEN_PROTOCOL},
     };
     for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
@@ -166,8 +166,8 @@ static bool head_is_whole(const struct h2_stream *h)
     if (head->method == HTTP_CONNECT && !(seen & SEEN_PROTOCOL)) {
         return (seen & SEEN_AUTHORITY) && !(seen & (SEEN_SCHEME | SEEN_PATH));
     }
-    if (!has_target || ((seen & SEEN_PROTOCOL) &&
-                        (head->method != HTTP_CONNECT || !(seen & SEEN_AUTHORITY)))) {
+    if (!has_target ||
+        ((seen & SEEN_PROTOCOL) && (head->method != HTTP_CONNECT || !(seen & SEEN_AUTHORITY)))) {
         return false;
     }
     if (h->stream->reject != H1_REJECT_NONE) {
@@ -183,8 +183,8 @@ static void head_finish(struct h2_session *s, struct h2_stream *h)
     const struct http_field *length =
         http_fields_get(&stream->head.fields, HTTP_FIELD_CONTENT_LENGTH);
     uint64_t n = 0;
-    bool is_length_wrong = stream->is_body_done && length &&
-                           (str_to_u64(length->value, &n) != ERR_OK || n != 0);
+    bool is_length_wrong =
+        stream->is_body_done && length && (str_to_u64(length->value, &n) != ERR_OK || n != 0);
     if (!head_is_whole(h) || is_length_wrong) {
         head_refuse(s, h);
     } else {

@@ -140,8 +140,7 @@ static enum h2_abuse input_count(struct h2_session *s, const struct h2_frame *f)
         return H2_ABUSE_CONTROL;
     }
     /* Whoever does not read what its faults provoke makes the queue grow. */
-    bool is_queue_long =
-        s->queue_frames > H2_CONTROL_MAX + 8 * s->mux.limits.stream_count_max;
+    bool is_queue_long = s->queue_frames > H2_CONTROL_MAX + 8 * s->mux.limits.stream_count_max;
     return is_queue_long ? H2_ABUSE_CONTROL : H2_ABUSE_NONE;
 }
 
@@ -173,7 +172,7 @@ static struct h2_stream *input_head_stream(struct h2_session *s, const struct h2
         return NULL;
     }
     h = s->mux.stream_count < s->mux.limits.stream_count_max ? h2_stream_open(s, f->id, is_end)
-                                                              : NULL;
+                                                             : NULL;
     if (!h) {
         h2_closed_add(s, f->id, true);
         h2_put_u32(s, H2_RST_STREAM, f->id, H2_REFUSED_STREAM);
@@ -381,9 +380,9 @@ static void input_on_window_update(struct h2_session *s, const uint8_t *p)
         return;
     }
     int64_t *window = h ? &h->send_window : &s->send_window;
-    enum h2_code code = increment == 0                         ? H2_PROTOCOL_ERROR
+    enum h2_code code = increment == 0                             ? H2_PROTOCOL_ERROR
                         : *window > INT32_MAX - (int64_t)increment ? H2_FLOW_CONTROL_ERROR
-                                                               : H2_NO_ERROR;
+                                                                   : H2_NO_ERROR;
     if (code != H2_NO_ERROR && h) {
         h2_stream_reset(s, h, code);
     } else if (code != H2_NO_ERROR) {
@@ -448,8 +447,7 @@ static void input_on_settings(struct h2_session *s, const uint8_t *p, size_t n)
     }
     s->is_ready = true;
     for (size_t at = 0; at < n; at += 6) {
-        enum h2_code code =
-            input_set(s, (uint16_t)(p[at] << 8 | p[at + 1]), get_u32(p + at + 2));
+        enum h2_code code = input_set(s, (uint16_t)(p[at] << 8 | p[at + 1]), get_u32(p + at + 2));
         if (code != H2_NO_ERROR) {
             h2_session_fail(s, code);
             return;
@@ -522,10 +520,8 @@ static void input_on_frame(struct h2_session *s, const uint8_t *p, size_t n)
 
 static void input_start_frame(struct h2_session *s, const uint8_t *p)
 {
-    s->frame = (struct h2_frame){.length = get_u32(p) >> 8,
-                                 .type = p[3],
-                                 .flags = p[4],
-                                 .id = get_u32(p + 5) & INT32_MAX};
+    s->frame = (struct h2_frame){
+        .length = get_u32(p) >> 8, .type = p[3], .flags = p[4], .id = get_u32(p + 5) & INT32_MAX};
     s->left = s->frame.length;
     enum h2_code code = input_check(s, &s->frame);
     if (code != H2_NO_ERROR) {

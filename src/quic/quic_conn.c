@@ -89,7 +89,7 @@ static int quic_on_key(ngtcp2_conn *ngtcp2, ngtcp2_encryption_level level, void 
 {
     struct quic_conn *c = quic_of(user);
     (void)ngtcp2;
-    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT) {
+    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT && c->hooks.on_ready) {
         c->hooks.on_ready(c->user);
     }
     return 0;

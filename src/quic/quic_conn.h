@@ -52,7 +52,7 @@ struct quic_offer {
 struct quic_hooks {
     /* The keys are there: streams may be opened and written to. On a server that is before the
      * handshake is complete, so that early data can be answered; whatever comes until then may be
-     * an attacker's repetition, from an address that is not the client's. */
+     * an attacker's repetition, from an address that is not the client's. May be NULL. */
     void (*on_ready)(void *user);
     void (*on_handshake)(void *user);
     /* `n` bytes, in order; quic_conn_consume gives the credit back. */

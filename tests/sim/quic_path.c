@@ -321,11 +321,6 @@ static void make_request(void)
     }
 }
 
-static void client_ready(void *user)
-{
-    (void)user;
-}
-
 static void client_handshake(void *user)
 {
     (void)user;
@@ -423,7 +418,6 @@ static void client_cannot_send(void *user, int64_t id)
 }
 
 static const struct quic_hooks client_hooks = {
-    .on_ready = client_ready,
     .on_handshake = client_handshake,
     .on_data = client_data,
     .on_acknowledged = client_acknowledged,
