@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/mem.h"
+#include "net/quic_names_int.h"
 #include "os/clock.h"
 #include "os/random.h"
 
@@ -13,20 +13,11 @@
 #define OUT_SEGMENTS_MAX 60u /* UDP_MAX_SEGMENTS is 64 in older kernels */
 #define RECEIVE_BUDGET 8     /* batches per turn, so that other watches get their share */
 #define LATE_MAX 16u         /* answers to packets behind the close */
-#define NAME_BUCKETS_MIN 64u
 #define RESETS_PER_SECOND_MAX 100u
 /* Our ids: the owner, a mark by which they are told from those of clients, noise. */
 #define CID_GENERATION_AT (QUIC_CID_LOOP_AT + 1)
 #define CID_MARK_AT (QUIC_CID_LOOP_AT + 2)
 #define CID_MARK_BYTES 2
-
-/* A connection id that leads to a link. */
-struct quic_name {
-    struct quic_name *next; /* in the bucket */
-    struct list of_link;
-    struct quic_link *link;
-    struct quic_cid cid;
-};
 
 struct quic_endpoint {
     struct server *server;
@@ -35,9 +26,7 @@ struct quic_endpoint {
     struct socket_address local;
     struct datagram_buffers *buffers;
     uint8_t *out;
-    struct quic_name **buckets;
-    size_t bucket_count; /* a power of two */
-    size_t name_count;
+    struct quic_names names;
     struct list blocked;
     struct list links;
     unsigned unproved_count;
@@ -49,80 +38,6 @@ struct quic_endpoint {
 };
 
 /* ---- connection ids ---- */
-
-static size_t name_bucket(const struct quic_endpoint *e, const struct quic_cid *cid)
-{
-    return hash_str(str_make((const char *)cid->bytes, cid->n)) & (e->bucket_count - 1);
-}
-
-static bool cid_eq(const struct quic_cid *a, const struct quic_cid *b)
-{
-    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0;
-}
-
-static struct quic_link *endpoint_find(const struct quic_endpoint *e, const struct quic_cid *cid)
-{
-    struct quic_name *name = e->buckets[name_bucket(e, cid)];
-    while (name && !cid_eq(&name->cid, cid)) {
-        name = name->next;
-    }
-    return name ? name->link : NULL;
-}
-
-/* A table that cannot grow is slow, not wrong. */
-static void endpoint_grow(struct quic_endpoint *e)
-{
-    size_t count = e->bucket_count * 2;
-    struct quic_name **old = e->buckets;
-    struct quic_name **buckets = mem_zalloc(count, sizeof(struct quic_name *));
-    if (!buckets) {
-        return;
-    }
-    size_t old_count = e->bucket_count;
-    e->buckets = buckets;
-    e->bucket_count = count;
-    for (size_t i = 0; i < old_count; i++) {
-        for (struct quic_name *name = old[i], *next; name; name = next) {
-            struct quic_name **at = &e->buckets[name_bucket(e, &name->cid)];
-            next = name->next;
-            name->next = *at;
-            *at = name;
-        }
-    }
-    mem_free(old);
-}
-
-static enum err endpoint_name(struct quic_endpoint *e, struct quic_link *l,
-                              const struct quic_cid *cid)
-{
-    struct quic_name *name = mem_zalloc(1, sizeof(*name));
-    if (!name) {
-        return ERR_NOMEM;
-    }
-    if (e->name_count >= e->bucket_count * 2) {
-        endpoint_grow(e);
-    }
-    struct quic_name **at = &e->buckets[name_bucket(e, cid)];
-    name->cid = *cid;
-    name->link = l;
-    name->next = *at;
-    *at = name;
-    list_push_back(&l->names, &name->of_link);
-    e->name_count++;
-    return ERR_OK;
-}
-
-static void endpoint_unname(struct quic_endpoint *e, struct quic_name *name)
-{
-    struct quic_name **at = &e->buckets[name_bucket(e, &name->cid)];
-    while (*at != name) {
-        at = &(*at)->next;
-    }
-    *at = name->next;
-    list_remove(&name->of_link);
-    mem_free(name);
-    e->name_count--;
-}
 
 static void cid_mark(const struct quic_endpoint *e, const struct quic_cid *cid,
                      uint8_t ret_mark[CID_MARK_BYTES])
@@ -179,7 +94,7 @@ static void link_make_cid(void *user, uint8_t *ret_bytes, uint8_t ret_token[QUIC
     struct quic_cid cid;
     endpoint_new_cid(l->endpoint, &cid);
     /* Without memory the id leads nowhere, and the peer has others. */
-    enum err ignored = endpoint_name(l->endpoint, l, &cid);
+    enum err ignored = quic_names_add(&l->endpoint->names, l, &cid);
     (void)ignored;
     quic_reset_token(l->endpoint->config.secret, &cid, ret_token);
     memcpy(ret_bytes, cid.bytes, cid.n);
@@ -188,13 +103,7 @@ static void link_make_cid(void *user, uint8_t *ret_bytes, uint8_t ret_token[QUIC
 static void link_drop_cid(void *user, const uint8_t *bytes, size_t n)
 {
     struct quic_link *l = user;
-    LIST_FOR_EACH_SAFE(at, next, &l->names)
-    {
-        struct quic_name *name = CONTAINER_OF(at, struct quic_name, of_link);
-        if (name->cid.n == n && memcmp(name->cid.bytes, bytes, n) == 0) {
-            endpoint_unname(l->endpoint, name);
-        }
-    }
+    quic_names_drop(&l->endpoint->names, l, bytes, n);
 }
 
 static struct str address_str(const struct socket_address *a)
@@ -224,9 +133,7 @@ static void link_free(struct quic_link *l)
     timer_cancel(&l->timer);
     loop_task_cancel(&l->settle_task);
     list_remove(&l->blocked);
-    while (!list_is_empty(&l->names)) {
-        endpoint_unname(e, CONTAINER_OF(l->names.next, struct quic_name, of_link));
-    }
+    quic_names_drop_all(&e->names, l);
     quic_conn_destroy(l->quic);
     l->quic = NULL;
     buf_done(&l->unsent);
@@ -614,10 +521,10 @@ static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *
     }
     l->version = packet->version;
     quic_reset_token(e->config.secret, &own, a.reset_token);
-    enum err err = endpoint_name(e, l, &own);
+    enum err err = quic_names_add(&e->names, l, &own);
     if (!err) {
         /* What the client sends before it knows our id. */
-        err = endpoint_name(e, l, &packet->destination);
+        err = quic_names_add(&e->names, l, &packet->destination);
     }
     return err ? err : quic_conn_accept(&a, &l->quic);
 }
@@ -714,7 +621,7 @@ static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram 
     if (quic_packet_read(p, n, &packet) != ERR_OK) {
         return;
     }
-    struct quic_link *l = endpoint_find(e, &packet.destination);
+    struct quic_link *l = quic_names_find(&e->names, &packet.destination);
     if (l) {
         link_receive(l, d, p, n);
     } else if (packet.kind == QUIC_PACKET_VERSION) {
@@ -794,13 +701,14 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
     ASSERT(s->tls);
     e->server = s;
     e->config = *config;
-    e->bucket_count = NAME_BUCKETS_MIN;
     list_init(&e->blocked);
     list_init(&e->links);
-    e->buckets = mem_zalloc(e->bucket_count, sizeof(struct quic_name *));
     e->buffers = datagram_buffers_create();
     e->out = mem_alloc(OUT_BYTES + QUIC_DATAGRAM_BYTES);
-    enum err err = e->buckets && e->buffers && e->out ? ERR_OK : ERR_NOMEM;
+    enum err err = quic_names_init(&e->names);
+    if (!err && (!e->buffers || !e->out)) {
+        err = ERR_NOMEM;
+    }
     if (!err) {
         err = socket_local(fd, &e->local);
     }
@@ -827,7 +735,7 @@ void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code)
     }
     loop_unwatch(e->server->loop, &e->watch);
     datagram_buffers_destroy(e->buffers);
-    mem_free(e->buckets);
+    quic_names_done(&e->names);
     mem_free(e->out);
     mem_free(e);
 }
