@@ -495,11 +495,12 @@ static void pipeline_on_exchange(void *context, struct exchange *x)
 
 /* Safe methods without query or body, and nobody asks for the address: it is not known yet to be
  * the client's (EDGE.md, rows 25 and 26). */
-static bool pipeline_may_be_early(void *context, const struct exchange *x)
+static bool pipeline_may_be_early(void *context, const struct exchange *x, bool has_body)
 {
     struct pipeline *p = context;
     const struct request_head *head = x->request;
-    bool is_safe = (head->method == HTTP_GET || head->method == HTTP_HEAD) && head->query.n == 0;
+    bool is_safe =
+        (head->method == HTTP_GET || head->method == HTTP_HEAD) && !has_body && head->query.n == 0;
     const struct site_host *host =
         is_safe ? pipeline_find_host(p, p->use->site, head->authority) : NULL;
     is_safe = host && !host->has_address_rules;

@@ -164,8 +164,9 @@ static void mux_on_request(void *context, struct mux_stream *stream)
     }
     e->is_alive = true;
     x->is_early = c->is_unproved;
-    e->is_held = x->is_early && !(stream->is_body_done && s->hooks.may_be_early &&
-                                  s->hooks.may_be_early(s->hooks.context, x));
+    e->is_held =
+        x->is_early && !(s->hooks.may_be_early &&
+                         s->hooks.may_be_early(s->hooks.context, x, !stream->is_body_done));
     if (!e->is_held) {
         s->hooks.on_exchange(s->hooks.context, x);
     }

@@ -68,10 +68,10 @@ struct server_limits {
 struct server_hooks {
     /* A request head is there: attach a service (exchange_serve) and answer now or later. */
     void (*on_exchange)(void *context, struct exchange *x);
-    /* Whether a request without a body may be served before the client has proved that it is no
-     * attacker's repetition, and that it is at its address; else it waits. `x` has no service yet.
-     * NULL: none may. */
-    bool (*may_be_early)(void *context, const struct exchange *x);
+    /* Whether a request may be served before the client has proved that it is no attacker's
+     * repetition, and that it is at its address; else it waits. `x` has no service yet. NULL: none
+     * may. */
+    bool (*may_be_early)(void *context, const struct exchange *x, bool has_body);
     /* A head that could not become an exchange was answered with `status` (0: closed without). */
     void (*on_refused)(void *context, const struct exchange_peer *peer, unsigned reason,
                        unsigned status);

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import ANSWER_SECONDS, wait_for
 from quic_wire import Impostor, Relay, destination_of, initial, open_initial, varint
+from test_tls import make_certificate
 from test_http3 import config, fill, first_datagrams, gtlsclient, is_up
 
 CLIENT_SECONDS = 60
@@ -102,6 +103,58 @@ def test_who_asks_for_the_address_waits(serve, memory):
     assert "type=0RTT" in text
     assert status_of(text) == 200
     assert early(server) == [0, 1, 0]
+
+
+def echo_config(**server):
+    hosts = [{"domains": ["default", "localhost"], "root": "@home/www",
+              "routes": [{"path": "/echo", "backend": "echo"}]}]
+    return {**config(**server), "hosts": hosts}
+
+
+def test_a_body_that_comes_early_waits_with_its_request(serve, memory, tmp_path):
+    server = serve(echo_config(**EARLY))
+    fill(server)
+    body = tmp_path / "body"
+    body.write_bytes(os.urandom(100_000))
+    assert status_of(visit(server, "/text.txt", *memory)) == 200
+    text = visit(server, "/echo", *memory, "--http-method=POST", f"--data={body}",
+                 f"--download={tmp_path}")
+    assert re.search(r"frm tx \d+ 0RTT STREAM\(0x0[ef]\) id=0x0", text), "part of the body"
+    assert status_of(text) == 200
+    assert (tmp_path / "echo").read_bytes() == body.read_bytes()
+    assert early(server) == [0, 1, 0]
+
+
+def test_hosts_may_differ(serve, memory):
+    """Tickets of the one that takes none promise it as well, in vain."""
+    server = serve({**config(), "hosts": [
+        {"domains": ["default"], "root": "@home/www"},
+        {"domains": ["localhost"], "root": "@home/www", "ssl": {"early_data": "safe"}}]})
+    fill(server)
+    for host, want in (("127.1", [0, 0, 0]), ("127.0.0.1", [1, 0, 0])):
+        for path in (m.partition("=")[2] for m in memory if "=" in m):
+            pathlib.Path(path).unlink(missing_ok=True)
+        assert status_of(visit(server, "/text.txt", *memory, host=host)) == 200
+        text = visit(server, "/text.txt", *memory, host=host)
+        assert "type=0RTT" in text
+        assert status_of(text) == 200
+        assert not has_certificate(text)
+        assert early(server) == want
+
+
+def test_who_needs_a_certificate_is_not_early(serve, memory, tmp_path):
+    """It is judged again at the end of the handshake."""
+    make_certificate(tmp_path, "ca", ca=True)
+    make_certificate(tmp_path, "alice", issuer="ca")
+    server = serve(config(tls={"early_data": "safe", "client_ca": str(tmp_path / "ca.pem")}))
+    fill(server)
+    own = [f"--cert={tmp_path}/alice.pem", f"--key={tmp_path}/alice.key"]
+    assert status_of(visit(server, "/text.txt", *memory, *own)) == 200
+    text = visit(server, "/text.txt", *memory, *own)
+    assert "type=0RTT" in text
+    assert status_of(text) == 200
+    assert not has_certificate(text)
+    assert early(server) == [0, 0, 0]
 
 
 def ticket_bytes(text):
@@ -348,6 +401,7 @@ def test_keys_are_changed(serve, tmp_path):
     assert status_of(text) == 200
     assert re.search(r"pkt tx .*type=1RTT k=1", text)
     assert re.search(r"pkt rx .*type=1RTT k=1", text), "the server followed"
+    assert re.search(r"frm rx \d+ 1RTT ACK\(0x0[23]\) ect0=[1-9]", text), "it counts ECN"
     assert is_whole(server, tmp_path)
 
 
