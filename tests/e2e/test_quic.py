@@ -405,6 +405,22 @@ def test_keys_are_changed(serve, tmp_path):
     assert is_whole(server, tmp_path)
 
 
+def test_every_congestion_control(serve, tmp_path):
+    """A reload gives it to the connections that come."""
+    server = serve(config())
+    fill(server)
+    for kind in ("bbr", "reno", "cubic"):
+        server.write(config(quic={"congestion": kind}))
+        assert server.reload().returncode == 0
+        text = visit(server, "/big.bin", f"--download={tmp_path}", "-q")
+        assert text == ""
+        assert is_whole(server, tmp_path)
+    server.write(config(quic={"congestion": "vegas"}))
+    done = server.reload()
+    assert done.returncode != 0
+    assert "congestion" in done.stdout + done.stderr
+
+
 def is_whole(server, tmp_path):
     return (tmp_path / "big.bin").read_bytes() == (server.www / "big.bin").read_bytes()
 
