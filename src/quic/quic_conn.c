@@ -29,14 +29,24 @@ struct quic_conn {
     uint64_t received_ns;
     size_t datagram_bytes_max;
     struct quic_messages messages;
+    ngtcp2_mem memory;
+    bool is_out_of_memory;
 };
 
 /* ---- memory: through ours, so that its failures can be tried ---- */
 
+/* ngtcp2 goes on after some failures as if nothing had happened, and trips over them later: a
+ * connection that ever ran out of memory is not to be used again. */
+static void *quic_keep(void *user, void *p)
+{
+    struct quic_conn *c = user;
+    c->is_out_of_memory |= p == NULL;
+    return p;
+}
+
 static void *quic_malloc(size_t n, void *user)
 {
-    (void)user;
-    return mem_alloc(n ? n : 1);
+    return quic_keep(user, mem_alloc(n ? n : 1));
 }
 
 static void quic_free(void *p, void *user)
@@ -47,17 +57,13 @@ static void quic_free(void *p, void *user)
 
 static void *quic_calloc(size_t count, size_t n, void *user)
 {
-    (void)user;
-    return mem_zalloc(count ? count : 1, n ? n : 1);
+    return quic_keep(user, mem_zalloc(count ? count : 1, n ? n : 1));
 }
 
 static void *quic_realloc(void *p, size_t n, void *user)
 {
-    (void)user;
-    return mem_realloc(p, n ? n : 1);
+    return quic_keep(user, mem_realloc(p, n ? n : 1));
 }
-
-static const ngtcp2_mem quic_mem = {NULL, quic_malloc, quic_free, quic_calloc, quic_realloc};
 
 /* ---- callbacks of ngtcp2, in the order of a connection's life ---- */
 
@@ -333,6 +339,7 @@ static struct quic_conn *quic_alloc(const struct quic_hooks *hooks, void *user)
         c->hooks = *hooks;
         c->user = user;
         c->datagram_bytes_max = QUIC_DATAGRAM_BYTES;
+        c->memory = (ngtcp2_mem){c, quic_malloc, quic_free, quic_calloc, quic_realloc};
         ngtcp2_ccerr_default(&c->last_error);
     }
     return c;
@@ -389,7 +396,7 @@ enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_co
     const ngtcp2_cid client = cid_of(&a->client_cid), server = cid_of(&a->server_cid);
     const ngtcp2_path path = path_of(&a->path);
     if (!e && ngtcp2_conn_server_new(&c->ngtcp2, &client, &server, &path, a->version,
-                                     &quic_callbacks, &settings, &params, &quic_mem, c) != 0) {
+                                     &quic_callbacks, &settings, &params, &c->memory, c) != 0) {
         c->ngtcp2 = NULL;
         e = ERR_NOMEM;
     }
@@ -424,7 +431,7 @@ enum err quic_conn_connect(const struct quic_connect *k, struct quic_conn **ret_
     const ngtcp2_cid source = cid_of(&own), destination = cid_of(&peer);
     const ngtcp2_path path = path_of(&k->path);
     if (ngtcp2_conn_client_new(&c->ngtcp2, &destination, &source, &path, NGTCP2_PROTO_VER_V1,
-                               &quic_callbacks, &settings, &params, &quic_mem, c) != 0) {
+                               &quic_callbacks, &settings, &params, &c->memory, c) != 0) {
         c->ngtcp2 = NULL;
         quic_conn_destroy(c);
         return ERR_NOMEM;
@@ -457,6 +464,9 @@ void quic_conn_destroy(struct quic_conn *c)
 
 static enum err quic_fail(struct quic_conn *c, int code)
 {
+    if (c->is_out_of_memory) {
+        return ERR_NOMEM;
+    }
     switch (code) {
     case NGTCP2_ERR_DRAINING:
         return ERR_CLOSED;
@@ -489,7 +499,7 @@ enum err quic_conn_receive(struct quic_conn *c, const struct quic_path *path, un
     const ngtcp2_pkt_info info = {.ecn = (uint8_t)ecn};
     int r = ngtcp2_conn_read_pkt(c->ngtcp2, &at, &info, p, n, now_ns);
     c->received_ns = now_ns;
-    return r ? quic_fail(c, r) : ERR_OK;
+    return r || c->is_out_of_memory ? quic_fail(c, r) : ERR_OK;
 }
 
 static void quic_fill(struct quic_datagram *ret, const ngtcp2_path_storage *path,
@@ -591,7 +601,7 @@ enum err quic_conn_write(struct quic_conn *c, uint8_t *bytes, struct quic_datagr
     if (r == NGTCP2_ERR_WRITE_MORE) {
         r = quic_write_streams(c, &path.path, &info, bytes, now_ns, &e);
     }
-    if (e || r < 0) {
+    if (e || r < 0 || c->is_out_of_memory) {
         return e ? e : quic_fail(c, (int)r);
     }
     if (r > 0) {
@@ -638,7 +648,7 @@ enum err quic_conn_on_deadline(struct quic_conn *c, uint64_t now_ns)
 {
     quic_look_for_black_hole(c, now_ns);
     int r = ngtcp2_conn_handle_expiry(c->ngtcp2, now_ns);
-    return r ? quic_fail(c, r) : ERR_OK;
+    return r || c->is_out_of_memory ? quic_fail(c, r) : ERR_OK;
 }
 
 enum err quic_conn_close_failed(struct quic_conn *c, uint8_t *bytes, struct quic_datagram *ret,

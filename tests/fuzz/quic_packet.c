@@ -58,17 +58,17 @@ static bool is_within(struct str part, struct input whole)
 
 static void check_token(const struct quic_packet *p)
 {
-    const struct str remote = rig_path(true).remote;
+    const struct str remote = sim_path(true).remote;
     uint8_t token[QUIC_ADDRESS_TOKEN_BYTES];
     struct quic_cid original;
     struct quic_packet mine = *p;
-    ASSERT(quic_token_check(p, rig_secret, remote, START_NS, &original) != ERR_OK);
-    size_t n = quic_token_make(rig_secret, p->version, remote, START_NS, token);
+    ASSERT(quic_token_check(p, sim_secret, remote, START_NS, &original) != ERR_OK);
+    size_t n = quic_token_make(sim_secret, p->version, remote, START_NS, token);
     mine.token = str_make((const char *)token, n);
-    ASSERT(n && quic_token_check(&mine, rig_secret, remote, START_NS, &original) == ERR_OK);
+    ASSERT(n && quic_token_check(&mine, sim_secret, remote, START_NS, &original) == ERR_OK);
     size_t at = p->token.n % n;
     token[at] ^= (uint8_t)(1u << p->destination.n % 8);
-    ASSERT(quic_token_check(&mine, rig_secret, remote, START_NS, &original) != ERR_OK);
+    ASSERT(quic_token_check(&mine, sim_secret, remote, START_NS, &original) != ERR_OK);
 }
 
 static void check_packet(struct input in)
@@ -81,16 +81,16 @@ static void check_packet(struct input in)
     ASSERT(p.destination.n <= QUIC_CID_BYTES_MAX && p.source.n <= QUIC_CID_BYTES_MAX);
     ASSERT(is_within(p.token, in));
     const struct quic_cid fresh = {.n = QUIC_CID_BYTES};
-    const struct str remote = rig_path(true).remote;
+    const struct str remote = sim_path(true).remote;
     switch (p.kind) {
     case QUIC_PACKET_SHORT:
-        ASSERT(quic_packet_write_reset(&p, rig_secret, in.n, noise, sizeof(noise), out) < in.n);
+        ASSERT(quic_packet_write_reset(&p, sim_secret, in.n, noise, sizeof(noise), out) < in.n);
         break;
     case QUIC_PACKET_LONG:
         break;
     case QUIC_PACKET_INITIAL:
         check_token(&p);
-        ASSERT(quic_packet_write_retry(&p, rig_secret, remote, &fresh, START_NS, out) <= 300);
+        ASSERT(quic_packet_write_retry(&p, sim_secret, remote, &fresh, START_NS, out) <= 300);
         ASSERT(quic_packet_write_refusal(&p, out) <= 300);
         break;
     case QUIC_PACKET_VERSION:
@@ -236,9 +236,9 @@ static const struct quic_hooks hooks = {
     .on_taken = on_taken,
     .on_blocked = on_blocked,
     .on_cannot_send = on_blocked,
-    .random = rig_random,
-    .make_cid = rig_make_cid,
-    .drop_cid = rig_drop_cid,
+    .random = sim_random,
+    .make_cid = sim_make_cid,
+    .drop_cid = sim_drop_cid,
 };
 
 static const struct quic_limits limits = {
@@ -337,8 +337,8 @@ static void server_accept(const struct flight *f)
         packet.kind != QUIC_PACKET_INITIAL) {
         return;
     }
-    rig_make_cid(NULL, own.bytes, token);
-    struct quic_accept a = rig_accept(&packet, &own);
+    sim_make_cid(NULL, own.bytes, token);
+    struct quic_accept a = sim_accept(&packet, &own);
     a.hooks = &hooks;
     a.user = &server;
     a.limits = &limits;
@@ -350,7 +350,7 @@ static void flight_deliver(void)
 {
     const struct flight *f = &flights[flight_first];
     struct end *e = f->to_server ? &server : &client;
-    const struct quic_path path = rig_path(f->to_server);
+    const struct quic_path path = sim_path(f->to_server);
     now_ns = f->at_ns > now_ns ? f->at_ns : now_ns;
     if (f->to_server && !server.conn) {
         server_accept(f);
@@ -399,15 +399,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     static bool is_started;
     if (!is_started) {
         is_started = true;
-        rig_start();
+        sim_start();
         for (size_t i = 0; i < STREAM_BYTES; i++) {
             stream_bytes[i] = byte_of(i);
         }
     }
     check_packet((struct input){data, n});
     orders = (struct input){data, n};
-    rig_seed = 1;
-    rig_restart();
+    sim_seed = 1;
+    sim_restart();
     now_ns = START_NS;
     flight_first = flight_count = datagram_count = spoiled_count = 0;
     client = (struct end){.id = -1};
@@ -415,9 +415,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const struct quic_connect connect = {.hooks = &hooks,
                                          .user = &client,
                                          .limits = &limits,
-                                         .tls = rig_client(),
+                                         .tls = sim_client(),
                                          .now_ns = now_ns,
-                                         .path = rig_path(false)};
+                                         .path = sim_path(false)};
     CHECK(quic_conn_connect(&connect, &client.conn) == ERR_OK);
     talk();
     quic_conn_destroy(client.conn);

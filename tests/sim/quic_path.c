@@ -56,7 +56,7 @@ static void lane_put(struct lane *l, const struct quic_datagram *d, const uint8_
     uint64_t start_ns = l->busy_ns > now_ns ? l->busy_ns : now_ns;
     uint64_t send_ns = d->n * 1000 * MS / now_case->bytes_per_s;
     bool is_queue_full = start_ns - now_ns > RTT_MS * MS; /* a queue of one round trip */
-    if (is_queue_full || rig_draw_below(100000) < now_case->loss_per_100k) {
+    if (is_queue_full || sim_draw_below(100000) < now_case->loss_per_100k) {
         return;
     }
     CHECK(l->count < LANE_PACKETS);
@@ -285,9 +285,9 @@ static const struct quic_hooks server_hooks = {
     .on_taken = server_taken,
     .on_blocked = server_blocked,
     .on_cannot_send = server_cannot_send,
-    .random = rig_random,
-    .make_cid = rig_make_cid,
-    .drop_cid = rig_drop_cid,
+    .random = sim_random,
+    .make_cid = sim_make_cid,
+    .drop_cid = sim_drop_cid,
 };
 
 /* ---- the client: a control stream and one request, as bytes ---- */
@@ -429,9 +429,9 @@ static const struct quic_hooks client_hooks = {
     .on_taken = client_taken,
     .on_blocked = client_blocked,
     .on_cannot_send = client_cannot_send,
-    .random = rig_random,
-    .make_cid = rig_make_cid,
-    .drop_cid = rig_drop_cid,
+    .random = sim_random,
+    .make_cid = sim_make_cid,
+    .drop_cid = sim_drop_cid,
 };
 
 /* ---- a run ---- */
@@ -453,8 +453,8 @@ static void server_accept(const struct packet *packet)
     uint8_t token[QUIC_TOKEN_BYTES];
     CHECK(quic_packet_read(packet->bytes, packet->n, &head) == ERR_OK);
     CHECK(head.kind == QUIC_PACKET_INITIAL);
-    rig_make_cid(NULL, own.bytes, token);
-    struct quic_accept a = rig_accept(&head, &own);
+    sim_make_cid(NULL, own.bytes, token);
+    struct quic_accept a = sim_accept(&head, &own);
     a.hooks = &server_hooks;
     a.limits = &limits;
     a.now_ns = now_ns;
@@ -465,7 +465,7 @@ static void lane_deliver(struct lane *l)
 {
     const struct packet *p = &l->packets[l->first];
     bool is_server = l == &lanes[1];
-    const struct quic_path path = rig_path(is_server);
+    const struct quic_path path = sim_path(is_server);
     now_ns = p->at_ns > now_ns ? p->at_ns : now_ns;
     if (is_server && !server) {
         server_accept(p);
@@ -546,7 +546,7 @@ static void run_begin(const struct path_case *c)
     struct quic_limits own = limits;
     now_case = c;
     now_ns = 1000 * MS;
-    rig_restart();
+    sim_restart();
     own.congestion = c->congestion;
     control_id = request_id = -1;
     control_sent = request_sent = 0;
@@ -555,9 +555,9 @@ static void run_begin(const struct path_case *c)
     CHECK(h3_session_create(&mux, &events, &wire, &session) == ERR_OK);
     const struct quic_connect connect = {.hooks = &client_hooks,
                                          .limits = &own,
-                                         .tls = rig_client(),
+                                         .tls = sim_client(),
                                          .now_ns = now_ns,
-                                         .path = rig_path(false)};
+                                         .path = sim_path(false)};
     CHECK(quic_conn_connect(&connect, &client) == ERR_OK);
 }
 
@@ -618,8 +618,8 @@ int main(int argc, char **argv)
         {QUIC_CONGESTION_RENO, false, 12500000, 100, 0},
     };
     body_bytes = (argc > 1 ? strtoull(argv[1], NULL, 10) : 50) * 1024 * 1024;
-    rig_seed = 1;
-    rig_start();
+    sim_seed = 1;
+    sim_start();
     for (size_t i = 0; i < 2; i++) {
         lanes[i].packets = calloc(LANE_PACKETS, sizeof(struct packet));
         CHECK(lanes[i].packets);
@@ -630,6 +630,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < 2; i++) {
         free(lanes[i].packets);
     }
-    rig_end();
+    sim_end();
     return 0;
 }

@@ -45,29 +45,29 @@ static struct {
 
 static void network_draw(void)
 {
-    network.loss_permille = (unsigned)rig_draw_below(rig_draw_below(4) ? 50 : 150);
-    network.double_permille = (unsigned)rig_draw_below(50);
-    network.delay_ms = (unsigned)rig_draw_below(rig_draw_below(4) ? 30 : 300);
-    network.jitter_ms = (unsigned)rig_draw_below(2) * (unsigned)rig_draw_below(40);
-    network.mark_permille = rig_draw_below(2) ? 0 : (unsigned)rig_draw_below(50);
-    network.mtu = rig_draw_below(3) ? QUIC_DATAGRAM_BYTES : 1200 + rig_draw_below(250);
+    network.loss_permille = (unsigned)sim_draw_below(sim_draw_below(4) ? 50 : 150);
+    network.double_permille = (unsigned)sim_draw_below(50);
+    network.delay_ms = (unsigned)sim_draw_below(sim_draw_below(4) ? 30 : 300);
+    network.jitter_ms = (unsigned)sim_draw_below(2) * (unsigned)sim_draw_below(40);
+    network.mark_permille = sim_draw_below(2) ? 0 : (unsigned)sim_draw_below(50);
+    network.mtu = sim_draw_below(3) ? QUIC_DATAGRAM_BYTES : 1200 + sim_draw_below(250);
 }
 
 static void network_put(bool to_server, const uint8_t *p, size_t n, unsigned ecn)
 {
-    if (rig_draw_below(200) == 0) {
+    if (sim_draw_below(200) == 0) {
         network_draw(); /* the path changes while it is in use */
     }
-    if (n > network.mtu || rig_draw_below(1000) < network.loss_permille) {
+    if (n > network.mtu || sim_draw_below(1000) < network.loss_permille) {
         return;
     }
-    unsigned copies = 1 + (rig_draw_below(1000) < network.double_permille);
+    unsigned copies = 1 + (sim_draw_below(1000) < network.double_permille);
     while (copies-- && flight_count < FLIGHT_MAX) {
         struct flight *f = malloc(sizeof(*f));
-        f->at_ns = now_ns + (network.delay_ms + rig_draw_below(network.jitter_ms + 1)) * MS + 1000;
+        f->at_ns = now_ns + (network.delay_ms + sim_draw_below(network.jitter_ms + 1)) * MS + 1000;
         f->order = flight_order++;
         f->to_server = to_server;
-        f->ecn = ecn && rig_draw_below(1000) < network.mark_permille ? 3 : ecn;
+        f->ecn = ecn && sim_draw_below(1000) < network.mark_permille ? 3 : ecn;
         f->n = n;
         memcpy(f->bytes, p, n);
         in_flight[flight_count++] = f;
@@ -156,7 +156,7 @@ static void on_handshake(void *user)
 /* What a client sends on a stream at an offset. */
 static uint8_t byte_of(int64_t id, size_t offset)
 {
-    return (uint8_t)(rig_seed * 7 + (uint64_t)id * 131 + offset * 29 + offset / 251);
+    return (uint8_t)(sim_seed * 7 + (uint64_t)id * 131 + offset * 29 + offset / 251);
 }
 
 static enum err on_data(void *user, int64_t id, const uint8_t *p, size_t n, bool is_end)
@@ -276,10 +276,10 @@ static void on_message_end(void *user, uint64_t id, bool has_arrived)
 static void send_messages(struct end *e)
 {
     static uint8_t bytes[QUIC_DATAGRAM_BYTES];
-    if (!e->conn || e->message_sent == e->message_count || rig_draw_below(8)) {
+    if (!e->conn || e->message_sent == e->message_count || sim_draw_below(8)) {
         return;
     }
-    size_t n = 1 + rig_draw_below(MESSAGE_BYTES_MAX), most = quic_conn_message_bytes_max(e->conn);
+    size_t n = 1 + sim_draw_below(MESSAGE_BYTES_MAX), most = quic_conn_message_bytes_max(e->conn);
     bytes[0] = (uint8_t)e->message_sent;
     for (size_t i = 1; i < n; i++) {
         bytes[i] = byte_of(bytes[0], i);
@@ -306,9 +306,9 @@ static const struct quic_hooks hooks = {
     .on_cannot_send = on_cannot_send,
     .on_message = on_message,
     .on_message_end = on_message_end,
-    .random = rig_random,
-    .make_cid = rig_make_cid,
-    .drop_cid = rig_drop_cid,
+    .random = sim_random,
+    .make_cid = sim_make_cid,
+    .drop_cid = sim_drop_cid,
 };
 
 static struct quic_limits limits = {
@@ -347,7 +347,7 @@ static bool wants_retry;
 
 static void server_receive(const uint8_t *p, size_t n, unsigned ecn)
 {
-    const struct quic_path path = rig_path(true);
+    const struct quic_path path = sim_path(true);
     if (!server.conn) {
         struct quic_packet packet;
         struct quic_cid original;
@@ -356,18 +356,18 @@ static void server_receive(const uint8_t *p, size_t n, unsigned ecn)
         }
         struct quic_cid fresh = {.n = QUIC_CID_BYTES};
         uint8_t token[QUIC_TOKEN_BYTES];
-        rig_make_cid(&server, fresh.bytes, token);
-        enum err e = quic_token_check(&packet, rig_secret, path.remote, START_NS, &original);
+        sim_make_cid(&server, fresh.bytes, token);
+        enum err e = quic_token_check(&packet, sim_secret, path.remote, START_NS, &original);
         CHECK(e != ERR_ACCESS);
         if (e && wants_retry) {
             uint8_t bytes[QUIC_DATAGRAM_BYTES];
             size_t answer =
-                quic_packet_write_retry(&packet, rig_secret, path.remote, &fresh, START_NS, bytes);
+                quic_packet_write_retry(&packet, sim_secret, path.remote, &fresh, START_NS, bytes);
             CHECK(answer > 0);
             network_put(false, bytes, answer, 0);
             return;
         }
-        struct quic_accept a = rig_accept(&packet, &fresh);
+        struct quic_accept a = sim_accept(&packet, &fresh);
         a.hooks = &hooks;
         a.user = &server;
         a.limits = &limits;
@@ -395,7 +395,7 @@ static void deliver(struct flight *f)
     if (f->to_server) {
         server_receive(f->bytes, f->n, f->ecn);
     } else {
-        const struct quic_path path = rig_path(false);
+        const struct quic_path path = sim_path(false);
         CHECK(quic_conn_receive(client.conn, &path, f->ecn, f->bytes, f->n, now_ns) == ERR_OK);
     }
     free(f);
@@ -421,7 +421,7 @@ static void open_streams(size_t count)
         }
         struct stream *s = &client.streams[client.stream_count++];
         *s = (struct stream){.id = id, .is_end_known = true};
-        s->data_bytes = rig_draw_below(4) ? rig_draw_below(3000) : rig_draw_below(STREAM_BYTES_MAX);
+        s->data_bytes = sim_draw_below(4) ? sim_draw_below(3000) : sim_draw_below(STREAM_BYTES_MAX);
         s->data = malloc(s->data_bytes + 1);
         for (size_t i = 0; i < s->data_bytes; i++) {
             s->data[i] = byte_of(id, i);
@@ -462,21 +462,21 @@ static void on_deadline(struct end *e)
 
 static void run(void)
 {
-    rig_restart();
+    sim_restart();
     now_ns = START_NS;
     server.is_server = true;
-    limits.congestion = (enum quic_congestion)(rig_seed % 3);
-    client.message_count = rig_draw_below(MESSAGES_MAX);
-    server.message_count = rig_draw_below(MESSAGES_MAX);
+    limits.congestion = (enum quic_congestion)(sim_seed % 3);
+    client.message_count = sim_draw_below(MESSAGES_MAX);
+    server.message_count = sim_draw_below(MESSAGES_MAX);
     network_draw();
-    wants_retry = rig_draw_below(3) == 0;
-    size_t count = 1 + rig_draw_below(STREAMS_MAX);
+    wants_retry = sim_draw_below(3) == 0;
+    size_t count = 1 + sim_draw_below(STREAMS_MAX);
     const struct quic_connect connect = {.hooks = &hooks,
                                          .user = &client,
                                          .limits = &limits,
-                                         .tls = rig_client(),
+                                         .tls = sim_client(),
                                          .now_ns = now_ns,
-                                         .path = rig_path(false)};
+                                         .path = sim_path(false)};
     CHECK(quic_conn_connect(&connect, &client.conn) == ERR_OK);
     is_stalled = false;
     while ((!is_done() || client.stream_count < count) && !is_stalled) {
@@ -512,13 +512,13 @@ int main(int argc, char **argv)
     uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 100;
     uint64_t stall_count = 0;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    rig_start();
-    for (rig_seed = first; rig_seed < first + count; rig_seed++) {
+    sim_start();
+    for (sim_seed = first; sim_seed < first + count; sim_seed++) {
         run();
         stall_count += is_stalled;
     }
     CHECK(stall_count <= 1 + count / RUNS_PER_STALL);
-    rig_end();
+    sim_end();
     printf("%" PRIu64 " seeds from %" PRIu64 ": every byte arrived, but for %" PRIu64 " that stood"
            " still\n",
            count, first, stall_count);
