@@ -101,6 +101,7 @@ struct edge {
         int fd;
     } relays[EDGE_RELAYS_MAX]; /* of the edges before this one that were alive when it began */
     unsigned relay_count;
+    bool is_successor; /* the seeds of tickets came from an edge before */
     struct timer renewal;
     int challenge_root; /* see pipeline.h; -1 = none needed so far */
     int alpn_root;

@@ -72,11 +72,42 @@ static bool worker_on_foreign(void *context, struct quic_owner owner, const stru
     return is_passed;
 }
 
+static enum quic_congestion worker_congestion(enum congestion_choice choice)
+{
+    switch (choice) {
+    case CONGESTION_CUBIC:
+        return QUIC_CONGESTION_CUBIC;
+    case CONGESTION_BBR:
+        return QUIC_CONGESTION_BBR;
+    case CONGESTION_RENO:
+        return QUIC_CONGESTION_RENO;
+    }
+    return QUIC_CONGESTION_CUBIC;
+}
+
+static struct quic_limits worker_quic_limits(const struct worker *w,
+                                             const struct server_limits *limits)
+{
+    const struct quic_settings *s = &w->pipeline.use->site->settings->server.quic;
+    return (struct quic_limits){
+        .connection_window_bytes = WINDOW_BYTES,
+        .connection_window_bytes_max = WINDOW_BYTES_MAX,
+        .stream_window_bytes = STREAM_WINDOW_BYTES,
+        .stream_window_bytes_max = STREAM_WINDOW_BYTES_MAX,
+        .stream_count = limits->stream_count_max,
+        .handshake_ns = limits->header_ms * NS_PER_MS,
+        .idle_ns = limits->idle_ms * NS_PER_MS,
+        .congestion = worker_congestion(s->congestion),
+    };
+}
+
 void worker_listen_quic(struct worker *w, int fd, const struct server_limits *limits)
 {
+    const struct quic_limits quic_limits = worker_quic_limits(w, limits);
     for (uint32_t i = 0; i < w->endpoint_count; i++) {
         if (w->endpoints[i].fd == fd) {
             w->endpoints[i].is_wanted = true;
+            quic_endpoint_set_limits(w->endpoints[i].endpoint, &quic_limits);
             return;
         }
     }
@@ -85,16 +116,7 @@ void worker_listen_quic(struct worker *w, int fd, const struct server_limits *li
     }
     struct quic_endpoint_config config = {
         .owner = {(uint8_t)w->index, w->edge->generation},
-        .limits =
-            {
-                .connection_window_bytes = WINDOW_BYTES,
-                .connection_window_bytes_max = WINDOW_BYTES_MAX,
-                .stream_window_bytes = STREAM_WINDOW_BYTES,
-                .stream_window_bytes_max = STREAM_WINDOW_BYTES_MAX,
-                .stream_count = limits->stream_count_max,
-                .handshake_ns = limits->header_ms * NS_PER_MS,
-                .idle_ns = limits->idle_ms * NS_PER_MS,
-            },
+        .limits = quic_limits,
         .unproved_max = UNPROVED_MAX,
         .on_open = h3_conn_open,
         .on_foreign = worker_on_foreign,

@@ -26,6 +26,7 @@
 #define RENEWAL_MS 3600000u
 #define REPLAY_ENTRIES_MAX 65536u
 #define REPLAY_WINDOW_MS 300000u
+#define UPGRADE_S_MAX 60    /* more than the supervisor waits until an edge is ready */
 #define DRAIN_IDLE_MS 5000u /* after an upgrade, for requests that are on their way */
 
 /* ---- draining and stopping ---- */
@@ -193,7 +194,9 @@ static const struct secret_memory_ops secret_memory = {edge_map_secret, secret_m
 static void edge_on_tick(struct timer *t)
 {
     struct edge *e = CONTAINER_OF(t, struct edge, tick);
+    const struct replay_counts replays = replay_window_counts(e->replay_window);
     metrics_set_process(e->metrics, METRICS_MEMORY, (int64_t)process_memory_bytes());
+    metrics_set_process(e->metrics, METRICS_EARLY_REFUSED, (int64_t)(replays.seen + replays.full));
     if (e->writer) {
         struct writer_stats stats;
         writer_stats(e->writer, &stats);
@@ -316,6 +319,11 @@ static enum err edge_prepare_tls(struct edge *e)
     enum err err = edge_start_tickets(e);
     if (!err) {
         err = replay_window_create(REPLAY_ENTRIES_MAX, REPLAY_WINDOW_MS, &e->replay_window);
+    }
+    if (!err && e->is_successor) {
+        /* The edge before takes early data until this one serves, and its tickets are good here. */
+        replay_window_hold(e->replay_window,
+                           clock_wall_s() + REPLAY_WINDOW_MS / 1000 + UPGRADE_S_MAX);
     }
     if (err) {
         fprintf(stderr, "sws: cannot prepare TLS: %s\n", err_text(err));

@@ -30,6 +30,7 @@ static enum err tickets_take_over(struct edge *e, int fd)
         err = ticket_keys_import(str_make(bytes + at, n - at), key, &e->ticket_keys);
         if (!err) {
             memcpy(e->quic_secret, bytes, sizeof(e->quic_secret));
+            e->is_successor = true;
         }
         explicit_bzero(key, sizeof(key));
     }

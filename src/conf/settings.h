@@ -19,6 +19,7 @@
 #include "conf/value.h"
 
 enum poller_choice { POLLER_AUTO, POLLER_EPOLL, POLLER_IO_URING, POLLER_KQUEUE };
+enum congestion_choice { CONGESTION_CUBIC, CONGESTION_BBR, CONGESTION_RENO };
 enum protocol_choice { PROTOCOL_H1, PROTOCOL_H2, PROTOCOL_H2C, PROTOCOL_H3 };
 enum listing_choice { LISTING_OFF, LISTING_HTML, LISTING_JSON };
 enum symlinks_choice { SYMLINKS_OFF, SYMLINKS_INSIDE, SYMLINKS_ALL };
@@ -41,6 +42,11 @@ struct worker_settings {
     struct conf_object object;
     int64_t processes; /* event loops; 0 = auto: one per CPU */
     int64_t max_connections;
+};
+
+struct quic_settings {
+    struct conf_object object;
+    enum congestion_choice congestion;
 };
 
 struct timeout_settings {
@@ -130,6 +136,7 @@ struct server_settings {
     struct str state; /* pointer NULL = the usual place */
     struct worker_settings worker;
     enum poller_choice poller;
+    struct quic_settings quic;
     struct str user;
     bool sandbox;
     struct timeout_settings timeouts;

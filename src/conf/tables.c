@@ -6,6 +6,7 @@
 
 static_assert(sizeof(enum poller_choice) == sizeof(int), "enum fields are written as int");
 
+static const char *const CONGESTIONS[] = {"cubic", "bbr", "reno", NULL};
 static const char *const POLLERS[] = {"auto", "epoll", "io_uring", "kqueue", NULL};
 static const char *const LISTINGS[] = {"off", "html", "json", NULL};
 static const char *const SYMLINKS[] = {"off", "inside", "all", NULL};
@@ -62,6 +63,19 @@ static const struct conf_table WORKER_TABLE = {.name = "server.worker",
                                                KEYS(WORKER_KEYS),
                                                .struct_bytes = sizeof(struct worker_settings),
                                                .later_keys = WORKER_LATER};
+
+static const struct conf_key QUIC_KEYS[] = {
+    {.name = "congestion",
+     .type = CONF_ENUM,
+     AT(quic_settings, congestion),
+     .names = CONGESTIONS,
+     .default_text = "cubic",
+     .example = "bbr",
+     .doc = "How fast HTTP/3 sends: cubic gives way to other traffic, bbr (version 2) goes by the "
+            "bandwidth it measures and bears losses that mean nothing, reno is the oldest."},
+};
+static const struct conf_table QUIC_TABLE = {
+    .name = "server.quic", KEYS(QUIC_KEYS), .struct_bytes = sizeof(struct quic_settings)};
 
 static const struct conf_key TIMEOUT_KEYS[] = {
     {.name = "header",
@@ -216,6 +230,11 @@ static const struct conf_key SERVER_KEYS[] = {
      .example = "epoll",
      .doc = "The kernel interface that waits for events; auto takes the best one that works. "
             "kqueue is there only where the program was built with it."},
+    {.name = "quic",
+     .type = CONF_OBJECT,
+     AT(server_settings, quic),
+     .child = &QUIC_TABLE,
+     .doc = "The transport of HTTP/3."},
     {.name = "user",
      .type = CONF_STRING,
      AT(server_settings, user),

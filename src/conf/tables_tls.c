@@ -264,8 +264,10 @@ static const struct conf_key TLS_KEYS[] = {
      .names = EARLY_DATA,
      .default_text = "off",
      .example = "safe",
-     .doc = "Requests within the first flight of a resumed session; safe takes GET and HEAD "
-            "without a query."},
+     .doc =
+         "Requests within the first flight of a resumed session. safe: over HTTP/3, GET and HEAD "
+         "without query or body are answered at once, unless a route of the host asks for the "
+         "address; everything else waits for the end of the handshake."},
     {.name = "hsts",
      .type = CONF_DURATION,
      AT(tls_settings, hsts_ms),

@@ -28,6 +28,7 @@ struct replay_window {
     size_t slot_count; /* a power of two, at least twice entry_max */
     uint32_t window_ms;
     int64_t start_s;
+    int64_t held_until_s;
     struct replay_counts counts;
 };
 
@@ -85,6 +86,11 @@ uint32_t replay_window_ms(const struct replay_window *w)
     return w->window_ms;
 }
 
+void replay_window_hold(struct replay_window *w, int64_t until_s)
+{
+    w->held_until_s = until_s;
+}
+
 static void generation_clear(struct generation *g, size_t slot_count)
 {
     if (g->count) {
@@ -132,7 +138,7 @@ enum err replay_window_add(struct replay_window *w, struct str id, int64_t now_s
     if (*slot || *generation_slot(&w->old, w->slot_count, hash)) {
         w->counts.seen++;
         e = ERR_EXISTS;
-    } else if (w->now.count == w->entry_max) {
+    } else if (w->now.count == w->entry_max || now_s < w->held_until_s) {
         w->counts.full++;
         e = ERR_LIMIT;
     } else {

@@ -24,6 +24,10 @@ void replay_window_unref(struct replay_window *w);
 
 uint32_t replay_window_ms(const struct replay_window *w);
 
+/* Refuses everything before `until_s`, counted as want of room: what comes may have been taken by
+ * another process, whose window is not known here. Before it is shared between threads. */
+void replay_window_hold(struct replay_window *w, int64_t until_s);
+
 /* Notes `id`. ERR_EXISTS: seen before; ERR_LIMIT: no room, which must be treated alike. `now_s`
  * must not go back by more than a window. */
 enum err replay_window_add(struct replay_window *w, struct str id, int64_t now_s) MUST_CHECK;

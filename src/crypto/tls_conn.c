@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "crypto/digest.h"
 #include "crypto/tls_conn_int.h"
 
 #define HANDSHAKE_BYTES_MAX 65536 /* one message: a client's chain is the longest */
@@ -58,9 +59,8 @@ static int session_init(struct tls_conn *c)
     unsigned flags =
         GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET;
     flags |= s->ticket_keys ? 0 : GNUTLS_NO_TICKETS;
-    if (c->is_quic) {
-        flags |= GNUTLS_NO_END_OF_EARLY_DATA;
-    } else if (s->anti_replay) {
+    flags |= c->is_quic ? GNUTLS_NO_END_OF_EARLY_DATA : 0;
+    if (s->anti_replay && (!c->is_quic || c->is_early_promised)) {
         flags |= GNUTLS_ENABLE_EARLY_DATA;
     }
     int r = gnutls_init(&c->session, flags);
@@ -85,24 +85,27 @@ static int session_init(struct tls_conn *c)
 enum err tls_conn_create(struct tls_server *s, void *user, int64_t now_s,
                          struct tls_conn **ret_conn)
 {
-    return tls_conn_create_as(s, user, now_s, false, ret_conn);
+    return tls_conn_create_as(s, user, now_s, NULL, ret_conn);
 }
 
-enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s, bool is_quic,
-                            struct tls_conn **ret_conn)
+enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s,
+                            const struct str *quic_context, struct tls_conn **ret_conn)
 {
     struct tls_conn *c = mem_zalloc(1, sizeof(*c));
     if (!c) {
         return ERR_NOMEM;
     }
     c->magic = TLS_CONN_MAGIC;
-    c->is_quic = is_quic;
+    c->is_quic = quic_context != NULL;
+    c->is_early_promised =
+        c->is_quic && s->hooks.takes_early_data && s->hooks.takes_early_data(s->hooks.context);
     c->server = s;
     c->user = user;
     c->now_s = now_s;
     c->error_text = "";
     s->conn_count++;
-    if (session_init(c) < 0) {
+    enum err e = quic_context ? digest_of(DIGEST_SHA256, *quic_context, c->context) : ERR_OK;
+    if (e || session_init(c) < 0) {
         tls_conn_destroy(c);
         return ERR_NOMEM;
     }

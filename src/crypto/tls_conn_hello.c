@@ -47,26 +47,51 @@ static enum err conn_choose(struct tls_conn *c, const struct client_hello *hello
     return e;
 }
 
-/* The key is this connection's own: derived from what was asked for and the policy it met. */
+/* The key is this connection's own: derived from what was asked for and the policy it met; over
+ * QUIC also from what the client remembers of the transport, so that tickets of TCP are none. */
 static int conn_enable_tickets(struct tls_conn *c, const struct client_hello *hello)
 {
     struct tls_server *s = c->server;
-    uint8_t binding[TLS_POLICY_ID_BYTES + CLIENT_HELLO_NAME_BYTES_MAX], key[TICKET_KEY_BYTES];
+    uint8_t binding[TLS_POLICY_ID_BYTES + TLS_CONTEXT_BYTES + CLIENT_HELLO_NAME_BYTES_MAX];
+    uint8_t key[TICKET_KEY_BYTES];
+    size_t n = TLS_POLICY_ID_BYTES;
     const gnutls_datum_t datum = {key, sizeof(key)};
     if (!s->ticket_keys) {
         return 0;
     }
     memcpy(binding, c->policy->id, TLS_POLICY_ID_BYTES);
-    if (c->sni) {
-        memcpy(binding + TLS_POLICY_ID_BYTES, c->sni, c->sni_bytes);
+    if (c->is_quic) {
+        memcpy(binding + n, c->context, sizeof(c->context));
+        n += sizeof(c->context);
     }
-    enum err e = ticket_keys_pick(s->ticket_keys,
-                                  str_make((char *)binding, TLS_POLICY_ID_BYTES + c->sni_bytes),
-                                  hello->ticket, c->now_s, key);
+    if (c->sni) {
+        memcpy(binding + n, c->sni, c->sni_bytes);
+        n += c->sni_bytes;
+    }
+    enum err e = ticket_keys_pick(s->ticket_keys, str_make((char *)binding, n), hello->ticket,
+                                  c->now_s, key);
     int r = e ? code_of(e) : gnutls_session_ticket_enable_server(c->session, &datum);
     secret_wipe(key, sizeof(key));
     if (r >= 0) {
         gnutls_db_set_cache_expiration(c->session, (int)ticket_keys_lifetime_s(s->ticket_keys));
+    }
+    return r;
+}
+
+static int conn_enable_early_data(struct tls_conn *c)
+{
+    const struct tls_policy *p = c->policy;
+    if (!c->server->anti_replay || (c->is_quic && !c->is_early_promised)) {
+        return 0;
+    }
+    /* Also what is refused is skipped up to this length. Over QUIC it is counted by flow control,
+     * and no other number may be said (RFC 9001 4.6.1). */
+    int r = gnutls_record_set_max_early_data_size(
+        c->session, c->is_quic ? UINT32_MAX : c->server->early_data_bytes_max);
+    /* Over TCP early data waits for the end of the handshake. Over QUIC it is served before the
+     * client's certificate was judged again, so there it must need none. */
+    if (r >= 0 && p->takes_early_data && !(c->is_quic && p->client_auth != TLS_CLIENT_OFF)) {
+        gnutls_anti_replay_enable(c->session, c->server->anti_replay);
     }
     return r;
 }
@@ -97,14 +122,7 @@ static int conn_apply(struct tls_conn *c, const struct client_hello *hello)
         return r;
     }
     gnutls_certificate_server_set_request(c->session, requests[p->client_auth]);
-    if (c->server->anti_replay && !c->is_quic) {
-        /* Also what is refused is skipped up to this length. */
-        r = gnutls_record_set_max_early_data_size(c->session, c->server->early_data_bytes_max);
-        if (p->takes_early_data) {
-            gnutls_anti_replay_enable(c->session, c->server->anti_replay);
-        }
-    }
-    return r;
+    return conn_enable_early_data(c);
 }
 
 int tls_conn_on_hello(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,

@@ -4,12 +4,15 @@
 #include "crypto/tls_int.h"
 
 #define TLS_CONN_MAGIC 0x746c7363u
+#define TLS_CONTEXT_BYTES 32
 
 struct tls_conn {
     void *quic_reference[2]; /* first: the glue of ngtcp2 finds it by the session's pointer */
     uint32_t magic;
     bool is_quic;
-    enum err error; /* what ended it */
+    bool is_early_promised;             /* over QUIC: tickets offer early data */
+    uint8_t context[TLS_CONTEXT_BYTES]; /* of QUIC, part of what tickets are bound to */
+    enum err error;                     /* what ended it */
     struct tls_server *server;
     gnutls_session_t session;
     void *user;
@@ -30,9 +33,9 @@ struct tls_conn {
     enum err hook_error; /* why on_client_hello ended the handshake */
 };
 
-/* tls_conn_create for TCP or QUIC. */
-enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s, bool is_quic,
-                            struct tls_conn **ret_conn) MUST_CHECK;
+/* tls_conn_create for TCP, or for QUIC where `quic_context` is not NULL. */
+enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s,
+                            const struct str *quic_context, struct tls_conn **ret_conn) MUST_CHECK;
 
 /* Reads the ClientHello, lets the owner choose, and sets up the session accordingly. A hook of
  * GnuTLS that runs before it looks at the message. */

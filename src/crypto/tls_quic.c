@@ -11,10 +11,10 @@
     ":+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-EDDSA-ED25519:+SIGN-RSA-PSS-RSAE-SHA256"                  \
     ":+SIGN-RSA-PSS-RSAE-SHA384:+COMP-NULL:+CTYPE-X509:%DISABLE_TLS13_COMPAT_MODE"
 
-enum err tls_quic_accept(struct tls_server *s, void *user, int64_t now_s,
+enum err tls_quic_accept(struct tls_server *s, void *user, int64_t now_s, struct str context,
                          struct tls_conn **ret_conn)
 {
-    return tls_conn_create_as(s, user, now_s, true, ret_conn);
+    return tls_conn_create_as(s, user, now_s, &context, ret_conn);
 }
 
 void *tls_quic_handle(const struct tls_conn *c)

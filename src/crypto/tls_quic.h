@@ -9,8 +9,11 @@
 
 #include "crypto/tls_conn.h"
 
-/* The server's end of a connection; ended by tls_conn_destroy. The protocol is h3. ERR_NOMEM. */
-enum err tls_quic_accept(struct tls_server *s, void *user, int64_t now_s,
+/* The server's end of a connection; ended by tls_conn_destroy. The protocol is h3. `context` stands
+ * for all that a client remembers beside the ticket (transport parameters, settings of HTTP/3):
+ * tickets that were given under another one are not taken, so that early data never relies on what
+ * does not hold any more (RFC 9000 7.4.1, RFC 9114 7.2.4.2). ERR_NOMEM. */
+enum err tls_quic_accept(struct tls_server *s, void *user, int64_t now_s, struct str context,
                          struct tls_conn **ret_conn) MUST_CHECK;
 
 /* gnutls_session_t, for the glue. */

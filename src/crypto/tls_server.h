@@ -29,6 +29,10 @@ struct tls_server_hooks {
      * Called once per connection. */
     enum err (*on_client_hello)(void *context, void *user, const struct client_hello *hello,
                                 struct tls_choice *ret_choice);
+    /* Whether any policy in force takes early data. Asked where a QUIC connection begins, because
+     * what GnuTLS promises in a ticket cannot be changed once the policy is known: where only some
+     * do, the tickets of the others promise it in vain. NULL: no early data over QUIC. */
+    bool (*takes_early_data)(void *context);
     void *context;
 };
 

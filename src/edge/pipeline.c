@@ -493,6 +493,21 @@ static void pipeline_on_exchange(void *context, struct exchange *x)
     }
 }
 
+/* Safe methods without query or body, and nobody asks for the address: it is not known yet to be
+ * the client's (EDGE.md, rows 25 and 26). */
+static bool pipeline_may_be_early(void *context, const struct exchange *x, bool has_body)
+{
+    struct pipeline *p = context;
+    const struct request_head *head = x->request;
+    bool is_safe =
+        (head->method == HTTP_GET || head->method == HTTP_HEAD) && !has_body && head->query.n == 0;
+    const struct site_host *host =
+        is_safe ? pipeline_find_host(p, p->use->site, head->authority) : NULL;
+    is_safe = host && !host->has_address_rules;
+    metrics_add(p->metrics, is_safe ? METRICS_EARLY_SERVED : METRICS_EARLY_HELD, 1);
+    return is_safe;
+}
+
 /* ---- what the server reports ---- */
 
 static void pipeline_on_refused(void *context, const struct exchange_peer *peer, unsigned reason,
@@ -558,9 +573,17 @@ static enum err pipeline_on_client_hello(void *context, void *user,
     return ERR_OK;
 }
 
+static bool pipeline_takes_early_data(void *context)
+{
+    const struct pipeline *p = context;
+    return p->use->site->takes_early_data;
+}
+
 struct tls_server_hooks pipeline_tls_hooks(struct pipeline *p)
 {
-    return (struct tls_server_hooks){.on_client_hello = pipeline_on_client_hello, .context = p};
+    return (struct tls_server_hooks){.on_client_hello = pipeline_on_client_hello,
+                                     .takes_early_data = pipeline_takes_early_data,
+                                     .context = p};
 }
 
 void pipeline_set_h3_port(struct pipeline *p, uint16_t port)
@@ -573,6 +596,7 @@ struct server_hooks pipeline_hooks(struct pipeline *p)
 {
     return (struct server_hooks){
         .on_exchange = pipeline_on_exchange,
+        .may_be_early = pipeline_may_be_early,
         .on_refused = pipeline_on_refused,
         .on_limit = pipeline_on_limit,
         .on_connection = pipeline_on_connection,

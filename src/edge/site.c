@@ -242,6 +242,7 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
         if (e) {
             return e;
         }
+        host->has_address_rules |= rule->match.ip.count != 0;
     }
     enum err e = site_build_route(b, host, &host->routes[n], NULL);
     if (e) {
@@ -286,6 +287,7 @@ static enum err site_build_hosts(struct site_builder *b)
         if (e) {
             return e;
         }
+        s->takes_early_data |= list->items[i].ssl.early_data == EARLY_DATA_SAFE;
         for (size_t d = 0; d < list->items[i].domains.count; d++) {
             rules[at] = (struct vhost_rule){list->items[i].domains.items[d].text,
                                             (int32_t)list->items[i].priority};
@@ -339,6 +341,7 @@ enum err site_create(struct settings *settings, struct site **ret_site,
                                            .settings = &settings->server.tls,
                                            .protocols = &settings->server.protocols};
         e = site_tls_init(&s->tls, &tls, reterr_diags);
+        s->takes_early_data = settings->server.tls.early_data == EARLY_DATA_SAFE;
     }
     if (!e) {
         e = site_build_hosts(&b);

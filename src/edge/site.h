@@ -49,6 +49,7 @@ struct site_host {
     const struct router *router;
     struct site_route *routes; /* in the order of the settings; one more: the host itself */
     size_t route_count;
+    bool has_address_rules; /* some route asks where the client is */
     struct str name;
     struct site_tls tls;
 };
@@ -64,6 +65,7 @@ struct site {
     struct media_types types;
     struct site_tls tls; /* for names that no host has */
     bool listens_for_https;
+    bool takes_early_data; /* some host does */
     uint64_t generation;
 };
 

@@ -3,8 +3,6 @@
 #include "base/mem.h"
 #include "http/h3_session_int.h"
 
-#define RESUME_BYTES (H3_KEPT_BYTES_MAX / 4 * 3)
-
 struct h3_block {
     nghttp3_nv nv[HTTP_FIELDS_MAX + MUX_OWN_FIELDS];
     size_t n;
@@ -40,7 +38,7 @@ static void h3_kept_drop_first(struct h3_stream *h)
 
 static void h3_resume_waiting(struct h3_session *s)
 {
-    if (s->kept_bytes > RESUME_BYTES || s->is_failed || list_is_empty(&s->waiting)) {
+    if (s->kept_bytes > s->kept_bytes_max / 4 * 3 || s->is_failed || list_is_empty(&s->waiting)) {
         return;
     }
     while (!list_is_empty(&s->waiting)) {
@@ -131,7 +129,7 @@ static nghttp3_ssize h3_on_read(nghttp3_conn *engine, int64_t id, nghttp3_vec *v
     if (!h->stream || h->stream->is_resetting) {
         return NGHTTP3_ERR_WOULDBLOCK;
     }
-    if (s->kept_bytes >= H3_KEPT_BYTES_MAX) {
+    if (s->kept_bytes >= s->kept_bytes_max) {
         list_remove(&h->waiting);
         list_push_back(&s->waiting, &h->waiting);
         return NGHTTP3_ERR_WOULDBLOCK;

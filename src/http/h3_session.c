@@ -374,6 +374,7 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
     s->mux.events = *events;
     s->wire = *wire;
     s->last.stream_id = -1;
+    s->kept_bytes_max = H3_KEPT_BYTES_MIN;
     list_init(&s->mux.streams);
     list_init(&s->all);
     list_init(&s->waiting);
@@ -394,6 +395,15 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
     nghttp3_conn_set_max_concurrent_streams(s->engine, limits->stream_count_max);
     *ret_session = s;
     return ERR_OK;
+}
+
+size_t h3_session_promise(const struct mux_limits *limits, char bytes[H3_PROMISE_BYTES])
+{
+    const uint32_t values[] = {limits->header_bytes_max, limits->has_connect_protocol,
+                               H3_TABLE_BYTES, H3_BLOCKED_MAX};
+    _Static_assert(sizeof(values) <= H3_PROMISE_BYTES, "they fit");
+    memcpy(bytes, values, sizeof(values));
+    return sizeof(values);
 }
 
 void h3_session_destroy(struct h3_session *s)
@@ -632,6 +642,12 @@ enum h3_abuse h3_session_abuse(const struct h3_session *s)
 bool h3_session_is_ready(const struct h3_session *s)
 {
     return s->is_ready;
+}
+
+void h3_session_set_window(struct h3_session *s, uint64_t bytes)
+{
+    uint64_t most = bytes < H3_KEPT_BYTES_MAX / 2 ? bytes * 2 : H3_KEPT_BYTES_MAX;
+    s->kept_bytes_max = most > H3_KEPT_BYTES_MIN ? (size_t)most : H3_KEPT_BYTES_MIN;
 }
 
 size_t h3_session_kept_bytes(const struct h3_session *s)

@@ -16,13 +16,16 @@
 
 #define H3_PIECES_MAX 16
 #define H3_CHUNK_BYTES 16384u
-#define H3_KEPT_BYTES_MAX (1024u * 1024u) /* body bytes that wait to be acknowledged */
-#define H3_DROP_BYTES_MAX (64u * 1024u)   /* of a body behind its answer; a longer one is cut off */
+/* Body bytes that wait to be acknowledged: as much as the path takes, between these two. */
+#define H3_KEPT_BYTES_MIN (256u * 1024u)
+#define H3_KEPT_BYTES_MAX (8u * 1024u * 1024u)
+#define H3_DROP_BYTES_MAX (64u * 1024u) /* of a body behind its answer; a longer one is cut off */
 #define H3_RESETS_MAX 100u
 #define H3_CONTROL_BYTES_MAX (256u * 1024u)
 #define H3_ABUSE_WINDOW_MS 10000u
 #define H3_TABLE_BYTES 4096u
 #define H3_BLOCKED_MAX 16u
+#define H3_PROMISE_BYTES 32
 
 /* RFC 9114 section 8.1, as far as we send them. */
 enum h3_code {
@@ -59,6 +62,10 @@ struct h3_wire {
 /* `events` and `wire` are copied. ERR_NOMEM. */
 enum err h3_session_create(const struct mux_limits *limits, const struct mux_events *events,
                            const struct h3_wire *wire, struct h3_session **ret_session) MUST_CHECK;
+
+/* The settings that a client with early data relies on (RFC 9114 7.2.4.2), as bytes that change
+ * when they do; returns how many. */
+size_t h3_session_promise(const struct mux_limits *limits, char bytes[H3_PROMISE_BYTES]);
 
 /* The QUIC connection has been destroyed before. NULL is a no-op. */
 void h3_session_destroy(struct h3_session *s);
@@ -123,6 +130,10 @@ enum h3_abuse h3_session_abuse(const struct h3_session *s);
 
 /* The settings of the client have come. */
 bool h3_session_is_ready(const struct h3_session *s);
+
+/* The path below takes so many bytes before the first is acknowledged: twice as many are kept, so
+ * that what is acknowledged finds its successors. */
+void h3_session_set_window(struct h3_session *s, uint64_t bytes);
 
 /* Body bytes that are kept until they are acknowledged. */
 size_t h3_session_kept_bytes(const struct h3_session *s);

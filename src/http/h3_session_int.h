@@ -47,6 +47,7 @@ struct h3_session {
     struct list ending;
     uint64_t now_ms;
     size_t kept_bytes;
+    size_t kept_bytes_max;   /* now */
     uint64_t stream_allowed; /* in all */
     struct h3_counter resets;
     struct h3_counter control;

@@ -51,6 +51,12 @@ enum metrics_labels {
       "Datagrams that came to another loop or process than that of their connection.")             \
     X(BAD_REQUESTS, "sws_bad_requests_total", COUNTER, SUM, REASON, 1,                             \
       "Requests refused by the codecs, by reason.")                                                \
+    X(EARLY_SERVED, "sws_early_requests_total", COUNTER, SUM, PLAIN, 1,                            \
+      "Requests answered before the handshake proved that they are no repetition.")                \
+    X(EARLY_HELD, "sws_early_requests_held_total", COUNTER, SUM, PLAIN, 1,                         \
+      "Requests in early data that waited for the end of the handshake.")                          \
+    X(EARLY_REFUSED, "sws_early_data_refused_total", COUNTER, PROCESS, PLAIN, 1,                   \
+      "Handshakes whose early data was refused: seen before, or no room to remember it.")          \
     X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \
       "How late the last timer of the event loop ran.")                                            \
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \

@@ -126,6 +126,8 @@ struct exchange {
                                   * names, or :protocol; empty: nothing */
     uint64_t request_body_bytes; /* declared; EXCHANGE_LENGTH_UNKNOWN: chunked */
     bool is_head_only;           /* HEAD: the body is counted but not sent */
+    bool is_early;               /* may be a repetition: whom it is passed on to must be told by
+                                  * Early-Data: 1 (RFC 8470 5.1) */
     uint16_t status;             /* of the answer, 0 before */
     uint64_t start_ns;           /* loop time of the first byte */
     uint64_t sent_bytes;         /* response body bytes given so far */

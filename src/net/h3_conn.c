@@ -18,6 +18,7 @@ struct h3_conn {
     struct mux_conn mux; /* first */
     uint32_t magic;
     struct quic_link link;
+    char settings[H3_PROMISE_BYTES];
     struct h3_session *session;
     struct timer timer;
     struct loop_task free_task;
@@ -53,7 +54,7 @@ static uint64_t h3_conn_now(const struct h3_conn *c)
 
 /* ---- from the QUIC connection ---- */
 
-static void h3_on_handshake(void *user)
+static void h3_on_ready(void *user)
 {
     struct h3_conn *c = h3_conn_of_link(user);
     int64_t control, encoder, decoder;
@@ -72,8 +73,15 @@ static void h3_on_handshake(void *user)
         h3_session_break(c->session, H3_STREAM_CREATION_ERROR);
     }
     c->mux.conn.peer.tls = quic_conn_tls(c->link.quic);
+    mux_conn_wake(&c->mux);
+}
+
+static void h3_on_handshake(void *user)
+{
+    struct h3_conn *c = h3_conn_of_link(user);
     c->start_ms = h3_conn_now(c);
     c->mux.activity_ms = c->start_ms;
+    mux_conn_prove(&c->mux);
     mux_conn_wake(&c->mux);
 }
 
@@ -90,7 +98,9 @@ static enum err h3_on_data(void *user, int64_t stream_id, const uint8_t *p, size
 
 static enum err h3_on_acknowledged(void *user, int64_t stream_id, uint64_t n)
 {
-    h3_session_acknowledged(h3_conn_of_link(user)->session, stream_id, n);
+    struct h3_conn *c = h3_conn_of_link(user);
+    h3_session_set_window(c->session, quic_conn_window_bytes(c->link.quic));
+    h3_session_acknowledged(c->session, stream_id, n);
     return ERR_OK;
 }
 
@@ -235,6 +245,7 @@ static void h3_conn_on_closed(struct quic_link *l, enum err cause)
 static const struct quic_link_ops h3_link_ops = {
     .hooks =
         {
+            .on_ready = h3_on_ready,
             .on_handshake = h3_on_handshake,
             .on_data = h3_on_data,
             .on_acknowledged = h3_on_acknowledged,
@@ -454,7 +465,9 @@ struct quic_link *h3_conn_open(void *context, struct quic_endpoint *e,
     loop_task_init(&c->free_task, h3_conn_on_free);
     c->start_ms = loop_now_ms(s->loop);
     c->mux.activity_ms = c->start_ms;
+    c->mux.is_unproved = true;
     c->link.ops = &h3_link_ops;
+    c->link.settings = str_make(c->settings, h3_session_promise(&limits, c->settings));
     conn_join(&c->mux.conn, &h3_conn_ops, s, remote);
     return &c->link;
 }

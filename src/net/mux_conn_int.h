@@ -34,6 +34,7 @@ struct mux_conn {
     uint64_t activity_ms;  /* last progress of the whole connection */
     uint64_t window_bytes; /* body bytes that came, for the minimum rate */
     uint64_t window_ms;    /* start of the window that the rate is measured over */
+    bool is_unproved;      /* what comes may be a repetition of early data */
     bool is_running;       /* the session is on the stack */
     bool has_dropping;     /* maybe: a stream is answered but not complete */
     bool has_starved;      /* a service found no room because other streams took it */
@@ -60,7 +61,8 @@ struct mux_exchange {
     uint64_t read_ms;  /* last body byte, or since when one is waited for */
     uint64_t write_ms; /* last byte taken, or since when something waits */
     enum err cause;    /* of a reset by us */
-    bool is_alive;     /* the service knows it */
+    bool is_alive;     /* the service knows it, or will */
+    bool is_held;      /* until the connection is proved */
     bool is_tunnel;    /* it was turned into one */
     bool wants_body;
     bool has_asked_body;
@@ -90,6 +92,9 @@ void mux_conn_hit(const struct mux_conn *c, enum server_limit limit);
 
 /* Body and room that services wait for. */
 void mux_stream_run_todo(struct mux_conn *c);
+
+/* The client has proved itself: requests that waited for it are served. */
+void mux_conn_prove(struct mux_conn *c);
 
 /* Tells the service, frees. */
 void mux_stream_end(struct mux_exchange *e, enum err cause);

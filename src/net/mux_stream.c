@@ -133,6 +133,11 @@ static void mux_stream_refuse_body(struct mux_exchange *e)
     }
 }
 
+static bool mux_stream_is_dropping(const struct mux_exchange *e)
+{
+    return !e->is_alive || e->x.phase == EXCHANGE_FINISHED || e->stream.is_resetting;
+}
+
 static void mux_on_request(void *context, struct mux_stream *stream)
 {
     struct mux_conn *c = context;
@@ -158,12 +163,28 @@ static void mux_on_request(void *context, struct mux_stream *stream)
         return;
     }
     e->is_alive = true;
-    s->hooks.on_exchange(s->hooks.context, x);
+    x->is_early = c->is_unproved;
+    e->is_held =
+        x->is_early && !(s->hooks.may_be_early &&
+                         s->hooks.may_be_early(s->hooks.context, x, !stream->is_body_done));
+    if (!e->is_held) {
+        s->hooks.on_exchange(s->hooks.context, x);
+    }
 }
 
-static bool mux_stream_is_dropping(const struct mux_exchange *e)
+void mux_conn_prove(struct mux_conn *c)
 {
-    return !e->is_alive || e->x.phase == EXCHANGE_FINISHED || e->stream.is_resetting;
+    struct server *s = c->conn.server;
+    c->is_unproved = false;
+    LIST_FOR_EACH(at, &c->session->streams)
+    {
+        struct mux_exchange *e = mux_exchange_of(CONTAINER_OF(at, struct mux_stream, link));
+        if (e->is_held && !mux_stream_is_dropping(e)) {
+            e->is_held = false;
+            e->x.is_early = false;
+            s->hooks.on_exchange(s->hooks.context, &e->x);
+        }
+    }
 }
 
 static void mux_on_body(void *context, struct mux_stream *stream, const char *bytes, size_t n)

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/mem.h"
+#include "net/quic_names_int.h"
 #include "os/clock.h"
 #include "os/random.h"
 
@@ -13,19 +13,11 @@
 #define OUT_SEGMENTS_MAX 60u /* UDP_MAX_SEGMENTS is 64 in older kernels */
 #define RECEIVE_BUDGET 8     /* batches per turn, so that other watches get their share */
 #define LATE_MAX 16u         /* answers to packets behind the close */
-#define NAME_BUCKETS_MIN 64u
+#define RESETS_PER_SECOND_MAX 100u
 /* Our ids: the owner, a mark by which they are told from those of clients, noise. */
 #define CID_GENERATION_AT (QUIC_CID_LOOP_AT + 1)
 #define CID_MARK_AT (QUIC_CID_LOOP_AT + 2)
 #define CID_MARK_BYTES 2
-
-/* A connection id that leads to a link. */
-struct quic_name {
-    struct quic_name *next; /* in the bucket */
-    struct list of_link;
-    struct quic_link *link;
-    struct quic_cid cid;
-};
 
 struct quic_endpoint {
     struct server *server;
@@ -34,92 +26,18 @@ struct quic_endpoint {
     struct socket_address local;
     struct datagram_buffers *buffers;
     uint8_t *out;
-    struct quic_name **buckets;
-    size_t bucket_count; /* a power of two */
-    size_t name_count;
+    struct quic_names names;
     struct list blocked;
     struct list links;
     unsigned unproved_count;
+    uint64_t reset_second; /* in which so many resets were sent */
+    unsigned reset_count;
     bool is_draining;
     bool is_succeeded;    /* another process reads from the socket */
     bool has_no_segments; /* this machine sends one datagram at a time */
 };
 
 /* ---- connection ids ---- */
-
-static size_t name_bucket(const struct quic_endpoint *e, const struct quic_cid *cid)
-{
-    return hash_str(str_make((const char *)cid->bytes, cid->n)) & (e->bucket_count - 1);
-}
-
-static bool cid_eq(const struct quic_cid *a, const struct quic_cid *b)
-{
-    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0;
-}
-
-static struct quic_link *endpoint_find(const struct quic_endpoint *e, const struct quic_cid *cid)
-{
-    struct quic_name *name = e->buckets[name_bucket(e, cid)];
-    while (name && !cid_eq(&name->cid, cid)) {
-        name = name->next;
-    }
-    return name ? name->link : NULL;
-}
-
-/* A table that cannot grow is slow, not wrong. */
-static void endpoint_grow(struct quic_endpoint *e)
-{
-    size_t count = e->bucket_count * 2;
-    struct quic_name **old = e->buckets;
-    struct quic_name **buckets = mem_zalloc(count, sizeof(struct quic_name *));
-    if (!buckets) {
-        return;
-    }
-    size_t old_count = e->bucket_count;
-    e->buckets = buckets;
-    e->bucket_count = count;
-    for (size_t i = 0; i < old_count; i++) {
-        for (struct quic_name *name = old[i], *next; name; name = next) {
-            struct quic_name **at = &e->buckets[name_bucket(e, &name->cid)];
-            next = name->next;
-            name->next = *at;
-            *at = name;
-        }
-    }
-    mem_free(old);
-}
-
-static enum err endpoint_name(struct quic_endpoint *e, struct quic_link *l,
-                              const struct quic_cid *cid)
-{
-    struct quic_name *name = mem_zalloc(1, sizeof(*name));
-    if (!name) {
-        return ERR_NOMEM;
-    }
-    if (e->name_count >= e->bucket_count * 2) {
-        endpoint_grow(e);
-    }
-    struct quic_name **at = &e->buckets[name_bucket(e, cid)];
-    name->cid = *cid;
-    name->link = l;
-    name->next = *at;
-    *at = name;
-    list_push_back(&l->names, &name->of_link);
-    e->name_count++;
-    return ERR_OK;
-}
-
-static void endpoint_unname(struct quic_endpoint *e, struct quic_name *name)
-{
-    struct quic_name **at = &e->buckets[name_bucket(e, &name->cid)];
-    while (*at != name) {
-        at = &(*at)->next;
-    }
-    *at = name->next;
-    list_remove(&name->of_link);
-    mem_free(name);
-    e->name_count--;
-}
 
 static void cid_mark(const struct quic_endpoint *e, const struct quic_cid *cid,
                      uint8_t ret_mark[CID_MARK_BYTES])
@@ -176,7 +94,7 @@ static void link_make_cid(void *user, uint8_t *ret_bytes, uint8_t ret_token[QUIC
     struct quic_cid cid;
     endpoint_new_cid(l->endpoint, &cid);
     /* Without memory the id leads nowhere, and the peer has others. */
-    enum err ignored = endpoint_name(l->endpoint, l, &cid);
+    enum err ignored = quic_names_add(&l->endpoint->names, l, &cid);
     (void)ignored;
     quic_reset_token(l->endpoint->config.secret, &cid, ret_token);
     memcpy(ret_bytes, cid.bytes, cid.n);
@@ -185,13 +103,12 @@ static void link_make_cid(void *user, uint8_t *ret_bytes, uint8_t ret_token[QUIC
 static void link_drop_cid(void *user, const uint8_t *bytes, size_t n)
 {
     struct quic_link *l = user;
-    LIST_FOR_EACH_SAFE(at, next, &l->names)
-    {
-        struct quic_name *name = CONTAINER_OF(at, struct quic_name, of_link);
-        if (name->cid.n == n && memcmp(name->cid.bytes, bytes, n) == 0) {
-            endpoint_unname(l->endpoint, name);
-        }
-    }
+    quic_names_drop(&l->endpoint->names, l, bytes, n);
+}
+
+static struct str address_str(const struct socket_address *a)
+{
+    return str_make((const char *)&a->raw, a->n);
 }
 
 /* ---- the end of a link ---- */
@@ -216,15 +133,32 @@ static void link_free(struct quic_link *l)
     timer_cancel(&l->timer);
     loop_task_cancel(&l->settle_task);
     list_remove(&l->blocked);
-    while (!list_is_empty(&l->names)) {
-        endpoint_unname(e, CONTAINER_OF(l->names.next, struct quic_name, of_link));
-    }
+    quic_names_drop_all(&e->names, l);
     quic_conn_destroy(l->quic);
     l->quic = NULL;
     buf_done(&l->unsent);
     buf_done(&l->last);
     l->state = QUIC_LINK_DEAD;
     list_remove(&l->of_endpoint);
+}
+
+/* The handshake is complete: the client is at its address, and is told how to say so at once when
+ * it comes back. */
+static void link_on_proved(struct quic_link *l)
+{
+    uint8_t token[QUIC_ADDRESS_TOKEN_BYTES];
+    link_prove(l);
+    if (l->has_token) {
+        return;
+    }
+    l->has_token = true;
+    size_t n = quic_token_make(l->endpoint->config.secret, l->version, address_str(&l->remote),
+                               endpoint_now_ns(l->endpoint), token);
+    if (n) {
+        /* Without memory the client has to prove itself again. */
+        enum err ignored = quic_conn_send_token(l->quic, str_make((const char *)token, n));
+        (void)ignored;
+    }
 }
 
 static void link_over(struct quic_link *l)
@@ -414,6 +348,11 @@ void quic_link_wake(struct quic_link *l)
     }
 }
 
+static void endpoint_hit(const struct quic_endpoint *e, enum server_limit limit)
+{
+    e->server->hooks.on_limit(e->server->hooks.context, limit);
+}
+
 /* Sends the datagram that closes and keeps it for late packets. */
 static void link_begin_closing(struct quic_link *l, enum err cause, const uint8_t *bytes,
                                const struct quic_datagram *d)
@@ -450,6 +389,9 @@ static void link_fail(struct quic_link *l, enum err cause)
         l->cause = cause;
         link_over(l);
         return;
+    }
+    if (cause == ERR_SYNTAX) {
+        endpoint_hit(l->endpoint, SERVER_LIMIT_QUIC_FAULT);
     }
     enum err ignored = quic_conn_close_failed(l->quic, bytes, &d, endpoint_now_ns(l->endpoint));
     (void)ignored;
@@ -488,11 +430,6 @@ static void link_on_timer(struct timer *t)
 
 /* ---- receiving ---- */
 
-static struct str address_str(const struct socket_address *a)
-{
-    return str_make((const char *)&a->raw, a->n);
-}
-
 static void link_receive(struct quic_link *l, const struct datagram *d, const uint8_t *p, size_t n)
 {
     struct quic_endpoint *e = l->endpoint;
@@ -517,7 +454,7 @@ static void link_receive(struct quic_link *l, const struct datagram *d, const ui
         return;
     }
     if (quic_conn_is_handshaken(l->quic)) {
-        link_prove(l);
+        link_on_proved(l);
     }
     quic_link_wake(l);
 }
@@ -533,9 +470,15 @@ static void endpoint_answer(struct quic_endpoint *e, const struct datagram *d, c
     }
 }
 
+/* What the token of an Initial says. */
+struct endpoint_proof {
+    bool is_good;
+    struct quic_cid original; /* n = 0: no Retry was sent */
+};
+
 static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *d,
-                                const struct quic_packet *packet, const struct quic_cid *original,
-                                struct quic_link *l)
+                                const struct quic_packet *packet,
+                                const struct endpoint_proof *proof, struct quic_link *l)
 {
     struct quic_cid own;
     struct quic_hooks hooks = l->ops->hooks;
@@ -564,27 +507,30 @@ static enum err endpoint_accept(struct quic_endpoint *e, const struct datagram *
         .version = packet->version,
         .client_cid = packet->source,
         .server_cid = own,
-        .original_cid = original ? *original : packet->destination,
-        .token = packet->token,
+        .original_cid = packet->destination,
+        .token = proof->is_good ? packet->token : STR(""),
+        .settings = l->settings,
     };
-    if (original) {
+    if (proof->original.n) {
+        a.original_cid = proof->original;
         a.retry_cid = packet->destination;
-    } else {
+    }
+    if (!proof->is_good) {
         l->is_counted = true;
         e->unproved_count++;
-        a.token = STR("");
     }
+    l->version = packet->version;
     quic_reset_token(e->config.secret, &own, a.reset_token);
-    enum err err = endpoint_name(e, l, &own);
+    enum err err = quic_names_add(&e->names, l, &own);
     if (!err) {
         /* What the client sends before it knows our id. */
-        err = endpoint_name(e, l, &packet->destination);
+        err = quic_names_add(&e->names, l, &packet->destination);
     }
     return err ? err : quic_conn_accept(&a, &l->quic);
 }
 
 static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
-                          const struct quic_packet *packet, const struct quic_cid *original,
+                          const struct quic_packet *packet, const struct endpoint_proof *proof,
                           const uint8_t *p, size_t n)
 {
     struct server *s = e->server;
@@ -600,7 +546,7 @@ static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
         endpoint_answer(e, d, bytes, quic_packet_write_refusal(packet, bytes));
         return;
     }
-    enum err err = endpoint_accept(e, d, packet, original, l);
+    enum err err = endpoint_accept(e, d, packet, proof, l);
     if (err) {
         l->cause = err;
         link_over(l);
@@ -612,18 +558,22 @@ static void endpoint_open(struct quic_endpoint *e, const struct datagram *d,
 static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *d,
                                 const struct quic_packet *packet, const uint8_t *p, size_t n)
 {
-    struct quic_cid original, fresh;
+    struct endpoint_proof proof = {.is_good = false};
+    struct quic_cid fresh;
     uint8_t bytes[QUIC_DATAGRAM_BYTES];
     if (n < QUIC_INITIAL_BYTES_MIN) {
         return;
     }
     enum err err = quic_token_check(packet, e->config.secret, address_str(&d->remote),
-                                    endpoint_now_ns(e), &original);
+                                    endpoint_now_ns(e), &proof.original);
+    proof.is_good = err == ERR_OK;
     if (err == ERR_ACCESS) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_TOKEN);
         endpoint_answer(e, d, bytes, quic_packet_write_refusal(packet, bytes));
         return;
     }
-    if (err && e->unproved_count >= e->config.unproved_max) {
+    if (!proof.is_good && e->unproved_count >= e->config.unproved_max) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_UNPROVED);
         /* Of no owner: whoever gets what the client sends to it may make the connection. */
         fresh.n = QUIC_CID_BYTES;
         random_bytes(fresh.bytes, QUIC_CID_BYTES);
@@ -632,14 +582,30 @@ static void endpoint_on_initial(struct quic_endpoint *e, const struct datagram *
                                                 &fresh, endpoint_now_ns(e), bytes));
         return;
     }
-    endpoint_open(e, d, packet, err ? NULL : &original, p, n);
+    endpoint_open(e, d, packet, &proof, p, n);
+}
+
+/* Resets are cheap to ask for, also in somebody else's name. */
+static bool endpoint_may_reset(struct quic_endpoint *e)
+{
+    uint64_t second = endpoint_now_ns(e) / NS_PER_S;
+    if (second != e->reset_second) {
+        e->reset_second = second;
+        e->reset_count = 0;
+    }
+    if (e->reset_count >= RESETS_PER_SECOND_MAX) {
+        endpoint_hit(e, SERVER_LIMIT_QUIC_RESETS);
+        return false;
+    }
+    e->reset_count++;
+    return true;
 }
 
 static void endpoint_on_stray(struct quic_endpoint *e, const struct datagram *d,
                               const struct quic_packet *packet, size_t n)
 {
     uint8_t bytes[QUIC_DATAGRAM_BYTES], noise[64];
-    if (packet->kind == QUIC_PACKET_SHORT) {
+    if (packet->kind == QUIC_PACKET_SHORT && endpoint_may_reset(e)) {
         random_bytes(noise, sizeof(noise));
         endpoint_answer(
             e, d, bytes,
@@ -655,7 +621,7 @@ static void endpoint_on_datagram(struct quic_endpoint *e, const struct datagram 
     if (quic_packet_read(p, n, &packet) != ERR_OK) {
         return;
     }
-    struct quic_link *l = endpoint_find(e, &packet.destination);
+    struct quic_link *l = quic_names_find(&e->names, &packet.destination);
     if (l) {
         link_receive(l, d, p, n);
     } else if (packet.kind == QUIC_PACKET_VERSION) {
@@ -735,13 +701,14 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
     ASSERT(s->tls);
     e->server = s;
     e->config = *config;
-    e->bucket_count = NAME_BUCKETS_MIN;
     list_init(&e->blocked);
     list_init(&e->links);
-    e->buckets = mem_zalloc(e->bucket_count, sizeof(struct quic_name *));
     e->buffers = datagram_buffers_create();
     e->out = mem_alloc(OUT_BYTES + QUIC_DATAGRAM_BYTES);
-    enum err err = e->buckets && e->buffers && e->out ? ERR_OK : ERR_NOMEM;
+    enum err err = quic_names_init(&e->names);
+    if (!err && (!e->buffers || !e->out)) {
+        err = ERR_NOMEM;
+    }
     if (!err) {
         err = socket_local(fd, &e->local);
     }
@@ -768,9 +735,14 @@ void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code)
     }
     loop_unwatch(e->server->loop, &e->watch);
     datagram_buffers_destroy(e->buffers);
-    mem_free(e->buckets);
+    quic_names_done(&e->names);
     mem_free(e->out);
     mem_free(e);
+}
+
+void quic_endpoint_set_limits(struct quic_endpoint *e, const struct quic_limits *limits)
+{
+    e->config.limits = *limits;
 }
 
 void quic_endpoint_drain(struct quic_endpoint *e, bool is_succeeded)

@@ -35,6 +35,8 @@ struct quic_link {
     const struct quic_link_ops *ops;
     struct quic_endpoint *endpoint;
     struct quic_conn *quic;
+    struct str settings; /* see struct quic_accept; set with ops */
+    uint32_t version;
     enum quic_link_state state;
     enum err cause;
     struct timer timer;
@@ -50,6 +52,7 @@ struct quic_link {
     struct buf last; /* the datagram that closed, for late packets */
     unsigned late_count;
     bool is_counted; /* among those that have not proved their address */
+    bool has_token;  /* was given one for its next connection */
 };
 
 /* Whose connection an id leads to; stands in the ids that we choose, QUIC_CID_LOOP_AT first. */
@@ -64,8 +67,8 @@ struct quic_endpoint_config {
     struct quic_owner owner;
     struct quic_limits limits;
     unsigned unproved_max; /* handshakes under way beyond which a Retry is asked for */
-    /* A new owner for a connection that begins, with ops set; NULL: refuse it. It is over by
-     * on_closed even if it never was open. */
+    /* A new owner for a connection that begins, with ops and settings set; NULL: refuse it. It is
+     * over by on_closed even if it never was open. */
     struct quic_link *(*on_open)(void *context, struct quic_endpoint *e,
                                  const struct socket_address *remote);
     /* A datagram of a connection of another loop or process. False: there is no such owner. */
@@ -79,6 +82,9 @@ enum err quic_endpoint_create(struct server *s, int fd, const struct quic_endpoi
 
 /* Closes the links that are left, with an application's code. NULL is a no-op. */
 void quic_endpoint_destroy(struct quic_endpoint *e, uint64_t code);
+
+/* For the connections that begin from now on. */
+void quic_endpoint_set_limits(struct quic_endpoint *e, const struct quic_limits *limits);
 
 /* Takes no new connections; those there are go on. `is_succeeded`: another process reads from the
  * socket, and delivers what is ours. */

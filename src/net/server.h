@@ -33,6 +33,10 @@ struct listener;
     X(RESETS, "h2_resets")                                                                         \
     X(CONTROL, "h2_control_frames")                                                                \
     X(HEADER_BLOCK, "h2_header_block")                                                             \
+    X(QUIC_UNPROVED, "quic_unproved")                                                              \
+    X(QUIC_TOKEN, "quic_token")                                                                    \
+    X(QUIC_RESETS, "quic_resets")                                                                  \
+    X(QUIC_FAULT, "quic_fault")                                                                    \
     X(MEMORY, "memory")
 
 enum server_limit {
@@ -64,6 +68,10 @@ struct server_limits {
 struct server_hooks {
     /* A request head is there: attach a service (exchange_serve) and answer now or later. */
     void (*on_exchange)(void *context, struct exchange *x);
+    /* Whether a request may be served before the client has proved that it is no attacker's
+     * repetition, and that it is at its address; else it waits. `x` has no service yet. NULL: none
+     * may. */
+    bool (*may_be_early)(void *context, const struct exchange *x, bool has_body);
     /* A head that could not become an exchange was answered with `status` (0: closed without). */
     void (*on_refused)(void *context, const struct exchange_peer *peer, unsigned reason,
                        unsigned status);

@@ -8,10 +8,14 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "quic/quic_message.h"
 
 #define QUIC_MAGIC 0x71756963u
-#define DATAGRAM_BYTES_SAFE 1200 /* RFC 9000 14: every path takes these */
-#define UNI_STREAMS_MAX 8        /* control and QPACK, and some of unknown kinds */
+#define DATAGRAM_BYTES_SAFE 1200  /* RFC 9000 14: every path takes these */
+#define MESSAGE_OVERHEAD_BYTES 64 /* of packet and frame, at most */
+#define UNI_STREAMS_MAX 8         /* control and QPACK, and some of unknown kinds */
+#define SETTINGS_BYTES_MAX 64
+#define CONTEXT_BYTES_MAX 256 /* more than version, settings and transport parameters take */
 
 struct quic_conn {
     uint32_t magic;
@@ -24,14 +28,25 @@ struct quic_conn {
     enum err hook_error; /* what a callback returned */
     uint64_t received_ns;
     size_t datagram_bytes_max;
+    struct quic_messages messages;
+    ngtcp2_mem memory;
+    bool is_out_of_memory;
 };
 
 /* ---- memory: through ours, so that its failures can be tried ---- */
 
+/* ngtcp2 goes on after some failures as if nothing had happened, and trips over them later: a
+ * connection that ever ran out of memory is not to be used again. */
+static void *quic_keep(void *user, void *p)
+{
+    struct quic_conn *c = user;
+    c->is_out_of_memory |= p == NULL;
+    return p;
+}
+
 static void *quic_malloc(size_t n, void *user)
 {
-    (void)user;
-    return mem_alloc(n ? n : 1);
+    return quic_keep(user, mem_alloc(n ? n : 1));
 }
 
 static void quic_free(void *p, void *user)
@@ -42,17 +57,13 @@ static void quic_free(void *p, void *user)
 
 static void *quic_calloc(size_t count, size_t n, void *user)
 {
-    (void)user;
-    return mem_zalloc(count ? count : 1, n ? n : 1);
+    return quic_keep(user, mem_zalloc(count ? count : 1, n ? n : 1));
 }
 
 static void *quic_realloc(void *p, size_t n, void *user)
 {
-    (void)user;
-    return mem_realloc(p, n ? n : 1);
+    return quic_keep(user, mem_realloc(p, n ? n : 1));
 }
-
-static const ngtcp2_mem quic_mem = {NULL, quic_malloc, quic_free, quic_calloc, quic_realloc};
 
 /* ---- callbacks of ngtcp2, in the order of a connection's life ---- */
 
@@ -76,6 +87,16 @@ static int quic_verdict(struct quic_conn *c, enum err e)
     if (e) {
         c->hook_error = e;
         return NGTCP2_ERR_CALLBACK_FAILURE;
+    }
+    return 0;
+}
+
+static int quic_on_key(ngtcp2_conn *ngtcp2, ngtcp2_encryption_level level, void *user)
+{
+    struct quic_conn *c = quic_of(user);
+    (void)ngtcp2;
+    if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT && c->hooks.on_ready) {
+        c->hooks.on_ready(c->user);
     }
     return 0;
 }
@@ -157,6 +178,38 @@ static int quic_on_credit(ngtcp2_conn *ngtcp2, int64_t stream_id, uint64_t limit
     return 0;
 }
 
+static int quic_on_message(ngtcp2_conn *ngtcp2, uint32_t flags, const uint8_t *p, size_t n,
+                           void *user)
+{
+    struct quic_conn *c = quic_of(user);
+    (void)ngtcp2;
+    if (c->hooks.on_message && !(flags & NGTCP2_DATAGRAM_FLAG_0RTT)) {
+        c->hooks.on_message(c->user, p, n);
+    }
+    return 0;
+}
+
+static void quic_end_message(struct quic_conn *c, uint64_t id, bool has_arrived)
+{
+    if (c->hooks.on_message_end) {
+        c->hooks.on_message_end(c->user, id, has_arrived);
+    }
+}
+
+static int quic_on_message_acknowledged(ngtcp2_conn *ngtcp2, uint64_t id, void *user)
+{
+    (void)ngtcp2;
+    quic_end_message(quic_of(user), id, true);
+    return 0;
+}
+
+static int quic_on_message_lost(ngtcp2_conn *ngtcp2, uint64_t id, void *user)
+{
+    (void)ngtcp2;
+    quic_end_message(quic_of(user), id, false);
+    return 0;
+}
+
 static void quic_on_random(uint8_t *p, size_t n, const ngtcp2_rand_ctx *context)
 {
     struct quic_conn *c = quic_of(context->native_handle);
@@ -213,6 +266,10 @@ static const ngtcp2_callbacks quic_callbacks = {
     .get_path_challenge_data = quic_on_challenge,
     .stream_stop_sending = quic_on_stop,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+    .recv_tx_key = quic_on_key,
+    .recv_datagram = quic_on_message,
+    .ack_datagram = quic_on_message_acknowledged,
+    .lost_datagram = quic_on_message_lost,
 };
 
 /* ---- making one ---- */
@@ -232,11 +289,25 @@ static ngtcp2_path path_of(const struct quic_path *path)
     };
 }
 
+static ngtcp2_cc_algo quic_algorithm(enum quic_congestion congestion)
+{
+    switch (congestion) {
+    case QUIC_CONGESTION_CUBIC:
+        return NGTCP2_CC_ALGO_CUBIC;
+    case QUIC_CONGESTION_BBR:
+        return NGTCP2_CC_ALGO_BBR;
+    case QUIC_CONGESTION_RENO:
+        return NGTCP2_CC_ALGO_RENO;
+    }
+    return NGTCP2_CC_ALGO_CUBIC;
+}
+
 static void quic_settings(struct quic_conn *c, const struct quic_limits *limits, uint64_t now_ns,
                           ngtcp2_settings *ret)
 {
     ngtcp2_settings_default(ret);
     ret->initial_ts = now_ns;
+    ret->cc_algo = quic_algorithm(limits->congestion);
     ret->handshake_timeout = limits->handshake_ns;
     ret->max_window = limits->connection_window_bytes_max;
     ret->max_stream_window = limits->stream_window_bytes_max;
@@ -257,6 +328,7 @@ static void quic_params(const struct quic_limits *limits, bool is_server,
     ret->max_idle_timeout = limits->idle_ns;
     ret->active_connection_id_limit = 7;
     ret->grease_quic_bit = 1;
+    ret->max_datagram_frame_size = limits->message_bytes_max;
 }
 
 static struct quic_conn *quic_alloc(const struct quic_hooks *hooks, void *user)
@@ -267,6 +339,7 @@ static struct quic_conn *quic_alloc(const struct quic_hooks *hooks, void *user)
         c->hooks = *hooks;
         c->user = user;
         c->datagram_bytes_max = QUIC_DATAGRAM_BYTES;
+        c->memory = (ngtcp2_mem){c, quic_malloc, quic_free, quic_calloc, quic_realloc};
         ngtcp2_ccerr_default(&c->last_error);
     }
     return c;
@@ -279,6 +352,23 @@ static void quic_refer(struct quic_conn *c, void *words)
     reference->user_data = c;
 }
 
+/* The server's end of TLS, bound to all that the client may rely on with its early data. */
+static enum err quic_accept_tls(struct quic_conn *c, const struct quic_accept *a,
+                                const ngtcp2_transport_params *params)
+{
+    uint8_t context[CONTEXT_BYTES_MAX];
+    ASSERT(a->settings.n <= SETTINGS_BYTES_MAX);
+    /* RFC 9369 5: a ticket is of the version that it was given under. */
+    memcpy(context, &a->version, sizeof(a->version));
+    size_t n = sizeof(a->version);
+    memcpy(context + n, a->settings.p, a->settings.n);
+    n += a->settings.n;
+    ngtcp2_ssize written = ngtcp2_transport_params_encode(context + n, sizeof(context) - n, params);
+    ASSERT(written >= 0);
+    n += (size_t)written;
+    return tls_quic_accept(a->tls, a->user, a->wall_s, str_make((char *)context, n), &c->tls);
+}
+
 enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_conn)
 {
     struct quic_conn *c = quic_alloc(a->hooks, a->user);
@@ -289,6 +379,7 @@ enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_co
     ngtcp2_transport_params params;
     quic_settings(c, a->limits, a->now_ns, &settings);
     quic_params(a->limits, true, &params);
+    enum err e = quic_accept_tls(c, a, &params);
     settings.token = (const uint8_t *)a->token.p;
     settings.tokenlen = a->token.n;
     params.original_dcid = cid_of(&a->original_cid);
@@ -304,9 +395,8 @@ enum err quic_conn_accept(const struct quic_accept *a, struct quic_conn **ret_co
     params.stateless_reset_token_present = 1;
     const ngtcp2_cid client = cid_of(&a->client_cid), server = cid_of(&a->server_cid);
     const ngtcp2_path path = path_of(&a->path);
-    enum err e = tls_quic_accept(a->tls, a->user, a->wall_s, &c->tls);
     if (!e && ngtcp2_conn_server_new(&c->ngtcp2, &client, &server, &path, a->version,
-                                     &quic_callbacks, &settings, &params, &quic_mem, c) != 0) {
+                                     &quic_callbacks, &settings, &params, &c->memory, c) != 0) {
         c->ngtcp2 = NULL;
         e = ERR_NOMEM;
     }
@@ -341,7 +431,7 @@ enum err quic_conn_connect(const struct quic_connect *k, struct quic_conn **ret_
     const ngtcp2_cid source = cid_of(&own), destination = cid_of(&peer);
     const ngtcp2_path path = path_of(&k->path);
     if (ngtcp2_conn_client_new(&c->ngtcp2, &destination, &source, &path, NGTCP2_PROTO_VER_V1,
-                               &quic_callbacks, &settings, &params, &quic_mem, c) != 0) {
+                               &quic_callbacks, &settings, &params, &c->memory, c) != 0) {
         c->ngtcp2 = NULL;
         quic_conn_destroy(c);
         return ERR_NOMEM;
@@ -363,6 +453,7 @@ void quic_conn_destroy(struct quic_conn *c)
         return;
     }
     ngtcp2_conn_del(c->ngtcp2);
+    quic_messages_done(&c->messages);
     tls_conn_destroy(c->tls);
     tls_quic_client_destroy(c->client);
     c->magic = 0;
@@ -373,6 +464,9 @@ void quic_conn_destroy(struct quic_conn *c)
 
 static enum err quic_fail(struct quic_conn *c, int code)
 {
+    if (c->is_out_of_memory) {
+        return ERR_NOMEM;
+    }
     switch (code) {
     case NGTCP2_ERR_DRAINING:
         return ERR_CLOSED;
@@ -405,7 +499,7 @@ enum err quic_conn_receive(struct quic_conn *c, const struct quic_path *path, un
     const ngtcp2_pkt_info info = {.ecn = (uint8_t)ecn};
     int r = ngtcp2_conn_read_pkt(c->ngtcp2, &at, &info, p, n, now_ns);
     c->received_ns = now_ns;
-    return r ? quic_fail(c, r) : ERR_OK;
+    return r || c->is_out_of_memory ? quic_fail(c, r) : ERR_OK;
 }
 
 static void quic_fill(struct quic_datagram *ret, const ngtcp2_path_storage *path,
@@ -432,51 +526,100 @@ static bool quic_set_aside(struct quic_conn *c, int64_t stream_id, ngtcp2_ssize 
     return false;
 }
 
-enum err quic_conn_write(struct quic_conn *c, uint8_t *bytes, struct quic_datagram *ret,
-                         uint64_t now_ns)
+/* Messages into the packet that is being made, before anything of streams. NGTCP2_ERR_WRITE_MORE:
+ * there is room for more; else as of ngtcp2_conn_writev_stream. */
+static ngtcp2_ssize quic_write_messages(struct quic_conn *c, ngtcp2_path *path,
+                                        ngtcp2_pkt_info *info, uint8_t *bytes, uint64_t now_ns)
 {
-    ngtcp2_path_storage path;
-    ngtcp2_pkt_info info = {0};
-    ngtcp2_path_storage_zero(&path);
-    ret->n = 0;
+    while (c->messages.first) {
+        struct quic_message *m = c->messages.first;
+        const ngtcp2_vec vec = {m->bytes, m->n};
+        uint64_t id = m->id;
+        int is_accepted = 0;
+        if (m->n > quic_conn_message_bytes_max(c)) {
+            /* The path became narrower while it waited. */
+            quic_messages_drop(&c->messages);
+            quic_end_message(c, id, false);
+            continue;
+        }
+        ngtcp2_ssize r = ngtcp2_conn_writev_datagram(
+            c->ngtcp2, path, info, bytes, c->datagram_bytes_max, &is_accepted,
+            NGTCP2_WRITE_DATAGRAM_FLAG_MORE, id, &vec, 1, now_ns);
+        if (is_accepted) {
+            quic_messages_drop(&c->messages);
+        }
+        if (r != NGTCP2_ERR_WRITE_MORE) {
+            return r;
+        }
+    }
+    return NGTCP2_ERR_WRITE_MORE;
+}
+
+/* What the owner offers of its streams into the packet; as of quic_write_messages, but the packet
+ * is complete. `*reterr_hook`: what a hook failed with. */
+static ngtcp2_ssize quic_write_streams(struct quic_conn *c, ngtcp2_path *path,
+                                       ngtcp2_pkt_info *info, uint8_t *bytes, uint64_t now_ns,
+                                       enum err *reterr_hook)
+{
     for (;;) {
         struct quic_offer offer = {.stream_id = -1};
         ngtcp2_vec vec[QUIC_PIECES_MAX];
         ngtcp2_ssize taken = -1;
         uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
-        enum err e = c->hooks.offer(c->user, &offer);
-        if (e) {
-            return e;
+        *reterr_hook = c->hooks.offer(c->user, &offer);
+        if (*reterr_hook) {
+            return 0;
         }
         for (size_t i = 0; i < offer.count; i++) {
             vec[i] = (ngtcp2_vec){(uint8_t *)(uintptr_t)offer.pieces[i].p, offer.pieces[i].n};
         }
         flags |= offer.is_end ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0;
         ngtcp2_ssize r =
-            ngtcp2_conn_writev_stream(c->ngtcp2, &path.path, &info, bytes, c->datagram_bytes_max,
-                                      &taken, flags, offer.stream_id, vec, offer.count, now_ns);
+            ngtcp2_conn_writev_stream(c->ngtcp2, path, info, bytes, c->datagram_bytes_max, &taken,
+                                      flags, offer.stream_id, vec, offer.count, now_ns);
         if (taken >= 0 && offer.stream_id >= 0) {
-            e = c->hooks.on_taken(c->user, offer.stream_id, (size_t)taken);
-            if (e) {
-                return e;
+            *reterr_hook = c->hooks.on_taken(c->user, offer.stream_id, (size_t)taken);
+            if (*reterr_hook) {
+                return 0;
             }
         }
-        if (r == NGTCP2_ERR_WRITE_MORE || quic_set_aside(c, offer.stream_id, r)) {
-            continue;
+        if (r != NGTCP2_ERR_WRITE_MORE && !quic_set_aside(c, offer.stream_id, r)) {
+            return r;
         }
-        if (r < 0) {
-            return quic_fail(c, (int)r);
-        }
-        if (r > 0) {
-            quic_fill(ret, &path, &info, (size_t)r);
-        }
-        return ERR_OK;
     }
+}
+
+enum err quic_conn_write(struct quic_conn *c, uint8_t *bytes, struct quic_datagram *ret,
+                         uint64_t now_ns)
+{
+    ngtcp2_path_storage path;
+    ngtcp2_pkt_info info = {0};
+    enum err e = ERR_OK;
+    ngtcp2_path_storage_zero(&path);
+    ret->n = 0;
+    ngtcp2_ssize r = quic_write_messages(c, &path.path, &info, bytes, now_ns);
+    if (r == NGTCP2_ERR_WRITE_MORE) {
+        r = quic_write_streams(c, &path.path, &info, bytes, now_ns, &e);
+    }
+    if (e || r < 0 || c->is_out_of_memory) {
+        return e ? e : quic_fail(c, (int)r);
+    }
+    if (r > 0) {
+        quic_fill(ret, &path, &info, (size_t)r);
+    }
+    return ERR_OK;
 }
 
 void quic_conn_written(struct quic_conn *c, uint64_t now_ns)
 {
     ngtcp2_conn_update_pkt_tx_time(c->ngtcp2, now_ns);
+}
+
+uint64_t quic_conn_window_bytes(struct quic_conn *c)
+{
+    ngtcp2_conn_info info;
+    ngtcp2_conn_get_conn_info(c->ngtcp2, &info);
+    return info.cwnd;
 }
 
 size_t quic_conn_burst_bytes(struct quic_conn *c)
@@ -505,7 +648,7 @@ enum err quic_conn_on_deadline(struct quic_conn *c, uint64_t now_ns)
 {
     quic_look_for_black_hole(c, now_ns);
     int r = ngtcp2_conn_handle_expiry(c->ngtcp2, now_ns);
-    return r ? quic_fail(c, r) : ERR_OK;
+    return r || c->is_out_of_memory ? quic_fail(c, r) : ERR_OK;
 }
 
 enum err quic_conn_close_failed(struct quic_conn *c, uint8_t *bytes, struct quic_datagram *ret,
@@ -572,6 +715,30 @@ void quic_conn_keep_alive(struct quic_conn *c, bool is_wanted)
     ngtcp2_conn_set_keep_alive_timeout(c->ngtcp2, is_wanted && idle ? idle / 3 : UINT64_MAX);
 }
 
+size_t quic_conn_message_bytes_max(struct quic_conn *c)
+{
+    const ngtcp2_transport_params *peer = ngtcp2_conn_get_remote_transport_params(c->ngtcp2);
+    uint64_t frame = peer ? peer->max_datagram_frame_size : 0;
+    uint64_t packet = ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ngtcp2);
+    const uint64_t frame_head = 1 + 8; /* kind, and length at its longest */
+    frame = frame > frame_head ? frame - frame_head : 0;
+    packet -= MESSAGE_OVERHEAD_BYTES;
+    return (size_t)(frame < packet ? frame : packet);
+}
+
+enum err quic_conn_send_message(struct quic_conn *c, struct str bytes, uint64_t id)
+{
+    if (!quic_conn_is_handshaken(c)) {
+        return ERR_AGAIN;
+    }
+    size_t most = quic_conn_message_bytes_max(c);
+    if (most == 0) {
+        return ERR_UNSUPPORTED;
+    }
+    return bytes.n > most ? ERR_RANGE
+                          : quic_messages_add(&c->messages, bytes, id, QUIC_MESSAGES_MAX);
+}
+
 void quic_conn_reset(struct quic_conn *c, int64_t stream_id, uint64_t code)
 {
     int ignored = ngtcp2_conn_shutdown_stream_write(c->ngtcp2, 0, stream_id, code);
@@ -582,6 +749,12 @@ void quic_conn_stop(struct quic_conn *c, int64_t stream_id, uint64_t code)
 {
     int ignored = ngtcp2_conn_shutdown_stream_read(c->ngtcp2, 0, stream_id, code);
     (void)ignored;
+}
+
+enum err quic_conn_send_token(struct quic_conn *c, struct str token)
+{
+    int r = ngtcp2_conn_submit_new_token(c->ngtcp2, (const uint8_t *)token.p, token.n);
+    return r ? ERR_NOMEM : ERR_OK;
 }
 
 bool quic_conn_is_handshaken(const struct quic_conn *c)

@@ -21,6 +21,7 @@
 #define QUIC_DATAGRAM_BYTES 1500
 #define QUIC_TOKEN_BYTES 16 /* of a stateless reset */
 #define QUIC_PIECES_MAX 16
+#define QUIC_MESSAGES_MAX 64
 
 struct quic_conn;
 
@@ -49,6 +50,10 @@ struct quic_offer {
 };
 
 struct quic_hooks {
+    /* The keys are there: streams may be opened and written to. On a server that is before the
+     * handshake is complete, so that early data can be answered; whatever comes until then may be
+     * an attacker's repetition, from an address that is not the client's. May be NULL. */
+    void (*on_ready)(void *user);
     void (*on_handshake)(void *user);
     /* `n` bytes, in order; quic_conn_consume gives the credit back. */
     enum err (*on_data)(void *user, int64_t stream_id, const uint8_t *p, size_t n, bool is_end);
@@ -65,10 +70,22 @@ struct quic_hooks {
     void (*on_blocked)(void *user, int64_t stream_id);     /* not to be offered before on_credit */
     void (*on_cannot_send)(void *user, int64_t stream_id); /* its sending side is closed */
 
+    /* A message of the peer, whole, perhaps out of order; never before the handshake is complete,
+     * because it could be a repetition. NULL: dropped. */
+    void (*on_message)(void *user, const uint8_t *p, size_t n);
+    /* One that was sent has arrived, or is lost for good as far as can be told. May be NULL. */
+    void (*on_message_end)(void *user, uint64_t id, bool has_arrived);
+
     void (*random)(void *user, uint8_t *p, size_t n);
     /* A new id of this end, QUIC_CID_BYTES long, that leads here; and one that no longer does. */
     void (*make_cid)(void *user, uint8_t *ret_bytes, uint8_t ret_token[QUIC_TOKEN_BYTES]);
     void (*drop_cid)(void *user, const uint8_t *bytes, size_t n);
+};
+
+enum quic_congestion {
+    QUIC_CONGESTION_CUBIC, /* RFC 9438 */
+    QUIC_CONGESTION_BBR,   /* version 2 */
+    QUIC_CONGESTION_RENO,  /* RFC 9002 */
 };
 
 struct quic_limits {
@@ -79,6 +96,8 @@ struct quic_limits {
     uint64_t stream_count; /* that the peer may have open */
     uint64_t handshake_ns;
     uint64_t idle_ns;
+    size_t message_bytes_max; /* longest frame of a message that is taken; 0: there are none */
+    enum quic_congestion congestion;
 };
 
 struct quic_accept {
@@ -95,6 +114,7 @@ struct quic_accept {
     struct quic_cid original_cid; /* destination of the client's first Initial */
     struct quic_cid retry_cid;    /* n = 0: no Retry was sent */
     struct str token;             /* that the client brought, already checked */
+    struct str settings; /* what a client remembers of the protocol above; at most 64 bytes */
     uint8_t reset_token[QUIC_TOKEN_BYTES];
 };
 
@@ -136,6 +156,9 @@ enum err quic_conn_write(struct quic_conn *c, uint8_t *bytes, struct quic_datagr
 /* To be called after a burst of quic_conn_write, for pacing. */
 void quic_conn_written(struct quic_conn *c, uint64_t now_ns);
 
+/* How many bytes the path takes before the first of them is acknowledged. */
+uint64_t quic_conn_window_bytes(struct quic_conn *c);
+
 /* How many bytes may leave in one burst. */
 size_t quic_conn_burst_bytes(struct quic_conn *c);
 
@@ -158,6 +181,15 @@ uint64_t quic_conn_linger_ns(struct quic_conn *c);
 /* ERR_LIMIT: the peer allows no more streams now. */
 enum err quic_conn_open(struct quic_conn *c, bool is_two_way, int64_t *ret_stream_id) MUST_CHECK;
 
+/* Sends `bytes`, which are copied, in one frame that is not repeated when it is lost (RFC 9221);
+ * `id` comes back by on_message_end. ERR_AGAIN: not before the handshake is complete;
+ * ERR_UNSUPPORTED: the peer takes none; ERR_RANGE: longer than quic_conn_message_bytes_max;
+ * ERR_LIMIT: QUIC_MESSAGES_MAX are waiting; ERR_NOMEM. */
+enum err quic_conn_send_message(struct quic_conn *c, struct str bytes, uint64_t id) MUST_CHECK;
+
+/* What a message may hold now: it follows what the path carries. 0: the peer takes none. */
+size_t quic_conn_message_bytes_max(struct quic_conn *c);
+
 /* Gives credit back for bytes that were delivered. */
 void quic_conn_consume(struct quic_conn *c, int64_t stream_id, size_t n);
 
@@ -170,6 +202,9 @@ void quic_conn_keep_alive(struct quic_conn *c, bool is_wanted);
 
 void quic_conn_reset(struct quic_conn *c, int64_t stream_id, uint64_t code); /* stop sending */
 void quic_conn_stop(struct quic_conn *c, int64_t stream_id, uint64_t code);  /* stop receiving */
+
+/* Gives the client a token for its next connection (quic_token_make). ERR_NOMEM. */
+enum err quic_conn_send_token(struct quic_conn *c, struct str token) MUST_CHECK;
 
 bool quic_conn_is_handshaken(const struct quic_conn *c);
 const struct tls_conn *quic_conn_tls(const struct quic_conn *c); /* NULL: a client's end */

@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "crypto/digest.h"
+#include "crypto/secret.h"
 
-#define TOKEN_NS (30ull * 1000000000u) /* how long a client may take to come back after a Retry */
-#define RESET_BYTES_MIN 41             /* RFC 9000 10.3: shorter ones could be told from packets */
+#define RETRY_NS (30ull * 1000000000u) /* how long a client may take to come back after a Retry */
+#define TOKEN_NS (86400ull * 1000000000u) /* the same with a token of an earlier connection */
+#define RESET_BYTES_MIN 41 /* RFC 9000 10.3: shorter ones could be told from packets */
 
 static void cid_set(struct quic_cid *ret, const uint8_t *p, size_t n)
 {
@@ -82,19 +85,67 @@ size_t quic_packet_write_retry(const struct quic_packet *p, const uint8_t secret
     return n > 0 ? (size_t)n : 0;
 }
 
+/* RFC 9369 5: a token is of the version that it was given under. */
+static enum err token_key(const uint8_t secret[QUIC_SECRET_BYTES], uint32_t version,
+                          uint8_t ret_key[QUIC_SECRET_BYTES])
+{
+    char info[] = "address token 0000";
+    for (size_t i = 0; i < 4; i++) {
+        info[sizeof(info) - 2 - i] = (char)(version >> (8 * i));
+    }
+    return digest_derive(str_make((const char *)secret, QUIC_SECRET_BYTES),
+                         str_make(info, sizeof(info) - 1), ret_key, QUIC_SECRET_BYTES);
+}
+
+size_t quic_token_make(const uint8_t secret[QUIC_SECRET_BYTES], uint32_t version, struct str remote,
+                       uint64_t now_ns, uint8_t bytes[QUIC_ADDRESS_TOKEN_BYTES])
+{
+    uint8_t key[QUIC_SECRET_BYTES];
+    _Static_assert(NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN <= QUIC_ADDRESS_TOKEN_BYTES, "it fits");
+    if (token_key(secret, version, key) != ERR_OK) {
+        return 0;
+    }
+    ngtcp2_ssize n = ngtcp2_crypto_generate_regular_token(
+        bytes, key, sizeof(key), (const ngtcp2_sockaddr *)(const void *)remote.p,
+        (ngtcp2_socklen)remote.n, now_ns);
+    secret_wipe(key, sizeof(key));
+    return n > 0 ? (size_t)n : 0;
+}
+
+static enum err token_check_address(const struct quic_packet *p,
+                                    const uint8_t secret[QUIC_SECRET_BYTES], struct str remote,
+                                    uint64_t now_ns)
+{
+    uint8_t key[QUIC_SECRET_BYTES];
+    enum err e = token_key(secret, p->version, key);
+    if (e) {
+        return ERR_NOT_FOUND;
+    }
+    int r = ngtcp2_crypto_verify_regular_token((const uint8_t *)p->token.p, p->token.n, key,
+                                               sizeof(key),
+                                               (const ngtcp2_sockaddr *)(const void *)remote.p,
+                                               (ngtcp2_socklen)remote.n, TOKEN_NS, now_ns);
+    secret_wipe(key, sizeof(key));
+    return r ? ERR_NOT_FOUND : ERR_OK;
+}
+
 enum err quic_token_check(const struct quic_packet *p, const uint8_t secret[QUIC_SECRET_BYTES],
                           struct str remote, uint64_t now_ns, struct quic_cid *ret_original)
 {
     ngtcp2_cid original;
     const ngtcp2_cid own = cid_of(&p->destination);
     const uint8_t *token = (const uint8_t *)p->token.p;
+    if (p->token.n && token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR) {
+        ret_original->n = 0;
+        return token_check_address(p, secret, remote, now_ns);
+    }
     if (p->token.n == 0 || token[0] != NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2) {
         return ERR_NOT_FOUND;
     }
     if (ngtcp2_crypto_verify_retry_token2(&original, token, p->token.n, secret, QUIC_SECRET_BYTES,
                                           p->version,
                                           (const ngtcp2_sockaddr *)(const void *)remote.p,
-                                          (ngtcp2_socklen)remote.n, &own, TOKEN_NS, now_ns) != 0) {
+                                          (ngtcp2_socklen)remote.n, &own, RETRY_NS, now_ns) != 0) {
         return ERR_ACCESS;
     }
     cid_set(ret_original, original.data, original.datalen);

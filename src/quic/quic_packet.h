@@ -9,6 +9,7 @@
 
 #define QUIC_SECRET_BYTES 32
 #define QUIC_INITIAL_BYTES_MIN 1200 /* RFC 9000 14.1 */
+#define QUIC_ADDRESS_TOKEN_BYTES 64
 
 enum quic_packet_kind {
     QUIC_PACKET_SHORT,   /* of a connection that exists, or a reset is due */
@@ -37,8 +38,14 @@ size_t quic_packet_write_retry(const struct quic_packet *p, const uint8_t secret
                                struct str remote, const struct quic_cid *fresh, uint64_t now_ns,
                                uint8_t bytes[QUIC_DATAGRAM_BYTES]);
 
-/* What a token proves. ERR_NOT_FOUND: nothing, as if there were none. ERR_ACCESS: it is of a Retry
- * and wrong: the connection must be refused. */
+/* A token for NEW_TOKEN (RFC 9000 8.1.3): who brings it to a later connection of the same version
+ * from the same address is asked for no Retry. 0: failed. */
+size_t quic_token_make(const uint8_t secret[QUIC_SECRET_BYTES], uint32_t version, struct str remote,
+                       uint64_t now_ns, uint8_t bytes[QUIC_ADDRESS_TOKEN_BYTES]);
+
+/* What a token proves: that the client is at its address. `ret_original`: the id that it used
+ * before the Retry; empty: the token is of an earlier connection. ERR_NOT_FOUND: it proves nothing,
+ * as if there were none. ERR_ACCESS: it is of a Retry and wrong: the connection must be refused. */
 enum err quic_token_check(const struct quic_packet *p, const uint8_t secret[QUIC_SECRET_BYTES],
                           struct str remote, uint64_t now_ns,
                           struct quic_cid *ret_original) MUST_CHECK;

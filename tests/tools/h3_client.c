@@ -317,8 +317,20 @@ static void drop_cid(void *user, const uint8_t *p, size_t n)
 }
 
 static const struct quic_hooks hooks = {
-    on_handshake, on_data,  on_acknowledged, on_reset,       on_stop,     on_stream_end, on_credit,
-    offer,        on_taken, on_blocked,      on_cannot_send, hook_random, make_cid,      drop_cid,
+    .on_handshake = on_handshake,
+    .on_data = on_data,
+    .on_acknowledged = on_acknowledged,
+    .on_reset = on_reset,
+    .on_stop = on_stop,
+    .on_stream_end = on_stream_end,
+    .on_credit = on_credit,
+    .offer = offer,
+    .on_taken = on_taken,
+    .on_blocked = on_blocked,
+    .on_cannot_send = on_cannot_send,
+    .random = hook_random,
+    .make_cid = make_cid,
+    .drop_cid = drop_cid,
 };
 
 /* ---- the network ---- */

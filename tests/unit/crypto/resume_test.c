@@ -366,6 +366,13 @@ static void test_replays_are_seen(void **state)
     assert_int_equal(counts.full, 1);
     assert_int_equal(counts.seen, 103);
     replay_window_unref(w);
+    /* What another process may have seen is refused, and noted from then on. */
+    assert_int_equal(replay_window_create(100, 10000, &w), ERR_OK);
+    replay_window_hold(w, 2000);
+    assert_int_equal(replay_window_add(w, STR("new"), 1999), ERR_LIMIT);
+    assert_int_equal(replay_window_add(w, STR("new"), 2000), ERR_OK);
+    assert_int_equal(replay_window_add(w, STR("new"), 2000), ERR_EXISTS);
+    replay_window_unref(w);
     for (unsigned long n = 1; n <= 3; n++) {
         mem_test_fail_at(n);
         assert_int_equal(replay_window_create(10, 1000, &w), ERR_NOMEM);

@@ -188,7 +188,7 @@ void rig_start(struct rig *r, const struct rig_config *config)
     }
     r->window = config->window ? replay_window_ref(config->window) : NULL;
     const struct tls_server_config server = {
-        .hooks = {on_hello, r},
+        .hooks = {.on_client_hello = on_hello, .context = r},
         .ticket_keys = config->no_tickets ? NULL : r->keys,
         .replay_window = r->window,
         .early_data_bytes_max = 16384,

@@ -382,8 +382,12 @@ struct server_limits rig_limits(void)
 static void rig_start_at(struct rig *r, const struct server_limits *limits,
                          const struct socket_address *address)
 {
-    const struct server_hooks hooks = {on_exchange,   on_refused, on_limit,
-                                       on_connection, on_bytes,   r};
+    const struct server_hooks hooks = {.on_exchange = on_exchange,
+                                       .on_refused = on_refused,
+                                       .on_limit = on_limit,
+                                       .on_connection = on_connection,
+                                       .on_bytes = on_bytes,
+                                       .context = r};
     *r = (struct rig){.file_fd = memfd_create("rig", MFD_CLOEXEC)};
     ASSERT(r->file_fd >= 0 && ftruncate(r->file_fd, RIG_FILE_BYTES) == 0);
     ASSERT(socket_listen(address, false, &r->listen_fd) == ERR_OK);

@@ -60,7 +60,7 @@ static void start(void)
     struct fault fault;
     struct tls_server *tls;
     const struct tls_policy_config config = {.alpn = {STR("h2"), STR("http/1.1")}, .alpn_count = 2};
-    const struct tls_server_config server = {.hooks = {on_hello, NULL}};
+    const struct tls_server_config server = {.hooks = {.on_client_hello = on_hello}};
     limits.speaks_h2 = true;
     limits.speaks_h2c = true;
     limits.stream_count_max = 100;
