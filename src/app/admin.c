@@ -122,8 +122,9 @@ static void admin_host_certificates(const struct edge *e, const struct site_host
     for (size_t i = 0; i < host->tls.certificate_count; i++) {
         admin_begin_item(out);
         escape_json(out, host->name);
-        admin_certificate(out, "file", STR(""), "good",
-                          certificate_not_after_s(host->tls.certificates[i]));
+        admin_certificate(
+            out, "file", STR(""), "good",
+            certificate_not_after_s(site_files_get(e->certs.files, e->site, &host->tls, i)));
         buf_add_str(out, STR("\"}"));
     }
     if (edge_issuer_set(host, &set) &&

@@ -13,6 +13,7 @@
 #include "app/state_dir.h"
 #include "app/supervisor.h"
 #include "app/trust.h"
+#include "app/watcher.h"
 #include "base/assert.h"
 #include "base/str.h"
 #include "conf/settings.h"
@@ -223,6 +224,11 @@ static int command_issuer(const struct command_line *line)
 {
     (void)line;
     return issuer_run();
+}
+
+static int command_watcher(const struct command_line *line)
+{
+    return watcher_run(line->config);
 }
 
 static int command_reader(const struct command_line *line)
@@ -533,7 +539,7 @@ static const struct {
     {"reference", command_reference}, {"completion", command_completion},
     {"version", command_version},     {"help", command_help},
     {"edge", command_edge},           {"reader", command_reader},
-    {"issuer", command_issuer},
+    {"issuer", command_issuer},       {"watcher", command_watcher},
 };
 
 static const char *command_nearest(const char *name)

@@ -149,10 +149,11 @@ struct certs_list {
     size_t owned_count;
 };
 
-static void certs_add_files(struct certs_list *list, const struct site_tls *tls)
+static void certs_add_files(const struct edge_certs *c, const struct site *site,
+                            const struct site_tls *tls, struct certs_list *list)
 {
     for (size_t i = 0; i < tls->certificate_count; i++) {
-        list->items[list->count++] = tls->certificates[i];
+        list->items[list->count++] = site_files_get(c->files, site, tls, i);
     }
 }
 
@@ -181,7 +182,7 @@ static enum err certs_add_host(struct edge_certs *c, const struct site *site,
                                const struct site_host *host, int64_t now_s, struct certs_list *list,
                                struct fault *fault)
 {
-    certs_add_files(list, &host->tls);
+    certs_add_files(c, site, &host->tls, list);
     enum err e = certs_add_obtained(site, host, list, fault);
     if (e || !host->tls.is_issued_here) {
         return e;
@@ -251,7 +252,7 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
     size_t default_at = list.count;
     const struct site_host *fallback = certs_default_host(site);
     if (!e && site->tls.certificate_count) {
-        certs_add_files(&list, &site->tls);
+        certs_add_files(c, site, &site->tls, &list);
     } else if (!e && fallback) {
         e = certs_add_host(c, site, fallback, now_s, &list, reterr_fault);
     }
@@ -289,5 +290,7 @@ void edge_certs_done(struct edge_certs *c)
     }
     certs_forget_unwanted(c);
     local_ca_destroy(c->ca);
+    site_files_destroy(c->files);
+    c->files = NULL;
     c->ca = NULL;
 }

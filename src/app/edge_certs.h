@@ -7,7 +7,7 @@
 
 #include "crypto/certificate_store.h"
 #include "crypto/fault.h"
-#include "edge/site.h"
+#include "edge/site_files.h"
 
 struct local_ca;
 
@@ -20,7 +20,8 @@ struct issued {
 };
 
 struct edge_certs {
-    struct local_ca *ca; /* opened when first needed */
+    struct site_files *files; /* of the site in force; NULL: as the site brought them */
+    struct local_ca *ca;      /* opened when first needed */
     struct issued issued[ISSUED_MAX];
     unsigned issued_count;
 };

@@ -128,6 +128,9 @@ struct edge {
     struct exchange *reload_waiters[EDGE_RELOAD_WAITERS_MAX]; /* of the admin socket */
     unsigned reload_waiter_count;
     int next_config; /* came while a change was under way, -1 = none */
+    int next_files;  /* the same, of certificates */
+    bool has_watcher;
+    uint64_t refused_file_count;
     unsigned drained_count;
     bool is_draining;
     bool is_changing; /* a change is under way in the workers */
@@ -196,6 +199,11 @@ void edge_on_applied(void *edge, uint64_t change); /* loop message of the last w
 
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
 void edge_reload(struct edge *e, enum err error, int fd);
+
+/* edge_files.c: begins with the files of the site in force, or ends watching any. */
+void edge_watch_files(struct edge *e);
+/* Takes what the watcher read (`fd` is taken). */
+void edge_take_files(struct edge *e, int fd);
 
 /* edge_issuer.c: what `host` needs of a public authority; false: nothing. Views of the host. */
 bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set);

@@ -108,9 +108,7 @@ static void role_on_event(void *context, enum issuer_event event, const struct t
 static enum err role_take_task(struct issuer_role *r)
 {
     struct control_message m;
-    struct file_info info;
     struct buf bytes;
-    size_t n = 0;
     int fd = -1;
     enum err e = control_recv(PROCESS_CHANNEL_FD, true, &m, &fd);
     buf_init(&bytes, 0);
@@ -118,14 +116,9 @@ static enum err role_take_task(struct issuer_role *r)
         e = ERR_SYNTAX;
     }
     if (!e) {
-        e = file_info_of(fd, &info);
+        e = file_read_memory(fd, &bytes);
     }
     if (!e) {
-        e = buf_reserve(&bytes, info.size + 1) ? file_read_at(fd, 0, bytes.p, info.size, &n)
-                                               : ERR_NOMEM;
-    }
-    if (!e) {
-        bytes.n = n;
         e = task_read(&r->arena, buf_str(&bytes), &r->task);
     }
     store_wipe(&bytes);

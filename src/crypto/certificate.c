@@ -349,6 +349,17 @@ int64_t certificate_not_after_s(const struct certificate *c)
     return c->core->not_after_s;
 }
 
+bool certificate_has_same_chain(const struct certificate *a, const struct certificate *b)
+{
+    const struct certificate_core *x = a->core, *y = b->core;
+    bool is_same = x->pcert_count == y->pcert_count;
+    for (unsigned i = 0; is_same && i < x->pcert_count; i++) {
+        const gnutls_datum_t *p = &x->pcerts[i].cert, *q = &y->pcerts[i].cert;
+        is_same = p->size == q->size && memcmp(p->data, q->data, p->size) == 0;
+    }
+    return is_same;
+}
+
 const uint8_t *certificate_fingerprint(const struct certificate *c)
 {
     return c->core->fingerprint;

@@ -55,6 +55,9 @@ enum certificate_key certificate_key_kind(const struct certificate *c);
 int64_t certificate_not_before_s(const struct certificate *c);
 int64_t certificate_not_after_s(const struct certificate *c);
 
+/* Both bring the same certificates in the same order (and so the same key). */
+bool certificate_has_same_chain(const struct certificate *a, const struct certificate *b);
+
 /* SHA-256 of the leaf. */
 const uint8_t *certificate_fingerprint(const struct certificate *c);
 

@@ -75,7 +75,7 @@ static bool tls_covers(struct str name, struct str domain)
            (is_wild && str_eq(str_sub(name, 1, name.n), str_sub(domain, (size_t)dot, domain.n)));
 }
 
-static bool tls_carries(const struct certificate *c, struct str domain)
+bool site_tls_carries(const struct certificate *c, struct str domain)
 {
     for (size_t i = 0; i < certificate_name_count(c); i++) {
         if (tls_covers(certificate_name(c, i), domain)) {
@@ -102,7 +102,7 @@ static enum err tls_check_names(struct site_tls *t, const struct domain_list *do
         struct str domain = domains->items[d].text;
         bool is_carried = !site_tls_is_certifiable(domain) || domain.p[0] == '.';
         for (size_t i = 0; i < t->certificate_count && !is_carried; i++) {
-            is_carried = tls_carries(t->certificates[i], domain);
+            is_carried = site_tls_carries(t->certificates[i], domain);
         }
         if (!is_carried) {
             diag_add(diags, conf_origin_of(t->settings, "cert"),

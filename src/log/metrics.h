@@ -56,6 +56,8 @@ enum metrics_labels {
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \
     X(RELOAD_STATE, "sws_reload_state", GAUGE, PROCESS, PLAIN, 1,                                  \
       "Last reload: 0 none yet, 1 succeeded, 2 failed and the old configuration serves.")          \
+    X(CERT_FILES_REFUSED, "sws_certificate_files_refused_total", COUNTER, PROCESS, PLAIN, 1,       \
+      "Times a changed file of a certificate or key was not taken.")                               \
     X(LOG_DROPPED, "sws_log_dropped_lines_total", COUNTER, PROCESS, PLAIN, 1,                      \
       "Log lines dropped because the queue to the disk was full.")
 
