@@ -9,6 +9,7 @@
 #include "app/state_dir.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "issuer/stapler.h"
 
 #define LEAF_DAYS 30
 #define HOST_NAME_BYTES 256
@@ -199,6 +200,40 @@ static enum err certs_add_host(struct edge_certs *c, const struct site *site,
     return e;
 }
 
+/* Puts certificates with a staple in the place of those that name a responder. */
+static enum err certs_staple(struct edge_certs *c, const struct site *site, int64_t now_s,
+                             struct certs_list *list)
+{
+    char folder[PATH_MAX];
+    enum err e = ERR_OK;
+    c->unstapled_count = c->must_staple_count = 0;
+    if (state_dir_path(site->settings->server.state, "acme", folder) != ERR_OK) {
+        return ERR_OK;
+    }
+    struct certificate **plain = mem_zalloc(list->count + 1, sizeof(struct certificate *));
+    for (size_t i = 0; plain && i < list->count && e != ERR_NOMEM; i++) {
+        size_t before = 0;
+        plain[i] = list->items[i];
+        while (plain[before] != plain[i]) {
+            before++;
+        }
+        if (before < i || certificate_ocsp_url(plain[i]).n == 0) {
+            list->items[i] = list->items[before];
+            continue;
+        }
+        e = stapler_staple(str_of(folder), plain[i], now_s, &list->items[i]);
+        if (!e) {
+            list->owned[list->owned_count++] = list->items[i];
+        } else {
+            c->unstapled_count++;
+            c->must_staple_count += certificate_must_staple(plain[i]);
+        }
+    }
+    e = plain && e != ERR_NOMEM ? ERR_OK : ERR_NOMEM;
+    mem_free(plain);
+    return e;
+}
+
 /* Who answers a client that names no host, or none that is known: the certificate of the server,
  * else that of the default host, else that of the first. */
 static const struct site_host *certs_default_host(const struct site *site)
@@ -236,7 +271,7 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
         max += 2 * (site->host_list[i].tls.certificate_count + 2);
     }
     struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *)),
-                              .owned = mem_zalloc(max, sizeof(struct certificate *))};
+                              .owned = mem_zalloc(2 * max, sizeof(struct certificate *))};
     if (!list.items || !list.owned) {
         mem_free(list.items);
         mem_free(list.owned);
@@ -255,6 +290,9 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
         certs_add_files(c, site, &site->tls, &list);
     } else if (!e && fallback) {
         e = certs_add_host(c, site, fallback, now_s, &list, reterr_fault);
+    }
+    if (!e && certs_staple(c, site, now_s, &list) != ERR_OK) {
+        e = fault_set(reterr_fault, ERR_NOMEM, "out of memory");
     }
     if (!e) {
         e = certificate_store_create(list.items, list.count, default_at, ret_store);

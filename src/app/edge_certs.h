@@ -24,6 +24,10 @@ struct edge_certs {
     struct local_ca *ca;      /* opened when first needed */
     struct issued issued[ISSUED_MAX];
     unsigned issued_count;
+    /* Of the last store: certificates whose OCSP responder has not said yet that they are good, and
+     * how many of those demand that it is said (RFC 7633). */
+    unsigned unstapled_count;
+    unsigned must_staple_count;
 };
 
 /* All certificates of `site` by name. ERR_CONFIG and others fill `reterr_fault`. */

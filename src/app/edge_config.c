@@ -141,6 +141,13 @@ enum err edge_make_certificates(struct edge *e, const struct site *site,
     err = edge_certs_store(&e->certs, site, clock_wall_s(), ret_store, &fault);
     if (err) {
         snprintf(e->reload_error, sizeof(e->reload_error), "%s", fault.text);
+        return err;
+    }
+    metrics_set_process(e->metrics, METRICS_CERT_UNSTAPLED, e->certs.unstapled_count);
+    if (e->certs.must_staple_count) {
+        LOG(e->log, LOG_LEVEL_WARN,
+            "certificates demand an OCSP answer and have none: clients may refuse them",
+            log_u64("count", e->certs.must_staple_count));
     }
     return err;
 }

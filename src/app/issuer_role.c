@@ -9,9 +9,10 @@
 
 #include "app/control.h"
 #include "app/edge_int.h"
-#include "issuer/acme_client.h"
 #include "issuer/acme_store.h"
 #include "issuer/issuer.h"
+#include "issuer/stapler.h"
+#include "issuer/web_client.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -23,7 +24,7 @@ struct issuer_role {
     struct arena arena;
     struct task task;
     struct log *log;
-    struct acme_client *client;
+    struct web_client *client;
     struct str trusted; /* whom the client trusts */
 };
 
@@ -41,27 +42,27 @@ static enum err role_open_client(struct issuer_role *r, struct str ca_pem)
     if (!e && ca_pem.n) {
         e = file_replace(path, ca_pem, 0640);
     }
-    return e ? e : acme_client_create(ca_pem.n ? path : NULL, &r->client);
+    return e ? e : web_client_create(ca_pem.n ? path : NULL, &r->client);
 }
 
-static enum err role_send(void *context, struct str ca_pem, const struct acme_action *request,
-                          struct acme_answer *ret_answer, const char **ret_reason)
+static enum err role_send(void *context, const struct web_request *request,
+                          struct web_answer *ret_answer, const char **ret_reason)
 {
     struct issuer_role *r = context;
-    if (r->client && !str_eq(r->trusted, ca_pem)) {
-        acme_client_destroy(r->client);
+    if (r->client && !str_eq(r->trusted, request->ca_pem)) {
+        web_client_destroy(r->client);
         r->client = NULL;
     }
     if (!r->client) {
-        enum err e = role_open_client(r, ca_pem);
+        enum err e = role_open_client(r, request->ca_pem);
         if (e) {
             r->client = NULL;
             *ret_reason = err_text(e);
             return e;
         }
-        r->trusted = ca_pem;
+        r->trusted = request->ca_pem;
     }
-    return acme_client_send(r->client, request, ret_answer, ret_reason);
+    return web_client_send(r->client, request, ret_answer, ret_reason);
 }
 
 /* The supervisor says nothing but that it is gone. */
@@ -96,6 +97,18 @@ static void role_on_event(void *context, enum issuer_event event, const struct t
         LOG(r->log, LOG_LEVEL_WARN, "a certificate was not issued, a further try follows",
             log_str("name", name), log_u64("names", names), log_str("reason", reason));
         return;
+    case ISSUER_STAPLED:
+        LOG(r->log, LOG_LEVEL_INFO, "an OCSP answer is there", log_str("name", name),
+            log_u64("names", names));
+        break;
+    case ISSUER_UNSTAPLED:
+        LOG(r->log, LOG_LEVEL_WARN, "there is no new OCSP answer, further tries follow",
+            log_str("name", name), log_u64("names", names), log_str("reason", reason));
+        return;
+    case ISSUER_REVOKED:
+        LOG(r->log, LOG_LEVEL_ERROR, "the authority has REVOKED a certificate: clients refuse it",
+            log_str("name", name), log_u64("names", names), log_str("more", reason));
+        break;
     case ISSUER_WARNING:
         LOG(r->log, LOG_LEVEL_WARN, "issuer", log_str("name", name), log_str("reason", reason));
         return;
@@ -171,8 +184,19 @@ static enum err role_prepare(struct issuer_role *r)
     return e ? e : file_lock(path, &lock);
 }
 
+static void role_work(struct issuer_role *r, const struct issuer_io *io, struct stapler *stapler)
+{
+    int64_t next_s;
+    do {
+        next_s = issuer_work(&r->task, io);
+        int64_t staple_s = next_s ? stapler_work(stapler) : 0;
+        next_s = staple_s < next_s ? staple_s : next_s;
+    } while (next_s && role_wait(r, next_s));
+}
+
 int issuer_run(void)
 {
+    struct stapler *stapler = NULL;
     static struct issuer_role role;
     struct issuer_role *r = &role;
     const struct issuer_io io = {r, role_now_s, role_send, role_wait, role_on_event};
@@ -183,16 +207,17 @@ int issuer_run(void)
     if (!e) {
         e = role_prepare(r);
     }
+    if (!e) {
+        e = stapler_create(&r->task, &io, &stapler);
+    }
     if (e) {
         fprintf(stderr, "sws: the issuer of certificates cannot work in " STR_FMT ": %s\n",
                 STR_ARG(r->task.folder), err_text(e));
         return 1;
     }
-    int64_t next_s;
-    do {
-        next_s = issuer_work(&r->task, &io);
-    } while (next_s && role_wait(r, next_s));
-    acme_client_destroy(r->client);
+    role_work(r, &io, stapler);
+    stapler_destroy(stapler);
+    web_client_destroy(r->client);
     log_destroy(r->log);
     arena_done(&r->arena);
     return 0;

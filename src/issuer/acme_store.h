@@ -7,6 +7,7 @@
  *     <ca>/<set>.json      one certificate: the order under way, failures, renewal window (0600)
  *     <ca>/<set>.pem       its chain and its key in one file, so that they always fit (0600)
  *     challenge/<token>    the answer of an HTTP-01 challenge
+ *     ocsp/<leaf>.der      what the OCSP responder of a certificate said (issuer/stapler.h)
  *     alpn/<name>.pem      the certificate of a TLS-ALPN-01 challenge, and its key
  *
  * Each file is replaced as a whole, so that a crash at any moment leaves the old or the new one.
@@ -22,6 +23,7 @@
 
 #define STORE_CHALLENGE_FOLDER "challenge"
 #define STORE_ALPN_FOLDER "alpn"
+#define STORE_OCSP_FOLDER "ocsp"
 
 /* One certificate: its names, and which CA signs. Texts end with a NUL. */
 struct store_set {

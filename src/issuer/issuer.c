@@ -282,7 +282,7 @@ static bool attempt_drive(struct attempt *a)
     const struct issuer_io *io = a->issuer->io;
     for (;;) {
         struct acme_action action;
-        struct acme_answer answer;
+        struct web_answer answer;
         const char *reason;
         acme_next(a->acme, issuer_now_s(a->issuer), &action);
         if (action.kind == ACME_END) {
@@ -293,7 +293,12 @@ static bool attempt_drive(struct attempt *a)
                 return false;
             }
         } else if (action.kind == ACME_SEND) {
-            enum err e = io->send(io->context, a->set->acme.ca_pem, &action, &answer, &reason);
+            const struct web_request request = {.method = action.method,
+                                                .url = action.url,
+                                                .body = action.body,
+                                                .type = "application/jose+json",
+                                                .ca_pem = a->set->acme.ca_pem};
+            enum err e = io->send(io->context, &request, &answer, &reason);
             if (e) {
                 acme_on_broken(a->acme, reason);
             } else {

@@ -61,6 +61,11 @@ enum err task_write(const struct task *t, struct buf *out)
     for (size_t i = 0; i < t->count && is_good; i++) {
         is_good = json_array_append_new(sets, set_pack(&t->sets[i])) == 0;
     }
+    json_t *chains = is_good ? json_array() : NULL;
+    is_good = is_good && json_object_set_new(root, "chains", chains) == 0;
+    for (size_t i = 0; i < t->chain_count && is_good; i++) {
+        is_good = json_array_append_new(chains, text_pack(t->chains[i])) == 0;
+    }
     char *text = is_good ? json_dumps(root, JSON_COMPACT) : NULL;
     if (text) {
         buf_add_str(out, str_of(text));
@@ -101,6 +106,21 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
     return !e && set->acme.ca.n == 0 ? ERR_SYNTAX : e;
 }
 
+static enum err chains_read(struct arena *arena, const json_t *chains, struct task *t)
+{
+    size_t count = json_array_size(chains);
+    if (!json_is_array(chains) || count > TASK_SETS_MAX) {
+        return ERR_SYNTAX;
+    }
+    t->chains = arena_zalloc(arena, (count + 1) * sizeof(*t->chains));
+    enum err e = t->chains ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; i < count && !e; i++) {
+        e = text_read(arena, json_array_get(chains, i), &t->chains[i]);
+        t->chain_count += !e;
+    }
+    return e;
+}
+
 static enum err task_fill(struct arena *arena, const json_t *root, struct task *t)
 {
     const json_t *sets = json_object_get(root, "sets");
@@ -115,6 +135,9 @@ static enum err task_fill(struct arena *arena, const json_t *root, struct task *
     t->has_sandbox = json_is_true(json_object_get(root, "has_sandbox"));
     t->has_plain = json_is_true(json_object_get(root, "has_plain"));
     t->user_is_default = json_is_true(json_object_get(root, "user_is_default"));
+    if (!e) {
+        e = chains_read(arena, json_object_get(root, "chains"), t);
+    }
     if (!e && (!json_is_array(sets) || json_array_size(sets) > TASK_SETS_MAX)) {
         e = ERR_SYNTAX;
     }

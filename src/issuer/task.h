@@ -31,6 +31,8 @@ struct task {
     bool user_is_default;
     struct task_set *sets;
     size_t count;
+    struct str *chains; /* of files, in PEM: leaf and issuer, whose OCSP responder is to be asked */
+    size_t chain_count; /* TASK_SETS_MAX at most */
 };
 
 /* Its names are proved in the DNS. */

@@ -58,6 +58,8 @@ enum metrics_labels {
       "Last reload: 0 none yet, 1 succeeded, 2 failed and the old configuration serves.")          \
     X(CERT_FILES_REFUSED, "sws_certificate_files_refused_total", COUNTER, PROCESS, PLAIN, 1,       \
       "Times a changed file of a certificate or key was not taken.")                               \
+    X(CERT_UNSTAPLED, "sws_certificates_without_staple", GAUGE, PROCESS, PLAIN, 1,                 \
+      "Certificates that name an OCSP responder which has not said yet that they are good.")       \
     X(LOG_DROPPED, "sws_log_dropped_lines_total", COUNTER, PROCESS, PLAIN, 1,                      \
       "Log lines dropped because the queue to the disk was full.")
 

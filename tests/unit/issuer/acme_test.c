@@ -69,7 +69,7 @@ static void drive(struct acme *a, struct fake_ca *f, struct trace *t)
 {
     for (unsigned i = 0; i < STEPS_MAX; i++) {
         struct acme_action action;
-        struct acme_answer answer;
+        struct web_answer answer;
         acme_next(a, t->now_s, &action);
         if (action.kind == ACME_END) {
             assert_int_equal(t->presented, t->cleaned);

@@ -77,13 +77,14 @@ static int64_t world_now_s(void *context)
     return ((struct world *)context)->now_s;
 }
 
-static enum err world_send(void *context, struct str ca_pem, const struct acme_action *request,
-                           struct acme_answer *ret_answer, const char **ret_reason)
+static enum err world_send(void *context, const struct web_request *request,
+                           struct web_answer *ret_answer, const char **ret_reason)
 {
+    const struct acme_action action = {
+        .kind = ACME_SEND, .method = request->method, .url = request->url, .body = request->body};
     (void)context;
-    (void)ca_pem;
     (void)ret_reason;
-    fake_ca_answer(ca, request, ret_answer);
+    fake_ca_answer(ca, &action, ret_answer);
     return ERR_OK;
 }
 

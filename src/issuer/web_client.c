@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "issuer/acme_client.h"
+#include "issuer/web_client.h"
 
 #include <curl/curl.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #define CONNECT_MS 10000L
@@ -10,23 +11,23 @@
 #define ANSWER_BYTES_MAX (1024u * 1024u)
 #define FIELD_BYTES_MAX 2048u
 
-struct acme_client {
+struct web_client {
     CURL *curl;
-    struct curl_slist *post_fields;
+    struct curl_slist *fields; /* of the request under way */
     struct buf url, body, nonce, location, retry_after;
     char error[CURL_ERROR_SIZE];
 };
 
 static size_t client_on_body(char *bytes, size_t size, size_t n, void *user)
 {
-    struct acme_client *c = user;
+    struct web_client *c = user;
     buf_add(&c->body, bytes, size * n);
     return c->body.is_failed ? 0 : size * n;
 }
 
 static size_t client_on_field(char *bytes, size_t size, size_t n, void *user)
 {
-    struct acme_client *c = user;
+    struct web_client *c = user;
     struct str line = str_make(bytes, size * n), name;
     while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r')) {
         line.n--;
@@ -45,10 +46,9 @@ static size_t client_on_field(char *bytes, size_t size, size_t n, void *user)
     return size * n;
 }
 
-static CURLcode client_set_up(struct acme_client *c, const char *ca_file)
+static CURLcode client_set_up(struct web_client *c, const char *ca_file)
 {
-    CURLcode r = curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "https");
-    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+    CURLcode r = curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, TOTAL_MS);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_MAXFILESIZE, (long)ANSWER_BYTES_MAX);
@@ -61,9 +61,9 @@ static CURLcode client_set_up(struct acme_client *c, const char *ca_file)
     return r || !ca_file ? r : curl_easy_setopt(c->curl, CURLOPT_CAINFO, ca_file);
 }
 
-enum err acme_client_create(const char *ca_file, struct acme_client **ret_client)
+enum err web_client_create(const char *ca_file, struct web_client **ret_client)
 {
-    struct acme_client *c = mem_zalloc(1, sizeof(*c));
+    struct web_client *c = mem_zalloc(1, sizeof(*c));
     if (!c) {
         return ERR_NOMEM;
     }
@@ -73,22 +73,21 @@ enum err acme_client_create(const char *ca_file, struct acme_client **ret_client
     buf_init(&c->location, FIELD_BYTES_MAX);
     buf_init(&c->retry_after, FIELD_BYTES_MAX);
     c->curl = curl_easy_init();
-    c->post_fields = curl_slist_append(NULL, "Content-Type: application/jose+json");
-    if (!c->curl || !c->post_fields || client_set_up(c, ca_file) != CURLE_OK) {
-        acme_client_destroy(c);
+    if (!c->curl || client_set_up(c, ca_file) != CURLE_OK) {
+        web_client_destroy(c);
         return ERR_NOMEM;
     }
     *ret_client = c;
     return ERR_OK;
 }
 
-void acme_client_destroy(struct acme_client *c)
+void web_client_destroy(struct web_client *c)
 {
     if (!c) {
         return;
     }
     curl_easy_cleanup(c->curl);
-    curl_slist_free_all(c->post_fields);
+    curl_slist_free_all(c->fields);
     buf_done(&c->url);
     buf_done(&c->body);
     buf_done(&c->nonce);
@@ -97,13 +96,37 @@ void acme_client_destroy(struct acme_client *c)
     mem_free(c);
 }
 
-static CURLcode client_prepare(struct acme_client *c, const struct acme_action *request)
+/* Adds a field to the request; false: out of memory. */
+static bool client_add_field(struct web_client *c, const char *name, struct str value)
 {
-    bool is_post = request->method == ACME_POST;
-    CURLcode r = curl_easy_setopt(c->curl, CURLOPT_URL, c->url.p);
+    struct buf line;
+    buf_init(&line, 0);
+    buf_printf(&line, "%s: " STR_FMT, name, STR_ARG(value));
+    buf_add_char(&line, '\0');
+    struct curl_slist *fields = line.is_failed ? NULL : curl_slist_append(c->fields, line.p);
+    buf_done_secret(&line);
+    if (fields) {
+        c->fields = fields;
+    }
+    return fields != NULL;
+}
+
+static CURLcode client_prepare(struct web_client *c, const struct web_request *request)
+{
+    bool is_post = request->method == WEB_POST;
+    curl_slist_free_all(c->fields);
+    c->fields = NULL;
+    if ((is_post && !client_add_field(c, "Content-Type", str_of(request->type))) ||
+        (request->authorization.n &&
+         !client_add_field(c, "Authorization", request->authorization))) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+    CURLcode r = curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR,
+                                  request->may_be_plain ? "https,http" : "https");
+    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_URL, c->url.p);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
-    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_NOBODY, request->method == ACME_HEAD ? 1L : 0L);
-    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, is_post ? c->post_fields : NULL);
+    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_NOBODY, request->method == WEB_HEAD ? 1L : 0L);
+    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->fields);
     if (is_post) {
         r = r ? r : curl_easy_setopt(c->curl, CURLOPT_POST, 1L);
         r = r ? r : curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE, (long)request->body.n);
@@ -112,8 +135,8 @@ static CURLcode client_prepare(struct acme_client *c, const struct acme_action *
     return r;
 }
 
-enum err acme_client_send(struct acme_client *c, const struct acme_action *request,
-                          struct acme_answer *ret_answer, const char **ret_reason)
+enum err web_client_send(struct web_client *c, const struct web_request *request,
+                         struct web_answer *ret_answer, const char **ret_reason)
 {
     long status = 0;
     buf_clear(&c->url);
@@ -134,7 +157,7 @@ enum err acme_client_send(struct acme_client *c, const struct acme_action *reque
         return r == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_IO;
     }
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
-    *ret_answer = (struct acme_answer){
+    *ret_answer = (struct web_answer){
         .status = (unsigned)status,
         .body = buf_str(&c->body),
         .nonce = buf_str(&c->nonce),
