@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/str.h"
 #include "conf/settings.h"
+#include "edge/dns_hint.h"
 #include "edge/pipeline.h"
 #include "os/socket.h"
 
@@ -428,6 +429,7 @@ static int command_check(const struct command_line *line)
         struct buf out;
         buf_init(&out, 0);
         conf_print_effective(site->settings, true, &out);
+        dns_hint_print(site, &out);
         command_print(&out, stdout);
     }
     site_unref(site);

@@ -147,8 +147,7 @@ bool site_tls_is_certifiable(struct str domain)
            (star < 0 || (star == 0 && str_starts_with(domain, STR("*."))));
 }
 
-/* Names that no public authority signs for. */
-static bool tls_is_local(struct str domain)
+bool site_tls_is_local(struct str domain)
 {
     bool is_address =
         domain.n &&
@@ -223,7 +222,7 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
     for (size_t i = 0; i < domains->count; i++) {
         const struct domain *domain = &domains->items[i];
         bool is_default = domain->kind == DOMAIN_DEFAULT;
-        bool is_own = issuer == ISSUER_AUTO && tls_is_local(domain->text);
+        bool is_own = issuer == ISSUER_AUTO && site_tls_is_local(domain->text);
         bool is_named = site_tls_is_certifiable(domain->text);
         enum err e = ERR_OK;
         if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named)) {

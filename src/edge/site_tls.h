@@ -40,5 +40,8 @@ bool site_tls_is_acme(const struct site_tls *t, struct str name);
 /* The domain is a name that a certificate can carry: no pattern but *.x, and not `default`. */
 bool site_tls_is_certifiable(struct str domain);
 
+/* Names that no public authority signs for, and the public DNS does not know. */
+bool site_tls_is_local(struct str domain);
+
 /* The certificate carries the name of the domain, or the wildcard for it. */
 bool site_tls_carries(const struct certificate *c, struct str domain);
