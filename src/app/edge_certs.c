@@ -9,6 +9,7 @@
 #include "app/state_dir.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "issuer/demand.h"
 #include "issuer/stapler.h"
 
 #define LEAF_DAYS 30
@@ -179,6 +180,55 @@ static enum err certs_add_obtained(const struct site *site, const struct site_ho
     return e == ERR_NOMEM ? fault_set(fault, e, "out of memory") : ERR_OK;
 }
 
+/* The certificates of names that clients brought. */
+struct certs_demand {
+    const struct site *site;
+    struct certs_list *list;
+    size_t left;
+    struct str folder;
+    enum err error;
+};
+
+static void certs_on_demanded(void *context, struct str name)
+{
+    struct certs_demand *d = context;
+    const struct site_host *host = site_find_host(d->site, name);
+    struct certificate *c;
+    if (d->left == 0 || d->error || !host || !site_tls_is_on_demand(&host->tls, name)) {
+        return;
+    }
+    const struct task_set set = {.names = &name, .name_count = 1, .acme = host->settings->ssl.acme};
+    enum err e = issuer_certificate(d->folder, &set, &c, NULL);
+    if (!e) {
+        d->list->owned[d->list->owned_count++] = c;
+        d->list->items[d->list->count++] = c;
+        d->left--;
+    }
+    d->error = e == ERR_NOMEM ? e : ERR_OK;
+}
+
+static bool certs_takes_demands(const struct site *site)
+{
+    bool takes_any = false;
+    for (size_t i = 0; i < site->host_count; i++) {
+        takes_any |= site->host_list[i].tls.takes_demands;
+    }
+    return takes_any;
+}
+
+static enum err certs_add_demanded(const struct site *site, struct certs_list *list,
+                                   struct fault *fault)
+{
+    char folder[PATH_MAX];
+    struct certs_demand d = {.site = site, .list = list, .left = DEMAND_NAMES_MAX};
+    if (certs_takes_demands(site) &&
+        state_dir_path(site->settings->server.state, "acme", folder) == ERR_OK) {
+        d.folder = str_of(folder);
+        demand_each(d.folder, certs_on_demanded, &d);
+    }
+    return d.error ? fault_set(fault, d.error, "out of memory") : ERR_OK;
+}
+
 static enum err certs_add_host(struct edge_certs *c, const struct site *site,
                                const struct site_host *host, int64_t now_s, struct certs_list *list,
                                struct fault *fault)
@@ -270,6 +320,7 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
     for (size_t i = 0; i < site->host_count; i++) {
         max += 2 * (site->host_list[i].tls.certificate_count + 2);
     }
+    max += certs_takes_demands(site) ? DEMAND_NAMES_MAX : 0;
     struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *)),
                               .owned = mem_zalloc(2 * max, sizeof(struct certificate *))};
     if (!list.items || !list.owned) {
@@ -284,6 +335,7 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
     for (size_t i = 0; i < site->host_count && !e; i++) {
         e = certs_add_host(c, site, &site->host_list[i], now_s, &list, reterr_fault);
     }
+    e = e ? e : certs_add_demanded(site, &list, reterr_fault);
     size_t default_at = list.count;
     const struct site_host *fallback = certs_default_host(site);
     if (!e && site->tls.certificate_count) {

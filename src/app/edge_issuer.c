@@ -30,7 +30,8 @@ static bool issuer_has_sets(const struct site *site)
     struct task_set set;
     bool has_any = false;
     for (size_t i = 0; i < site->host_count; i++) {
-        has_any |= edge_issuer_set(&site->host_list[i], &set);
+        has_any |=
+            edge_issuer_set(&site->host_list[i], &set) || site->host_list[i].tls.takes_demands;
     }
     return has_any && site->listens_for_https;
 }
@@ -148,6 +149,22 @@ static enum err issuer_fill_chains(const struct edge *e, struct task *task, stru
     return err || task->chains ? err : ERR_NOMEM;
 }
 
+/* How names that clients bring are got: once for all hosts that say the same. */
+static void issuer_add_demands(const struct site *site, struct task *task)
+{
+    for (size_t i = 0; i < site->host_count && task->demand_count < TASK_SETS_MAX; i++) {
+        const struct acme_settings *acme = &site->host_list[i].settings->ssl.acme;
+        bool is_known = !site->host_list[i].tls.takes_demands;
+        for (size_t k = 0; k < task->demand_count && !is_known; k++) {
+            is_known = str_eq(task->demands[k].acme.ask, acme->ask) &&
+                       str_eq(task->demands[k].acme.ca, acme->ca);
+        }
+        if (!is_known) {
+            task->demands[task->demand_count++] = (struct task_set){.acme = *acme};
+        }
+    }
+}
+
 static enum err issuer_write_task(const struct edge *e, struct buf *out)
 {
     const struct settings *s = e->site->settings;
@@ -161,9 +178,11 @@ static enum err issuer_write_task(const struct edge *e, struct buf *out)
         .log_level = (int64_t)s->log.level,
         .has_sandbox = s->server.sandbox,
         .sets = mem_zalloc(e->site->host_count + 1, sizeof(struct task_set)),
+        .demands = mem_zalloc(e->site->host_count + 1, sizeof(struct task_set)),
     };
-    if (err || !task.sets) {
+    if (err || !task.sets || !task.demands) {
         mem_free(task.sets);
+        mem_free(task.demands);
         return err ? err : ERR_NOMEM;
     }
     for (size_t i = 0; i < s->server.listen.count; i++) {
@@ -173,6 +192,7 @@ static enum err issuer_write_task(const struct edge *e, struct buf *out)
     for (size_t i = 0; i < e->site->host_count && task.count < TASK_SETS_MAX; i++) {
         task.count += edge_issuer_set(&e->site->host_list[i], &task.sets[task.count]);
     }
+    issuer_add_demands(e->site, &task);
     struct buf chains;
     buf_init(&chains, 0);
     err = issuer_fill_chains(e, &task, &chains);
@@ -181,6 +201,7 @@ static enum err issuer_write_task(const struct edge *e, struct buf *out)
     }
     buf_done(&chains);
     mem_free(task.chains);
+    mem_free(task.demands);
     mem_free(task.sets);
     return err;
 }

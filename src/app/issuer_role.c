@@ -10,6 +10,7 @@
 #include "app/control.h"
 #include "app/edge_int.h"
 #include "issuer/acme_store.h"
+#include "issuer/demand.h"
 #include "issuer/issuer.h"
 #include "issuer/stapler.h"
 #include "issuer/web_client.h"
@@ -26,6 +27,7 @@ struct issuer_role {
     struct log *log;
     struct web_client *client;
     struct str trusted; /* whom the client trusts */
+    struct demand *demand;
 };
 
 static int64_t role_now_s(void *context)
@@ -65,17 +67,44 @@ static enum err role_send(void *context, const struct web_request *request,
     return web_client_send(r->client, request, ret_answer, ret_reason);
 }
 
-/* The supervisor says nothing but that it is gone. */
-static bool role_wait(void *context, int64_t until_s)
+/* Takes a name that a client brought. False: the supervisor is gone. */
+static bool role_hear(struct issuer_role *r)
 {
-    for (int64_t now_s = role_now_s(context); now_s < until_s; now_s = role_now_s(context)) {
+    struct control_message m;
+    struct buf text;
+    int fd = -1;
+    enum err e = control_recv(PROCESS_CHANNEL_FD, false, &m, &fd);
+    if (e) {
+        return e == ERR_AGAIN;
+    }
+    buf_init(&text, DEMAND_MESSAGE_BYTES_MAX);
+    if (m.kind == CONTROL_DEMAND && fd >= 0 && file_read_memory(fd, &text) == ERR_OK) {
+        demand_take(r->demand, buf_str(&text));
+    }
+    buf_done(&text);
+    file_close(fd);
+    return true;
+}
+
+static bool role_wait_for(struct issuer_role *r, int64_t until_s, bool is_idle)
+{
+    for (int64_t now_s = role_now_s(r); now_s < until_s; now_s = role_now_s(r)) {
         struct pollfd channel = {.fd = PROCESS_CHANNEL_FD, .events = POLLIN};
         int64_t ms = (until_s - now_s) * 1000;
-        if (poll(&channel, 1, ms > WAIT_MS_MAX ? WAIT_MS_MAX : (int)ms) > 0) {
+        if (is_idle && demand_is_waiting(r->demand)) {
+            return true;
+        }
+        if (poll(&channel, 1, ms > WAIT_MS_MAX ? WAIT_MS_MAX : (int)ms) > 0 && !role_hear(r)) {
             return false;
         }
     }
     return true;
+}
+
+/* In the middle of an order names that come have to wait. */
+static bool role_wait(void *context, int64_t until_s)
+{
+    return role_wait_for(context, until_s, false);
 }
 
 static void role_on_event(void *context, enum issuer_event event, const struct task_set *set,
@@ -109,6 +138,9 @@ static void role_on_event(void *context, enum issuer_event event, const struct t
         LOG(r->log, LOG_LEVEL_ERROR, "the authority has REVOKED a certificate: clients refuse it",
             log_str("name", name), log_u64("names", names), log_str("more", reason));
         break;
+    case ISSUER_REFUSED:
+        LOG(r->log, LOG_LEVEL_DEBUG, "a name is not wanted", log_str("name", name));
+        return;
     case ISSUER_WARNING:
         LOG(r->log, LOG_LEVEL_WARN, "issuer", log_str("name", name), log_str("reason", reason));
         return;
@@ -188,10 +220,11 @@ static void role_work(struct issuer_role *r, const struct issuer_io *io, struct 
 {
     int64_t next_s;
     do {
+        demand_work(r->demand);
         next_s = issuer_work(&r->task, io);
         int64_t staple_s = next_s ? stapler_work(stapler) : 0;
         next_s = staple_s < next_s ? staple_s : next_s;
-    } while (next_s && role_wait(r, next_s));
+    } while (next_s && role_wait_for(r, next_s, true));
 }
 
 int issuer_run(void)
@@ -208,6 +241,9 @@ int issuer_run(void)
         e = role_prepare(r);
     }
     if (!e) {
+        e = demand_open(&r->task, &io, &r->demand);
+    }
+    if (!e) {
         e = stapler_create(&r->task, &io, &stapler);
     }
     if (e) {
@@ -217,6 +253,7 @@ int issuer_run(void)
     }
     role_work(r, &io, stapler);
     stapler_destroy(stapler);
+    demand_close(r->demand);
     web_client_destroy(r->client);
     log_destroy(r->log);
     arena_done(&r->arena);

@@ -448,6 +448,9 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         supervisor_want_helper(s, SUPERVISOR_ISSUER, fd >= 0, fd);
         return;
     }
+    if (m.kind == CONTROL_DEMAND && slot == s->current) {
+        supervisor_tell_helper(s, SUPERVISOR_ISSUER, &m, fd);
+    }
     file_close(fd);
     if (m.kind == CONTROL_BIND) {
         supervisor_on_bind(s, slot, &m);

@@ -67,6 +67,18 @@ void supervisor_want_helper(struct supervisor *s, enum supervisor_helper_kind ki
     }
 }
 
+/* Never waits for it: a helper may be busy for a while. */
+void supervisor_tell_helper(struct supervisor *s, enum supervisor_helper_kind kind,
+                            const struct control_message *m, int fd)
+{
+    struct supervisor_helper *h = &s->helpers[kind];
+    struct pollfd channel = {.fd = h->process.pid ? h->process.channel : -1, .events = POLLOUT};
+    if (poll(&channel, 1, 0) == 1 && channel.revents == POLLOUT) {
+        enum err ignored = control_send(h->process.channel, m, fd);
+        (void)ignored; /* it is gone; SIGCHLD says so too */
+    }
+}
+
 void supervisor_on_helper(struct supervisor *s, enum supervisor_helper_kind kind)
 {
     struct supervisor_helper *h = &s->helpers[kind];

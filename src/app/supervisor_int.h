@@ -79,6 +79,10 @@ void supervisor_want_helper(struct supervisor *s, enum supervisor_helper_kind ki
 void supervisor_end_helper(struct supervisor *s, enum supervisor_helper_kind kind);
 void supervisor_end_helpers(struct supervisor *s);
 
+/* Passes `m` on to a helper that runs and listens; else it is lost. */
+void supervisor_tell_helper(struct supervisor *s, enum supervisor_helper_kind kind,
+                            const struct control_message *m, int fd);
+
 /* Takes what a helper says. */
 void supervisor_on_helper(struct supervisor *s, enum supervisor_helper_kind kind);
 

@@ -98,6 +98,7 @@ struct acme_settings {
     struct str fallback; /* of the CA to try when that one fails; pointer NULL = none */
     struct str ca_file;  /* whom to trust when talking to them; pointer NULL = as the system does */
     struct dns_settings dns;
+    struct str ask; /* URL of the service that allows names on demand; pointer NULL = none */
     struct eab_settings eab;
     struct str ca_pem; /* what ca_file holds */
 };

@@ -10,7 +10,17 @@ static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
 static const char *const TLS_VERSIONS[] = {"1.2", "1.3", NULL};
 static const char *const EARLY_DATA[] = {"off", "safe", NULL};
 static const char *const TLS_LATER[] = {"ech", NULL};
-static const char *const ACME_LATER[] = {"ask", NULL};
+
+static const char *check_url_text(struct str text, size_t from, size_t *ret_at)
+{
+    for (*ret_at = from; *ret_at < text.n; (*ret_at)++) {
+        char c = text.p[*ret_at];
+        if (c <= ' ' || c > '~' || c == '"' || c == '\\') {
+            return "this character cannot stand in a URL";
+        }
+    }
+    return NULL;
+}
 
 static const char *check_https_url(struct str text, size_t *ret_at)
 {
@@ -18,13 +28,19 @@ static const char *check_https_url(struct str text, size_t *ret_at)
     if (!str_starts_with(text, STR("https://")) || text.n == 8) {
         return "a URL that begins with https:// is due here";
     }
-    for (*ret_at = 8; *ret_at < text.n; (*ret_at)++) {
-        char c = text.p[*ret_at];
-        if (c <= ' ' || c > '~' || c == '"' || c == '\\') {
-            return "this character cannot stand in a URL";
-        }
+    return check_url_text(text, 8, ret_at);
+}
+
+/* A service of one's own is often on the same machine. */
+static const char *check_web_url(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    if (!str_starts_with(text, STR("http://")) || text.n == 7) {
+        return check_https_url(text, ret_at)
+                   ? "a URL that begins with http:// or https:// is due here"
+                   : NULL;
     }
-    return NULL;
+    return check_url_text(text, 7, ret_at);
 }
 
 static const char *check_base64url(struct str text, size_t *ret_at)
@@ -189,16 +205,22 @@ static const struct conf_key ACME_KEYS[] = {
      .child = &DNS_TABLE,
      .example = "{exec: /etc/selenia/dns-hook}",
      .doc = "Prove names by a DNS record, which wildcards need; without it by HTTP and TLS."},
+    {.name = "ask",
+     .type = CONF_STRING,
+     AT(acme_settings, ask),
+     .check = check_web_url,
+     .example = "http://127.0.0.1:8081/allowed",
+     .doc =
+         "A service that is asked with ?domain=NAME whether a name that clients bring may have a "
+         "certificate, which status 200 allows: for default and wildcards."},
     {.name = "eab",
      .type = CONF_OBJECT,
      AT(acme_settings, eab),
      .child = &EAB_TABLE,
      .doc = "The external account that some authorities ask for."},
 };
-static const struct conf_table ACME_TABLE = {.name = "acme",
-                                             KEYS(ACME_KEYS),
-                                             .struct_bytes = sizeof(struct acme_settings),
-                                             .later_keys = ACME_LATER};
+static const struct conf_table ACME_TABLE = {
+    .name = "acme", KEYS(ACME_KEYS), .struct_bytes = sizeof(struct acme_settings)};
 
 static const struct conf_key TLS_KEYS[] = {
     {.name = "issuer",

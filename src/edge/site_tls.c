@@ -95,6 +95,30 @@ bool site_tls_is_acme(const struct site_tls *t, struct str name)
     return false;
 }
 
+/* At least two labels of letters, digits and hyphens, and no address. */
+static bool tls_is_public_name(struct str name)
+{
+    char before = '.';
+    size_t dots = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool is_inner = before != '.' && before != '-';
+        if (c == '.'   ? !is_inner
+            : c == '-' ? before == '.'
+                       : !ascii_is_alpha(c) && !ascii_is_digit(c)) {
+            return false;
+        }
+        dots += c == '.';
+        before = c;
+    }
+    return dots && before != '.' && before != '-' && !site_tls_is_local(name);
+}
+
+bool site_tls_is_on_demand(const struct site_tls *t, struct str name)
+{
+    return t->takes_demands && tls_is_public_name(name) && !site_tls_is_acme(t, name);
+}
+
 static enum err tls_check_names(struct site_tls *t, const struct domain_list *domains,
                                 struct diag_list *diags)
 {
@@ -209,6 +233,16 @@ static enum err tls_add_acme(struct site_tls *t, struct arena *arena, const stru
     return e ? e : tls_add_acme_name(t, domain, wild, diags);
 }
 
+/* The domain stands for names that nobody knows yet, and there is somebody to ask about them. Where
+ * the DNS proves a wildcard, that serves them. */
+static bool tls_is_demanded(const struct site_tls *t, const struct domain *domain)
+{
+    const struct acme_settings *acme = &t->settings->acme;
+    bool is_wild = domain->kind == DOMAIN_BELOW || domain->kind == DOMAIN_APEX;
+    return acme->ask.n && t->settings->issuer != ISSUER_NONE && domain->kind != DOMAIN_EXACT &&
+           !(is_wild && (acme->dns.is_on || site_tls_is_local(domain->text)));
+}
+
 /* Who signs for which name. Patterns other than wildcards stand in no certificate. */
 static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_input *input,
                                   struct diag_list *diags)
@@ -222,13 +256,19 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
     for (size_t i = 0; i < domains->count; i++) {
         const struct domain *domain = &domains->items[i];
         bool is_default = domain->kind == DOMAIN_DEFAULT;
+        bool is_demanded = tls_is_demanded(t, domain);
         bool is_own = issuer == ISSUER_AUTO && site_tls_is_local(domain->text);
         bool is_named = site_tls_is_certifiable(domain->text);
         enum err e = ERR_OK;
-        if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named)) {
+        t->takes_demands |= is_demanded;
+        if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named && !is_demanded)) {
             e = tls_nobody_signs(domain, diags);
         } else if (is_own) {
             t->is_issued_here = true;
+        } else if (is_demanded && domain->kind == DOMAIN_APEX) {
+            e = tls_add_acme_name(t, domain, str_sub(domain->text, 1, domain->text.n), diags);
+        } else if (is_demanded) {
+            continue;
         } else if (!is_default) {
             e = tls_add_acme(t, input->arena, domain, diags);
         }
@@ -241,7 +281,9 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
                  "a certificate carries %d names at most: use several hosts", TLS_ACME_NAMES_MAX);
         return ERR_CONFIG;
     }
-    return t->acme_count || t->is_issued_here ? ERR_OK : tls_nobody_signs(domains->items, diags);
+    return t->acme_count || t->is_issued_here || t->takes_demands
+               ? ERR_OK
+               : tls_nobody_signs(domains->items, diags);
 }
 
 enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,

@@ -334,3 +334,16 @@ enum err store_keep_certificate(const struct store_set *set, struct str chain_pe
     store_wipe(&both);
     return e;
 }
+
+enum err store_remove(const struct store_set *set)
+{
+    char path[PATH_MAX];
+    enum err e = store_set_file(set, ".json", path);
+    if (!e) {
+        e = file_remove(path);
+    }
+    if (!e) {
+        e = store_set_file(set, ".pem", path);
+    }
+    return e ? e : file_remove(path);
+}

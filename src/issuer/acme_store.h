@@ -7,6 +7,7 @@
  *     <ca>/<set>.json      one certificate: the order under way, failures, renewal window (0600)
  *     <ca>/<set>.pem       its chain and its key in one file, so that they always fit (0600)
  *     challenge/<token>    the answer of an HTTP-01 challenge
+ *     demand/<name>        a name that was allowed to have a certificate (issuer/demand.h)
  *     ocsp/<leaf>.der      what the OCSP responder of a certificate said (issuer/stapler.h)
  *     alpn/<name>.pem      the certificate of a TLS-ALPN-01 challenge, and its key
  *
@@ -24,6 +25,7 @@
 #define STORE_CHALLENGE_FOLDER "challenge"
 #define STORE_ALPN_FOLDER "alpn"
 #define STORE_OCSP_FOLDER "ocsp"
+#define STORE_DEMAND_FOLDER "demand"
 
 /* One certificate: its names, and which CA signs. Texts end with a NUL. */
 struct store_set {
@@ -70,6 +72,9 @@ void store_record_done(struct store_record *record);
 enum err store_read_certificate(const struct store_set *set, struct buf *out) MUST_CHECK;
 enum err store_keep_certificate(const struct store_set *set, struct str chain_pem,
                                 struct str key_pem) MUST_CHECK;
+
+/* Removes record and certificate, where there are any. */
+enum err store_remove(const struct store_set *set) MUST_CHECK;
 
 /* The same for the same names in any order. */
 uint64_t store_seed(const struct store_set *set);

@@ -385,11 +385,12 @@ enum outcome {
     OUTCOME_LATER,
 };
 
-/* An order beyond the first of a name counts towards the limit of the hour. */
+/* An order beyond the first of a name counts towards the limit of the hour, and each of a name that
+ * a client brought. */
 static bool attempt_may_order(struct attempt *a, bool has_certificate)
 {
     int64_t now_s = issuer_now_s(a->issuer);
-    bool is_first = !has_certificate && a->record.failures == 0;
+    bool is_first = !has_certificate && a->record.failures == 0 && !a->set->is_on_demand;
     if (a->record.order_url[0] || is_first) {
         return true;
     }

@@ -16,6 +16,7 @@ enum issuer_event {
     ISSUER_UNSTAPLED, /* there is none, or no new one; text: why */
     ISSUER_REVOKED,   /* the responder says so: the edge should staple nothing; text: more, or empty
                        */
+    ISSUER_REFUSED,   /* the service of the user does not want the name */
     ISSUER_WARNING,   /* something else went wrong; text: what */
 };
 

@@ -19,6 +19,7 @@ static const struct {
     {"dns.server", offsetof(struct acme_settings, dns.rfc2136.server)},
     {"dns.key_name", offsetof(struct acme_settings, dns.rfc2136.key_name)},
     {"dns.key_secret", offsetof(struct acme_settings, dns.rfc2136.key_secret)},
+    {"ask", offsetof(struct acme_settings, ask)},
     {"eab.kid", offsetof(struct acme_settings, eab.kid)},
     {"eab.key", offsetof(struct acme_settings, eab.key)},
 };
@@ -61,6 +62,11 @@ enum err task_write(const struct task *t, struct buf *out)
     for (size_t i = 0; i < t->count && is_good; i++) {
         is_good = json_array_append_new(sets, set_pack(&t->sets[i])) == 0;
     }
+    json_t *demands = is_good ? json_array() : NULL;
+    is_good = is_good && json_object_set_new(root, "demands", demands) == 0;
+    for (size_t i = 0; i < t->demand_count && is_good; i++) {
+        is_good = json_array_append_new(demands, set_pack(&t->demands[i])) == 0;
+    }
     json_t *chains = is_good ? json_array() : NULL;
     is_good = is_good && json_object_set_new(root, "chains", chains) == 0;
     for (size_t i = 0; i < t->chain_count && is_good; i++) {
@@ -92,7 +98,7 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
     set->name_count = json_array_size(names);
     set->names = arena_zalloc(arena, (set->name_count + 1) * sizeof(*set->names));
     enum err e = set->names ? ERR_OK : ERR_NOMEM;
-    if (set->name_count == 0 || set->name_count > TASK_NAMES_MAX) {
+    if (set->name_count > TASK_NAMES_MAX) {
         e = ERR_SYNTAX;
     }
     for (size_t i = 0; i < set->name_count && !e; i++) {
@@ -104,6 +110,24 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
         e = value ? text_read(arena, value, text) : ERR_OK;
     }
     return !e && set->acme.ca.n == 0 ? ERR_SYNTAX : e;
+}
+
+/* The sets below `key`. */
+static enum err sets_read(struct arena *arena, const json_t *root, const char *key,
+                          struct task_set **ret_sets, size_t *ret_count)
+{
+    const json_t *sets = json_object_get(root, key);
+    size_t count = json_array_size(sets);
+    if (!json_is_array(sets) || count > TASK_SETS_MAX) {
+        return ERR_SYNTAX;
+    }
+    *ret_sets = arena_zalloc(arena, (count + 1) * sizeof(**ret_sets));
+    enum err e = *ret_sets ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; i < count && !e; i++) {
+        e = set_read(arena, json_array_get(sets, i), &(*ret_sets)[i]);
+    }
+    *ret_count = count;
+    return e;
 }
 
 static enum err chains_read(struct arena *arena, const json_t *chains, struct task *t)
@@ -123,7 +147,6 @@ static enum err chains_read(struct arena *arena, const json_t *chains, struct ta
 
 static enum err task_fill(struct arena *arena, const json_t *root, struct task *t)
 {
-    const json_t *sets = json_object_get(root, "sets");
     enum err e = text_read(arena, json_object_get(root, "folder"), &t->folder);
     if (!e) {
         e = text_read(arena, json_object_get(root, "user"), &t->user);
@@ -138,16 +161,14 @@ static enum err task_fill(struct arena *arena, const json_t *root, struct task *
     if (!e) {
         e = chains_read(arena, json_object_get(root, "chains"), t);
     }
-    if (!e && (!json_is_array(sets) || json_array_size(sets) > TASK_SETS_MAX)) {
-        e = ERR_SYNTAX;
+    if (!e) {
+        e = sets_read(arena, root, "sets", &t->sets, &t->count);
+    }
+    for (size_t i = 0; i < t->count && !e; i++) {
+        e = t->sets[i].name_count ? ERR_OK : ERR_SYNTAX;
     }
     if (!e) {
-        t->sets = arena_zalloc(arena, (json_array_size(sets) + 1) * sizeof(*t->sets));
-        e = t->sets ? ERR_OK : ERR_NOMEM;
-    }
-    for (size_t i = 0; !e && i < json_array_size(sets); i++) {
-        e = set_read(arena, json_array_get(sets, i), &t->sets[i]);
-        t->count++;
+        e = sets_read(arena, root, "demands", &t->demands, &t->demand_count);
     }
     return e;
 }

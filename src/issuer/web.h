@@ -16,6 +16,7 @@ struct web_request {
     struct str authorization; /* value of that field; empty: none */
     struct str ca_pem;        /* whom to trust; empty: as the system does */
     bool may_be_plain;        /* http:// as well as https:// */
+    unsigned timeout_ms;      /* for all of it; 0: the usual half minute */
 };
 
 struct web_answer {

@@ -50,7 +50,6 @@ static CURLcode client_set_up(struct web_client *c, const char *ca_file)
 {
     CURLcode r = curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, TOTAL_MS);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_MAXFILESIZE, (long)ANSWER_BYTES_MAX);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "selenia/" SWS_VERSION);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, client_on_body);
@@ -123,6 +122,8 @@ static CURLcode client_prepare(struct web_client *c, const struct web_request *r
     }
     CURLcode r = curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR,
                                   request->may_be_plain ? "https,http" : "https");
+    long timeout_ms = request->timeout_ms ? (long)request->timeout_ms : TOTAL_MS;
+    r = r ? r : curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, timeout_ms);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_URL, c->url.p);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_HTTPGET, 1L);
     r = r ? r : curl_easy_setopt(c->curl, CURLOPT_NOBODY, request->method == WEB_HEAD ? 1L : 0L);

@@ -60,6 +60,10 @@ enum metrics_labels {
       "Times a changed file of a certificate or key was not taken.")                               \
     X(CERT_UNSTAPLED, "sws_certificates_without_staple", GAUGE, PROCESS, PLAIN, 1,                 \
       "Certificates that name an OCSP responder which has not said yet that they are good.")       \
+    X(DEMANDS, "sws_certificate_demands_total", COUNTER, SUM, PLAIN, 1,                            \
+      "Names brought by clients that were passed on to get a certificate, if acme.ask allows.")    \
+    X(DEMANDS_DROPPED, "sws_certificate_demands_dropped_total", COUNTER, SUM, PLAIN, 1,            \
+      "The same that were not passed on, because too many came at once.")                          \
     X(LOG_DROPPED, "sws_log_dropped_lines_total", COUNTER, PROCESS, PLAIN, 1,                      \
       "Log lines dropped because the queue to the disk was full.")
 
