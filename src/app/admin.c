@@ -123,7 +123,8 @@ static void admin_obtained(const struct edge *e, const struct task_set *set, str
     enum err none = issuer_certificate(str_of(folder), set, &c, &status);
     admin_begin_item(out);
     escape_json(out, set->names[0]);
-    admin_certificate(out, "acme", status.ca, admin_issuer_state(status.state), status.not_after_s);
+    admin_certificate(out, set->origin.token.n ? "cloudflare" : "acme", status.ca,
+                      admin_issuer_state(status.state), status.not_after_s);
     escape_json(out, str_of(status.error));
     buf_add_str(out, STR("\"}"));
     if (!none) {

@@ -17,11 +17,16 @@
 
 bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set)
 {
+    static const int64_t days[] = {7, 30, 90, 365, 730, 1095, 5475};
+    const struct tls_settings *s = &host->settings->ssl;
     *ret_set = (struct task_set){
-        .names = host->tls.acme_names,
-        .name_count = host->tls.acme_count,
-        .acme = host->settings->ssl.acme,
-    };
+        .names = host->tls.acme_names, .name_count = host->tls.acme_count, .acme = s->acme};
+    if (s->issuer == ISSUER_CLOUDFLARE) {
+        ret_set->acme =
+            (struct acme_settings){.ca = s->cloudflare.url, .ca_pem = s->cloudflare.ca_pem};
+        ret_set->origin = (struct origin_settings){.token = s->cloudflare.token,
+                                                   .days = days[s->cloudflare.validity]};
+    }
     return host->tls.acme_count != 0;
 }
 

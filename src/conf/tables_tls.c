@@ -4,8 +4,9 @@
 #include "conf/tables_int.h"
 
 static const char *const TSIG_ALGORITHMS[] = {"hmac-sha256", NULL};
-static const char *const ISSUERS[] = {"auto", "acme", "internal", "none", NULL};
-static const char *const ISSUERS_LATER[] = {"cloudflare", NULL};
+static const char *const ISSUERS[] = {"auto", "acme", "internal", "cloudflare", "none", NULL};
+static const char *const VALIDITIES[] = {"7d",   "30d",   "90d",   "365d",
+                                         "730d", "1095d", "5475d", NULL};
 static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
 static const char *const TLS_VERSIONS[] = {"1.2", "1.3", NULL};
 static const char *const EARLY_DATA[] = {"off", "safe", NULL};
@@ -222,16 +223,63 @@ static const struct conf_key ACME_KEYS[] = {
 static const struct conf_table ACME_TABLE = {
     .name = "acme", KEYS(ACME_KEYS), .struct_bytes = sizeof(struct acme_settings)};
 
+/* What becomes part of a field of a request. */
+static const char *check_token(struct str text, size_t *ret_at)
+{
+    for (*ret_at = 0; *ret_at < text.n; (*ret_at)++) {
+        if (text.p[*ret_at] <= ' ' || text.p[*ret_at] > '~') {
+            return "a token is printable ASCII without spaces";
+        }
+    }
+    return text.n ? NULL : "a token is due here";
+}
+
+static const struct conf_key CLOUDFLARE_KEYS[] = {
+    {.name = "token",
+     .type = CONF_STRING,
+     AT(cloudflare_settings, token),
+     .flags = CONF_REQUIRED | CONF_SECRET,
+     .check = check_token,
+     .example = "0123456789abcdef0123456789abcdef01234567",
+     .doc = "An API token that may edit SSL and certificates of the zones, or an Origin CA key "
+            "(v1.0-...); best as ${file:/path}."},
+    {.name = "url",
+     .type = CONF_STRING,
+     AT(cloudflare_settings, url),
+     .check = check_https_url,
+     .default_text = "https://api.cloudflare.com/client/v4",
+     .example = "https://api.cloudflare.com/client/v4",
+     .doc = "Where the API is."},
+    {.name = "ca_file",
+     .type = CONF_PATH,
+     AT(cloudflare_settings, ca_file),
+     .example = "/etc/selenia/api-roots.pem",
+     .doc = "Whom to trust when talking to it; without it whom the system trusts."},
+    {.name = "validity",
+     .type = CONF_ENUM,
+     AT(cloudflare_settings, validity),
+     .names = VALIDITIES,
+     .default_text = "90d",
+     .example = "365d",
+     .doc = "How long certificates are good for; they are renewed when a third of it is left."},
+};
+static const struct conf_table CLOUDFLARE_TABLE = {
+    .name = "cloudflare",
+    KEYS(CLOUDFLARE_KEYS),
+    .struct_bytes = sizeof(struct cloudflare_settings),
+    .has_switch = true,
+    .on_offset = offsetof(struct cloudflare_settings, is_on)};
+
 static const struct conf_key TLS_KEYS[] = {
     {.name = "issuer",
      .type = CONF_ENUM,
      AT(tls_settings, issuer),
      .names = ISSUERS,
-     .later_names = ISSUERS_LATER,
      .default_text = "auto",
      .example = "internal",
      .doc = "Who signs where no certificate is given: acme is a public authority, internal one of "
-            "this machine's own, none is nobody; auto takes internal for localhost, addresses and "
+            "this machine's own, cloudflare the one for servers behind it, none is nobody; auto "
+            "takes internal for localhost, addresses and "
             ".local, and acme for the rest."},
     {.name = "acme",
      .type = CONF_OBJECT,
@@ -239,6 +287,12 @@ static const struct conf_key TLS_KEYS[] = {
      .child = &ACME_TABLE,
      .example = "{email: admin@example.com}",
      .doc = "How certificates are got from a public authority (RFC 8555)."},
+    {.name = "cloudflare",
+     .type = CONF_OBJECT,
+     AT(tls_settings, cloudflare),
+     .child = &CLOUDFLARE_TABLE,
+     .example = "{token: 0123456789abcdef0123456789abcdef01234567}",
+     .doc = "How certificates are got from the Origin CA of Cloudflare."},
     {.name = "cert",
      .type = CONF_STRING_LIST,
      AT(tls_settings, cert),

@@ -196,7 +196,8 @@ static enum err tls_nobody_signs(const struct domain *domain, struct diag_list *
 static enum err tls_add_acme_name(struct site_tls *t, const struct domain *domain, struct str name,
                                   struct diag_list *diags)
 {
-    if (str_starts_with(name, STR("*.")) && !t->settings->acme.dns.is_on) {
+    bool is_proved = t->settings->acme.dns.is_on || t->settings->issuer == ISSUER_CLOUDFLARE;
+    if (str_starts_with(name, STR("*.")) && !is_proved) {
         struct diag *d =
             diag_add(diags, domain->origin,
                      STR_FMT " needs a certificate with a wildcard, and public authorities give "
@@ -239,7 +240,8 @@ static bool tls_is_demanded(const struct site_tls *t, const struct domain *domai
 {
     const struct acme_settings *acme = &t->settings->acme;
     bool is_wild = domain->kind == DOMAIN_BELOW || domain->kind == DOMAIN_APEX;
-    return acme->ask.n && t->settings->issuer != ISSUER_NONE && domain->kind != DOMAIN_EXACT &&
+    bool is_asked = t->settings->issuer == ISSUER_AUTO || t->settings->issuer == ISSUER_ACME;
+    return acme->ask.n && is_asked && domain->kind != DOMAIN_EXACT &&
            !(is_wild && (acme->dns.is_on || site_tls_is_local(domain->text)));
 }
 
@@ -257,7 +259,8 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
         const struct domain *domain = &domains->items[i];
         bool is_default = domain->kind == DOMAIN_DEFAULT;
         bool is_demanded = tls_is_demanded(t, domain);
-        bool is_own = issuer == ISSUER_AUTO && site_tls_is_local(domain->text);
+        bool is_own = (issuer == ISSUER_AUTO || issuer == ISSUER_CLOUDFLARE) &&
+                      site_tls_is_local(domain->text);
         bool is_named = site_tls_is_certifiable(domain->text);
         enum err e = ERR_OK;
         t->takes_demands |= is_demanded;
@@ -311,6 +314,10 @@ enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
     if (settings->issuer == ISSUER_INTERNAL) {
         t->is_issued_here = true;
         return ERR_OK;
+    }
+    if (settings->issuer == ISSUER_CLOUDFLARE && !settings->cloudflare.is_on) {
+        return tls_fault(t, "issuer", "the Origin CA wants a token: cloudflare: {token: ...}",
+                         reterr_diags);
     }
     return tls_choose_issuer(t, input, reterr_diags);
 }

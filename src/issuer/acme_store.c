@@ -104,7 +104,7 @@ static enum err store_set_file(const struct store_set *set, const char *suffix,
     return store_file(set, name, ret_path);
 }
 
-static enum err store_make_folder(const struct store_set *set)
+enum err store_make_folder(const struct store_set *set)
 {
     char path[PATH_MAX];
     enum err e = store_file(set, "", path);

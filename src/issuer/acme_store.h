@@ -53,6 +53,9 @@ struct store_record {
     uint64_t settings;         /* a mark of what was asked for, see store_settings */
 };
 
+/* Makes the folder of the CA. Opening an account does so too. */
+enum err store_make_folder(const struct store_set *set) MUST_CHECK;
+
 /* Loads the account with the CA of `set`, or makes a key for one. ERR_SYNTAX: a file holds
  * something else; ERR_NOMEM, and what files say. */
 enum err store_open_account(const struct store_set *set, struct store_account *ret_account,

@@ -11,17 +11,18 @@ static const struct {
     const char *key;
     size_t offset;
 } set_texts[] = {
-    {"email", offsetof(struct acme_settings, email)},
-    {"ca", offsetof(struct acme_settings, ca)},
-    {"fallback", offsetof(struct acme_settings, fallback)},
-    {"ca_pem", offsetof(struct acme_settings, ca_pem)},
-    {"dns.exec", offsetof(struct acme_settings, dns.exec)},
-    {"dns.server", offsetof(struct acme_settings, dns.rfc2136.server)},
-    {"dns.key_name", offsetof(struct acme_settings, dns.rfc2136.key_name)},
-    {"dns.key_secret", offsetof(struct acme_settings, dns.rfc2136.key_secret)},
-    {"ask", offsetof(struct acme_settings, ask)},
-    {"eab.kid", offsetof(struct acme_settings, eab.kid)},
-    {"eab.key", offsetof(struct acme_settings, eab.key)},
+    {"email", offsetof(struct task_set, acme.email)},
+    {"ca", offsetof(struct task_set, acme.ca)},
+    {"fallback", offsetof(struct task_set, acme.fallback)},
+    {"ca_pem", offsetof(struct task_set, acme.ca_pem)},
+    {"dns.exec", offsetof(struct task_set, acme.dns.exec)},
+    {"dns.server", offsetof(struct task_set, acme.dns.rfc2136.server)},
+    {"dns.key_name", offsetof(struct task_set, acme.dns.rfc2136.key_name)},
+    {"dns.key_secret", offsetof(struct task_set, acme.dns.rfc2136.key_secret)},
+    {"ask", offsetof(struct task_set, acme.ask)},
+    {"origin.token", offsetof(struct task_set, origin.token)},
+    {"eab.kid", offsetof(struct task_set, acme.eab.kid)},
+    {"eab.key", offsetof(struct task_set, acme.eab.key)},
 };
 
 static json_t *text_pack(struct str s)
@@ -32,14 +33,14 @@ static json_t *text_pack(struct str s)
 static json_t *set_pack(const struct task_set *set)
 {
     json_t *names = json_array();
-    json_t *root = json_pack("{s:o}", "names", names);
+    json_t *root = json_pack("{s:o, s:I}", "names", names, "days", (json_int_t)set->origin.days);
     bool is_good = root != NULL;
     for (size_t i = 0; i < set->name_count && is_good; i++) {
         is_good = json_array_append_new(names, text_pack(set->names[i])) == 0;
     }
     for (size_t i = 0; i < COUNT_OF(set_texts) && is_good; i++) {
         const struct str *text =
-            (const struct str *)(const void *)((const char *)&set->acme + set_texts[i].offset);
+            (const struct str *)(const void *)((const char *)set + set_texts[i].offset);
         is_good =
             text->n == 0 || json_object_set_new(root, set_texts[i].key, text_pack(*text)) == 0;
     }
@@ -98,6 +99,7 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
     set->name_count = json_array_size(names);
     set->names = arena_zalloc(arena, (set->name_count + 1) * sizeof(*set->names));
     enum err e = set->names ? ERR_OK : ERR_NOMEM;
+    set->origin.days = json_integer_value(json_object_get(item, "days"));
     if (set->name_count > TASK_NAMES_MAX) {
         e = ERR_SYNTAX;
     }
@@ -105,7 +107,7 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
         e = text_read(arena, json_array_get(names, i), &set->names[i]);
     }
     for (size_t i = 0; i < COUNT_OF(set_texts) && !e; i++) {
-        struct str *text = (struct str *)(void *)((char *)&set->acme + set_texts[i].offset);
+        struct str *text = (struct str *)(void *)((char *)set + set_texts[i].offset);
         const json_t *value = json_object_get(item, set_texts[i].key);
         e = value ? text_read(arena, value, text) : ERR_OK;
     }

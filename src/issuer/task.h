@@ -13,12 +13,18 @@
 #define TASK_SETS_MAX 1024
 #define TASK_NAMES_MAX 100 /* of one certificate */
 
+struct origin_settings {
+    struct str token;
+    int64_t days;
+};
+
 /* One certificate. */
 struct task_set {
     struct str *names; /* host names, "*.x", addresses */
     size_t name_count;
-    struct acme_settings acme; /* without the parts of conf_object */
-    bool is_on_demand;         /* of the issuer: counts towards its limits; not passed on */
+    struct acme_settings acme;     /* without the parts of conf_object */
+    struct origin_settings origin; /* token.n: Cloudflare signs, whose URL stands in acme.ca */
+    bool is_on_demand;             /* of the issuer: counts towards its limits; not passed on */
 };
 
 struct task {

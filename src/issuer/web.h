@@ -13,7 +13,8 @@ struct web_request {
     struct str url;
     struct str body;          /* of a POST */
     const char *type;         /* its media type */
-    struct str authorization; /* value of that field; empty: none */
+    const char *secret_field; /* name of a field more, */
+    struct str secret;        /* and its value; empty: none */
     struct str ca_pem;        /* whom to trust; empty: as the system does */
     bool may_be_plain;        /* http:// as well as https:// */
     unsigned timeout_ms;      /* for all of it; 0: the usual half minute */

@@ -116,8 +116,7 @@ static CURLcode client_prepare(struct web_client *c, const struct web_request *r
     curl_slist_free_all(c->fields);
     c->fields = NULL;
     if ((is_post && !client_add_field(c, "Content-Type", str_of(request->type))) ||
-        (request->authorization.n &&
-         !client_add_field(c, "Authorization", request->authorization))) {
+        (request->secret.n && !client_add_field(c, request->secret_field, request->secret))) {
         return CURLE_OUT_OF_MEMORY;
     }
     CURLcode r = curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR,

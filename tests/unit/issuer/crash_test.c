@@ -106,7 +106,7 @@ static void world_on_event(void *context, enum issuer_event event, const struct 
 }
 
 static struct str names[] = {STR("a.test"), STR("b.test")};
-static struct task_set set = {names, 2, {.ca = STR(FAKE_DIRECTORY)}, false};
+static struct task_set set = {.names = names, .name_count = 2, .acme = {.ca = STR(FAKE_DIRECTORY)}};
 
 static int64_t work(struct world *w)
 {
