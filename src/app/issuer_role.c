@@ -59,7 +59,7 @@ static enum err role_send(void *context, const struct web_request *request,
         enum err e = role_open_client(r, request->ca_pem);
         if (e) {
             r->client = NULL;
-            *ret_reason = err_text(e);
+            *ret_reason = e == ERR_UNSUPPORTED ? "libcurl cannot be loaded" : err_text(e);
             return e;
         }
         r->trusted = request->ca_pem;

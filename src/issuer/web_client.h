@@ -8,7 +8,8 @@
 
 struct web_client;
 
-/* `ca_file`: path of the certificates to trust; NULL: as the system does. ERR_NOMEM. */
+/* `ca_file`: path of the certificates to trust; NULL: as the system does. ERR_NOMEM;
+ * ERR_UNSUPPORTED: there is no libcurl (issuer/web_library.h). */
 enum err web_client_create(const char *ca_file, struct web_client **ret_client) MUST_CHECK;
 void web_client_destroy(struct web_client *c);
 

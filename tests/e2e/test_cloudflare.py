@@ -3,6 +3,7 @@
 import http.server
 import json
 import pathlib
+import re
 import shutil
 import ssl
 import subprocess
@@ -11,8 +12,8 @@ import threading
 
 import pytest
 
-from conftest import run_sws
-from test_acme import handshake, ports, serial, wait_issued  # noqa: F401 fixtures
+from conftest import SWS, run_sws
+from test_acme import handshake, issuers, ports, serial, wait_issued  # noqa: F401 fixtures
 from test_tls import make_certificate
 
 SECONDS = 30
@@ -124,6 +125,25 @@ def test_certificates(serve, ports, api):
     with handshake(ports, "a.example.com", api.root()) as connection:
         assert serial(connection) == before
     assert len(api.asked) == 1
+
+
+def test_library_for_requests_is_loaded_where_it_is_used(serve, ports, api):
+    server = serve(config(ports, api, "a.example.com"))
+    wait_issued(server, ports, "a.example.com", api.root()).close()
+    [issuer] = issuers(server)
+    users = [pid for pid in server.leftover()
+             if "libcurl" in pathlib.Path(f"/proc/{pid}/maps").read_text()]
+    assert users == [issuer]
+
+
+def test_library_for_requests_that_is_missing(serve, ports, api, tmp_path, monkeypatch):
+    used = re.search(rb"libcurl[a-z-]*\.so\.\d+", pathlib.Path(SWS).read_bytes())[0].decode()
+    (tmp_path / used).write_bytes(b"no library")
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    server = serve(config(ports, api, "a.example.com"))
+    server.wait_log("was not issued.*libcurl cannot be loaded", SECONDS)
+    assert server.status()["state"] == "serving"
 
 
 def test_origin_ca_key(serve, ports, api):
