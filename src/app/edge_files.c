@@ -18,6 +18,9 @@ void edge_watch_files(struct edge *e)
     }
     site_files_destroy(e->certs.files);
     e->certs.files = files;
+    /* The next watcher begins with all files: what waits is older than the site. */
+    file_close(e->next_files);
+    e->next_files = -1;
     m.count = files && site_files_count(files) != 0;
     if (!m.count && !e->has_watcher) {
         return;
