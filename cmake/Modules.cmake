@@ -42,11 +42,12 @@ function(sws_link_libraries target visibility)
 endfunction()
 
 # sws_module(NAME folder SOURCES file... USES folder... LIBRARIES pkg-config-name...
-#            OPTIONAL pkg-config-name...)
+#            OPTIONAL pkg-config-name... LOADS pkg-config-name...)
 # The folders under USES are the only ones whose headers this folder may include. A library under
-# OPTIONAL is used where it is installed, and SWS_HAVE_<NAME> is defined then.
+# OPTIONAL is used where it is installed, and SWS_HAVE_<NAME> is defined then. One under LOADS is
+# loaded by the program itself when it needs it, by the name in SWS_SONAME_<NAME>.
 function(sws_module)
-    cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBRARIES;OPTIONAL" ${ARGN})
+    cmake_parse_arguments(M "" "NAME" "SOURCES;USES;LIBRARIES;OPTIONAL;LOADS" ${ARGN})
     add_library(sws_${M_NAME} STATIC ${M_SOURCES})
     target_link_libraries(sws_${M_NAME} PUBLIC sws_flags Threads::Threads)
     foreach(folder ${M_USES})
@@ -62,6 +63,26 @@ function(sws_module)
             target_compile_definitions(sws_${M_NAME} PRIVATE SWS_HAVE_${upper})
         endif()
     endforeach()
+    foreach(name ${M_LOADS})
+        string(MAKE_C_IDENTIFIER ${name} id)
+        string(TOUPPER ${id} upper)
+        pkg_check_modules(${id} REQUIRED ${name})
+        sws_soname(soname "${${id}_LINK_LIBRARIES}")
+        target_include_directories(sws_${M_NAME} SYSTEM PRIVATE ${${id}_INCLUDE_DIRS})
+        target_compile_definitions(sws_${M_NAME} PRIVATE SWS_SONAME_${upper}="${soname}")
+        target_link_libraries(sws_${M_NAME} PRIVATE ${CMAKE_DL_LIBS})
+    endforeach()
+endfunction()
+
+# sws_soname(RESULT LIBRARY...): the name by which the first library is loaded at run time.
+function(sws_soname result libraries)
+    list(GET libraries 0 library)
+    execute_process(COMMAND ${CMAKE_OBJDUMP} -p ${library} OUTPUT_VARIABLE facts
+        COMMAND_ERROR_IS_FATAL ANY)
+    if(NOT facts MATCHES "SONAME +([^ \n]+)")
+        message(FATAL_ERROR "${library} has no soname")
+    endif()
+    set(${result} ${CMAKE_MATCH_1} PARENT_SCOPE)
 endfunction()
 
 # cmocka's macros and callbacks do not keep to the house's warnings.

@@ -6,6 +6,7 @@
 #include "app/edge_int.h"
 #include "app/state_dir.h"
 #include "http/date.h"
+#include "issuer/demand.h"
 #include "log/escape.h"
 #include "os/clock.h"
 #include "os/process.h"
@@ -111,33 +112,72 @@ static void admin_certificate(struct buf *out, const char *issuer, struct str ca
                not_after_s ? HTTP_DATE_BYTES : 0, date);
 }
 
+static void admin_obtained(const struct edge *e, const struct task_set *set, struct buf *out)
+{
+    char folder[PATH_MAX];
+    struct issuer_status status;
+    struct certificate *c = NULL;
+    if (state_dir_path(e->site->settings->server.state, "acme", folder) != ERR_OK) {
+        return;
+    }
+    enum err none = issuer_certificate(str_of(folder), set, &c, &status);
+    admin_begin_item(out);
+    escape_json(out, set->names[0]);
+    admin_certificate(out, set->origin.token.n ? "cloudflare" : "acme", status.ca,
+                      admin_issuer_state(status.state), status.not_after_s);
+    escape_json(out, str_of(status.error));
+    buf_add_str(out, STR("\"}"));
+    if (!none) {
+        certificate_unref(c);
+    }
+}
+
 /* By the first name of each host. */
 static void admin_host_certificates(const struct edge *e, const struct site_host *host,
                                     struct buf *out)
 {
-    char folder[PATH_MAX];
     struct task_set set;
-    struct issuer_status status;
-    struct certificate *c = NULL;
     for (size_t i = 0; i < host->tls.certificate_count; i++) {
         admin_begin_item(out);
         escape_json(out, host->name);
-        admin_certificate(out, "file", STR(""), "good",
-                          certificate_not_after_s(host->tls.certificates[i]));
+        admin_certificate(
+            out, "file", STR(""), "good",
+            certificate_not_after_s(site_files_get(e->certs.files, e->site, &host->tls, i)));
         buf_add_str(out, STR("\"}"));
     }
-    if (edge_issuer_set(host, &set) &&
+    if (edge_issuer_set(host, &set)) {
+        admin_obtained(e, &set, out);
+    }
+}
+
+struct admin_demanded {
+    const struct edge *edge;
+    struct buf *out;
+};
+
+static void admin_on_demanded(void *context, struct str name)
+{
+    const struct admin_demanded *d = context;
+    const struct site_host *host = site_find_host(d->edge->site, name);
+    if (host && site_tls_is_on_demand(&host->tls, name) && !d->out->is_failed) {
+        const struct task_set set = {
+            .names = &name, .name_count = 1, .acme = host->settings->ssl.acme};
+        admin_obtained(d->edge, &set, d->out);
+    }
+}
+
+/* Names that clients brought, where a host takes such. */
+static void admin_demanded_certificates(const struct edge *e, struct buf *out)
+{
+    char folder[PATH_MAX];
+    struct admin_demanded context = {e, out};
+    bool takes_any = false;
+    for (size_t i = 0; i < e->site->host_count; i++) {
+        takes_any |= e->site->host_list[i].tls.takes_demands;
+    }
+    if (takes_any && e->site->listens_for_https &&
         state_dir_path(e->site->settings->server.state, "acme", folder) == ERR_OK) {
-        enum err none = issuer_certificate(str_of(folder), &set, &c, &status);
-        admin_begin_item(out);
-        escape_json(out, set.names[0]);
-        admin_certificate(out, "acme", status.ca, admin_issuer_state(status.state),
-                          status.not_after_s);
-        escape_json(out, str_of(status.error));
-        buf_add_str(out, STR("\"}"));
-        if (!none) {
-            certificate_unref(c);
-        }
+        demand_each(str_of(folder), admin_on_demanded, &context);
     }
 }
 
@@ -148,6 +188,7 @@ static void admin_certificates(const struct edge *e, struct buf *out)
          i++) {
         admin_host_certificates(e, &e->site->host_list[i], out);
     }
+    admin_demanded_certificates(e, out);
     for (unsigned i = 0; i < e->certs.issued_count && !out->is_failed; i++) {
         const struct issued *one = &e->certs.issued[i];
         admin_begin_item(out);

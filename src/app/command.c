@@ -13,9 +13,11 @@
 #include "app/state_dir.h"
 #include "app/supervisor.h"
 #include "app/trust.h"
+#include "app/watcher.h"
 #include "base/assert.h"
 #include "base/str.h"
 #include "conf/settings.h"
+#include "edge/dns_hint.h"
 #include "edge/pipeline.h"
 #include "os/socket.h"
 
@@ -225,6 +227,11 @@ static int command_issuer(const struct command_line *line)
     return issuer_run();
 }
 
+static int command_watcher(const struct command_line *line)
+{
+    return watcher_run(line->config);
+}
+
 static int command_reader(const struct command_line *line)
 {
     return reader_run(line->operand ? NULL : line->config);
@@ -422,6 +429,7 @@ static int command_check(const struct command_line *line)
         struct buf out;
         buf_init(&out, 0);
         conf_print_effective(site->settings, true, &out);
+        dns_hint_print(site, &out);
         command_print(&out, stdout);
     }
     site_unref(site);
@@ -533,7 +541,7 @@ static const struct {
     {"reference", command_reference}, {"completion", command_completion},
     {"version", command_version},     {"help", command_help},
     {"edge", command_edge},           {"reader", command_reader},
-    {"issuer", command_issuer},
+    {"issuer", command_issuer},       {"watcher", command_watcher},
 };
 
 static const char *command_nearest(const char *name)

@@ -23,6 +23,9 @@ enum control_kind {
     CONTROL_CONFIG, /* of the reader: what the configuration is made of, or `error` */
     CONTROL_ISSUE,  /* of the edge: the task of an issuer, in the descriptor; none: no issuer */
     CONTROL_ISSUED, /* of the issuer: there is a new certificate, or news; passed on to the edge */
+    CONTROL_DEMAND, /* of the edge: a name that a client brought; passed on to the issuer */
+    CONTROL_WATCH,  /* of the edge: `count` 1: its configuration names files of certificates */
+    CONTROL_FILES,  /* of the watcher: what they hold now; passed on to the edge */
     /* supervisor to role */
     CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did; `count` is the
                      * generation of the edge */

@@ -9,6 +9,8 @@
 #include "app/state_dir.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "issuer/demand.h"
+#include "issuer/stapler.h"
 
 #define LEAF_DAYS 30
 #define HOST_NAME_BYTES 256
@@ -149,10 +151,11 @@ struct certs_list {
     size_t owned_count;
 };
 
-static void certs_add_files(struct certs_list *list, const struct site_tls *tls)
+static void certs_add_files(const struct edge_certs *c, const struct site *site,
+                            const struct site_tls *tls, struct certs_list *list)
 {
     for (size_t i = 0; i < tls->certificate_count; i++) {
-        list->items[list->count++] = tls->certificates[i];
+        list->items[list->count++] = site_files_get(c->files, site, tls, i);
     }
 }
 
@@ -177,11 +180,60 @@ static enum err certs_add_obtained(const struct site *site, const struct site_ho
     return e == ERR_NOMEM ? fault_set(fault, e, "out of memory") : ERR_OK;
 }
 
+/* The certificates of names that clients brought. */
+struct certs_demand {
+    const struct site *site;
+    struct certs_list *list;
+    size_t left;
+    struct str folder;
+    enum err error;
+};
+
+static void certs_on_demanded(void *context, struct str name)
+{
+    struct certs_demand *d = context;
+    const struct site_host *host = site_find_host(d->site, name);
+    struct certificate *c;
+    if (d->left == 0 || d->error || !host || !site_tls_is_on_demand(&host->tls, name)) {
+        return;
+    }
+    const struct task_set set = {.names = &name, .name_count = 1, .acme = host->settings->ssl.acme};
+    enum err e = issuer_certificate(d->folder, &set, &c, NULL);
+    if (!e) {
+        d->list->owned[d->list->owned_count++] = c;
+        d->list->items[d->list->count++] = c;
+        d->left--;
+    }
+    d->error = e == ERR_NOMEM ? e : ERR_OK;
+}
+
+static bool certs_takes_demands(const struct site *site)
+{
+    bool takes_any = false;
+    for (size_t i = 0; i < site->host_count; i++) {
+        takes_any |= site->host_list[i].tls.takes_demands;
+    }
+    return takes_any;
+}
+
+static enum err certs_add_demanded(const struct site *site, struct certs_list *list,
+                                   struct fault *fault)
+{
+    char folder[PATH_MAX];
+    struct certs_demand d = {.site = site, .list = list, .left = DEMAND_NAMES_MAX};
+    if (certs_takes_demands(site) &&
+        state_dir_path(site->settings->server.state, "acme", folder) == ERR_OK) {
+        d.folder = str_of(folder);
+        demand_each(d.folder, certs_on_demanded, &d);
+    }
+    return d.error ? fault_set(fault, d.error, "out of memory") : ERR_OK;
+}
+
 static enum err certs_add_host(struct edge_certs *c, const struct site *site,
                                const struct site_host *host, int64_t now_s, struct certs_list *list,
                                struct fault *fault)
 {
-    certs_add_files(list, &host->tls);
+    certs_add_files(c, site, &host->tls, list);
     enum err e = certs_add_obtained(site, host, list, fault);
     if (e || !host->tls.is_issued_here) {
         return e;
@@ -195,6 +247,40 @@ static enum err certs_add_host(struct edge_certs *c, const struct site *site,
         list->count += !e;
     }
     arena_done(&arena);
+    return e;
+}
+
+/* Puts certificates with a staple in the place of those that name a responder. */
+static enum err certs_staple(struct edge_certs *c, const struct site *site, int64_t now_s,
+                             struct certs_list *list)
+{
+    char folder[PATH_MAX];
+    enum err e = ERR_OK;
+    c->unstapled_count = c->must_staple_count = 0;
+    if (state_dir_path(site->settings->server.state, "acme", folder) != ERR_OK) {
+        return ERR_OK;
+    }
+    struct certificate **plain = mem_zalloc(list->count + 1, sizeof(struct certificate *));
+    for (size_t i = 0; plain && i < list->count && e != ERR_NOMEM; i++) {
+        size_t before = 0;
+        plain[i] = list->items[i];
+        while (plain[before] != plain[i]) {
+            before++;
+        }
+        if (before < i || certificate_ocsp_url(plain[i]).n == 0) {
+            list->items[i] = list->items[before];
+            continue;
+        }
+        e = stapler_staple(str_of(folder), plain[i], now_s, &list->items[i]);
+        if (!e) {
+            list->owned[list->owned_count++] = list->items[i];
+        } else {
+            c->unstapled_count++;
+            c->must_staple_count += certificate_must_staple(plain[i]);
+        }
+    }
+    e = plain && e != ERR_NOMEM ? ERR_OK : ERR_NOMEM;
+    mem_free(plain);
     return e;
 }
 
@@ -234,8 +320,9 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
     for (size_t i = 0; i < site->host_count; i++) {
         max += 2 * (site->host_list[i].tls.certificate_count + 2);
     }
+    max += certs_takes_demands(site) ? DEMAND_NAMES_MAX : 0;
     struct certs_list list = {.items = mem_zalloc(max, sizeof(struct certificate *)),
-                              .owned = mem_zalloc(max, sizeof(struct certificate *))};
+                              .owned = mem_zalloc(2 * max, sizeof(struct certificate *))};
     if (!list.items || !list.owned) {
         mem_free(list.items);
         mem_free(list.owned);
@@ -248,12 +335,16 @@ enum err edge_certs_store(struct edge_certs *c, const struct site *site, int64_t
     for (size_t i = 0; i < site->host_count && !e; i++) {
         e = certs_add_host(c, site, &site->host_list[i], now_s, &list, reterr_fault);
     }
+    e = e ? e : certs_add_demanded(site, &list, reterr_fault);
     size_t default_at = list.count;
     const struct site_host *fallback = certs_default_host(site);
     if (!e && site->tls.certificate_count) {
-        certs_add_files(&list, &site->tls);
+        certs_add_files(c, site, &site->tls, &list);
     } else if (!e && fallback) {
         e = certs_add_host(c, site, fallback, now_s, &list, reterr_fault);
+    }
+    if (!e && certs_staple(c, site, now_s, &list) != ERR_OK) {
+        e = fault_set(reterr_fault, ERR_NOMEM, "out of memory");
     }
     if (!e) {
         e = certificate_store_create(list.items, list.count, default_at, ret_store);
@@ -289,5 +380,7 @@ void edge_certs_done(struct edge_certs *c)
     }
     certs_forget_unwanted(c);
     local_ca_destroy(c->ca);
+    site_files_destroy(c->files);
+    c->files = NULL;
     c->ca = NULL;
 }

@@ -7,7 +7,7 @@
 
 #include "crypto/certificate_store.h"
 #include "crypto/fault.h"
-#include "edge/site.h"
+#include "edge/site_files.h"
 
 struct local_ca;
 
@@ -20,9 +20,14 @@ struct issued {
 };
 
 struct edge_certs {
-    struct local_ca *ca; /* opened when first needed */
+    struct site_files *files; /* of the site in force; NULL: as the site brought them */
+    struct local_ca *ca;      /* opened when first needed */
     struct issued issued[ISSUED_MAX];
     unsigned issued_count;
+    /* Of the last store: certificates whose OCSP responder has not said yet that they are good, and
+     * how many of those demand that it is said (RFC 7633). */
+    unsigned unstapled_count;
+    unsigned must_staple_count;
 };
 
 /* All certificates of `site` by name. ERR_CONFIG and others fill `reterr_fault`. */

@@ -141,6 +141,13 @@ enum err edge_make_certificates(struct edge *e, const struct site *site,
     err = edge_certs_store(&e->certs, site, clock_wall_s(), ret_store, &fault);
     if (err) {
         snprintf(e->reload_error, sizeof(e->reload_error), "%s", fault.text);
+        return err;
+    }
+    metrics_set_process(e->metrics, METRICS_CERT_UNSTAPLED, e->certs.unstapled_count);
+    if (e->certs.must_staple_count) {
+        LOG(e->log, LOG_LEVEL_WARN,
+            "certificates demand an OCSP answer and have none: clients may refuse them",
+            log_u64("count", e->certs.must_staple_count));
     }
     return err;
 }
@@ -200,6 +207,10 @@ void edge_on_applied(void *edge, uint64_t value)
         edge_reload(e, ERR_OK, fd);
     } else if (e->is_issued) {
         edge_take_certificates(e);
+    } else if (e->next_files >= 0) {
+        int fd = e->next_files;
+        e->next_files = -1;
+        edge_take_files(e, fd);
     }
 }
 
@@ -325,6 +336,7 @@ static void edge_apply(struct edge *e, const struct str *record)
         return;
     }
     edge_reload_succeeded(e, old);
+    edge_watch_files(e);
     edge_issuer_update(e);
     edge_issuer_say_waiting(e);
     certificate_store_unref(old_store);
@@ -383,8 +395,6 @@ void edge_renew_certificates(struct edge *e)
 void edge_reload(struct edge *e, enum err error, int fd)
 {
     struct buf record;
-    struct file_info info = {0};
-    size_t got = 0;
     if (!error && e->is_changing) {
         file_close(e->next_config);
         e->next_config = fd;
@@ -396,11 +406,7 @@ void edge_reload(struct edge *e, enum err error, int fd)
         error = ERR_CANCELLED;
     }
     if (!error) {
-        error = file_info_of(fd, &info);
-    }
-    if (!error) {
-        error = buf_reserve(&record, info.size + 1) ? file_read_at(fd, 0, record.p, info.size, &got)
-                                                    : ERR_NOMEM;
+        error = file_read_memory(fd, &record);
     }
     file_close(fd);
     if (error) {
@@ -408,7 +414,7 @@ void edge_reload(struct edge *e, enum err error, int fd)
                  e->is_draining ? "this process is draining" : err_text(error));
         edge_reload_failed(e);
     } else {
-        const struct str bytes = str_make(record.p, got);
+        const struct str bytes = buf_str(&record);
         edge_apply(e, &bytes);
     }
     buf_done_secret(&record); /* it may hold keys */

@@ -10,6 +10,7 @@
 #include "app/edge_certs.h"
 #include "app/edge_role.h"
 #include "conf/settings.h"
+#include "crypto/client_hello.h"
 #include "edge/pipeline.h"
 #include "issuer/issuer.h"
 #include "log/log.h"
@@ -21,6 +22,8 @@
 #define EDGE_LISTENS_MAX 128
 #define EDGE_RELOAD_WAITERS_MAX 16
 #define EDGE_RELAYS_MAX 8
+#define EDGE_DEMANDS_MAX 16
+#define WORKER_DEMANDED_MAX 256
 #define WORKER_LISTENERS_MAX 1024 /* as many sockets as the supervisor keeps */
 
 struct edge;
@@ -66,6 +69,25 @@ struct worker_endpoint {
     bool is_wanted;
 };
 
+/* Names for which a certificate was wanted (edge_demand.c). */
+struct demanded_name {
+    uint64_t mark; /* of the name; 0 = none */
+    uint64_t until_ms;
+};
+
+struct worker_demands {
+    struct demanded_name names[WORKER_DEMANDED_MAX]; /* direct-mapped */
+    unsigned tokens;
+    uint64_t at_ms;
+};
+
+/* One on its way from a worker to the control thread. */
+struct edge_demand {
+    atomic_bool is_used;
+    size_t name_bytes;
+    char name[CLIENT_HELLO_NAME_BYTES_MAX];
+};
+
 struct worker {
     struct edge *edge;
     unsigned index;
@@ -78,6 +100,7 @@ struct worker {
     uint32_t listener_count;
     struct worker_endpoint endpoints[EDGE_LISTENS_MAX];
     uint32_t endpoint_count;
+    struct worker_demands demands;
 };
 
 struct edge {
@@ -129,6 +152,10 @@ struct edge {
     struct exchange *reload_waiters[EDGE_RELOAD_WAITERS_MAX]; /* of the admin socket */
     unsigned reload_waiter_count;
     int next_config; /* came while a change was under way, -1 = none */
+    int next_files;  /* the same, of certificates */
+    bool has_watcher;
+    struct edge_demand demands[EDGE_DEMANDS_MAX];
+    uint64_t refused_file_count;
     unsigned drained_count;
     bool is_draining;
     bool is_changing; /* a change is under way in the workers */
@@ -197,6 +224,15 @@ void edge_on_applied(void *edge, uint64_t change); /* loop message of the last w
 
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
 void edge_reload(struct edge *e, enum err error, int fd);
+
+/* edge_files.c: begins with the files of the site in force, or ends watching any. */
+void edge_watch_files(struct edge *e);
+/* Takes what the watcher read (`fd` is taken). */
+void edge_take_files(struct edge *e, int fd);
+
+/* edge_demand.c */
+void worker_on_demand(void *worker, struct str name); /* hook of the pipeline */
+void edge_on_demand(void *edge, uint64_t index);      /* loop message */
 
 /* edge_issuer.c: what `host` needs of a public authority; false: nothing. Views of the host. */
 bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set);

@@ -17,22 +17,69 @@
 
 bool edge_issuer_set(const struct site_host *host, struct task_set *ret_set)
 {
+    static const int64_t days[] = {7, 30, 90, 365, 730, 1095, 5475};
+    const struct tls_settings *s = &host->settings->ssl;
     *ret_set = (struct task_set){
-        .names = host->tls.acme_names,
-        .name_count = host->tls.acme_count,
-        .acme = host->settings->ssl.acme,
-    };
+        .names = host->tls.acme_names, .name_count = host->tls.acme_count, .acme = s->acme};
+    if (s->issuer == ISSUER_CLOUDFLARE) {
+        ret_set->acme =
+            (struct acme_settings){.ca = s->cloudflare.url, .ca_pem = s->cloudflare.ca_pem};
+        ret_set->origin = (struct origin_settings){.token = s->cloudflare.token,
+                                                   .days = days[s->cloudflare.validity]};
+    }
     return host->tls.acme_count != 0;
 }
 
-static bool issuer_is_needed(const struct site *site)
+static bool issuer_has_sets(const struct site *site)
 {
     struct task_set set;
-    bool is_needed = false;
+    bool has_any = false;
     for (size_t i = 0; i < site->host_count; i++) {
-        is_needed |= edge_issuer_set(&site->host_list[i], &set);
+        has_any |=
+            edge_issuer_set(&site->host_list[i], &set) || site->host_list[i].tls.takes_demands;
     }
-    return is_needed && site->listens_for_https;
+    return has_any && site->listens_for_https;
+}
+
+/* Certificates of files whose OCSP responder is to be asked; those of a public authority the issuer
+ * has itself. */
+struct stapled_files {
+    const struct certificate *items[TASK_SETS_MAX];
+    size_t count;
+};
+
+static void issuer_add_stapled(const struct edge *e, const struct site *site,
+                               const struct site_tls *tls, struct stapled_files *list)
+{
+    for (size_t i = 0; i < tls->certificate_count && list->count < TASK_SETS_MAX; i++) {
+        const struct certificate *c = site_files_get(e->certs.files, site, tls, i);
+        bool is_known = certificate_ocsp_url(c).n == 0;
+        for (size_t k = 0; k < list->count && !is_known; k++) {
+            is_known = list->items[k] == c;
+        }
+        if (!is_known) {
+            list->items[list->count++] = c;
+        }
+    }
+}
+
+static void issuer_list_stapled(const struct edge *e, const struct site *site,
+                                struct stapled_files *list)
+{
+    list->count = 0;
+    if (site->listens_for_https) {
+        issuer_add_stapled(e, site, &site->tls, list);
+        for (size_t i = 0; i < site->host_count; i++) {
+            issuer_add_stapled(e, site, &site->host_list[i].tls, list);
+        }
+    }
+}
+
+static bool issuer_is_needed(const struct edge *e, const struct site *site)
+{
+    struct stapled_files list;
+    issuer_list_stapled(e, site, &list);
+    return list.count != 0 || issuer_has_sets(site);
 }
 
 static enum err issuer_open_folder(const struct server_settings *s, const char *name, int *root)
@@ -53,14 +100,15 @@ static enum err issuer_open_folder(const struct server_settings *s, const char *
 enum err edge_issuer_prepare(struct edge *e, const struct site *site)
 {
     const struct server_settings *s = &site->settings->server;
-    if (!issuer_is_needed(site)) {
+    bool has_sets = issuer_has_sets(site);
+    if (!issuer_is_needed(e, site)) {
         return ERR_OK;
     }
     enum err err = issuer_open_folder(s, "", NULL);
-    if (!err) {
+    if (!err && has_sets) {
         err = issuer_open_folder(s, STORE_CHALLENGE_FOLDER, &e->challenge_root);
     }
-    if (!err) {
+    if (!err && has_sets) {
         err = issuer_open_folder(s, STORE_ALPN_FOLDER, &e->alpn_root);
     }
     if (err) {
@@ -68,6 +116,58 @@ enum err edge_issuer_prepare(struct edge *e, const struct site *site)
                  "there is no place for certificates (server.state): %s", err_text(err));
     }
     return err;
+}
+
+/* The chains in one text, one after the other: `ends` says where each ends. */
+static enum err issuer_put_chains(const struct edge *e, struct buf *text, size_t *ends,
+                                  size_t *ret_count)
+{
+    struct stapled_files list;
+    enum err err = ERR_OK;
+    size_t count = 0;
+    issuer_list_stapled(e, e->site, &list);
+    for (size_t i = 0; i < list.count && !err; i++) {
+        err = certificate_put_chain(list.items[i], text);
+        if (err == ERR_UNSUPPORTED) {
+            LOG(e->log, LOG_LEVEL_WARN,
+                "a certificate names an OCSP responder, but its file lacks the issuer: nothing is "
+                "stapled",
+                log_str("name", certificate_name(list.items[i], 0)));
+            err = ERR_OK;
+        } else if (!err) {
+            ends[count++] = text->n;
+        }
+    }
+    *ret_count = count;
+    return err;
+}
+
+static enum err issuer_fill_chains(const struct edge *e, struct task *task, struct buf *text)
+{
+    size_t ends[TASK_SETS_MAX], from = 0;
+    enum err err = issuer_put_chains(e, text, ends, &task->chain_count);
+    task->chains = err ? NULL : mem_zalloc(task->chain_count + 1, sizeof(struct str));
+    for (size_t i = 0; task->chains && i < task->chain_count; i++) {
+        task->chains[i] = str_sub(buf_str(text), from, ends[i]);
+        from = ends[i];
+    }
+    return err || task->chains ? err : ERR_NOMEM;
+}
+
+/* How names that clients bring are got: once for all hosts that say the same. */
+static void issuer_add_demands(const struct site *site, struct task *task)
+{
+    for (size_t i = 0; i < site->host_count && task->demand_count < TASK_SETS_MAX; i++) {
+        const struct acme_settings *acme = &site->host_list[i].settings->ssl.acme;
+        bool is_known = !site->host_list[i].tls.takes_demands;
+        for (size_t k = 0; k < task->demand_count && !is_known; k++) {
+            is_known = str_eq(task->demands[k].acme.ask, acme->ask) &&
+                       str_eq(task->demands[k].acme.ca, acme->ca);
+        }
+        if (!is_known) {
+            task->demands[task->demand_count++] = (struct task_set){.acme = *acme};
+        }
+    }
 }
 
 static enum err issuer_write_task(const struct edge *e, struct buf *out)
@@ -83,9 +183,11 @@ static enum err issuer_write_task(const struct edge *e, struct buf *out)
         .log_level = (int64_t)s->log.level,
         .has_sandbox = s->server.sandbox,
         .sets = mem_zalloc(e->site->host_count + 1, sizeof(struct task_set)),
+        .demands = mem_zalloc(e->site->host_count + 1, sizeof(struct task_set)),
     };
-    if (err || !task.sets) {
+    if (err || !task.sets || !task.demands) {
         mem_free(task.sets);
+        mem_free(task.demands);
         return err ? err : ERR_NOMEM;
     }
     for (size_t i = 0; i < s->server.listen.count; i++) {
@@ -95,7 +197,16 @@ static enum err issuer_write_task(const struct edge *e, struct buf *out)
     for (size_t i = 0; i < e->site->host_count && task.count < TASK_SETS_MAX; i++) {
         task.count += edge_issuer_set(&e->site->host_list[i], &task.sets[task.count]);
     }
-    err = task_write(&task, out);
+    issuer_add_demands(e->site, &task);
+    struct buf chains;
+    buf_init(&chains, 0);
+    err = issuer_fill_chains(e, &task, &chains);
+    if (!err) {
+        err = task_write(&task, out);
+    }
+    buf_done(&chains);
+    mem_free(task.chains);
+    mem_free(task.demands);
     mem_free(task.sets);
     return err;
 }
@@ -112,7 +223,7 @@ void edge_issuer_update(struct edge *e)
 {
     struct buf bytes;
     int fd = -1;
-    if (!issuer_is_needed(e->site)) {
+    if (!issuer_is_needed(e, e->site)) {
         if (e->issuer_task_hash) {
             issuer_ask(e, -1);
         }
@@ -140,7 +251,7 @@ void edge_issuer_say_waiting(const struct edge *e)
 {
     char folder[PATH_MAX];
     struct task_set set;
-    if (!issuer_is_needed(e->site) ||
+    if (!issuer_has_sets(e->site) ||
         state_dir_path(e->site->settings->server.state, "acme", folder) != ERR_OK) {
         return;
     }

@@ -127,6 +127,7 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
             return;
         }
         edge_say_where(e);
+        edge_watch_files(e);
         edge_issuer_update(e);
         edge_issuer_say_waiting(e);
     } else if (m->kind == CONTROL_RELOAD) {
@@ -139,6 +140,8 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
         (void)ignored; /* keeps the old file and says so */
     } else if (m->kind == CONTROL_ISSUED) {
         edge_take_certificates(e);
+    } else if (m->kind == CONTROL_FILES) {
+        edge_take_files(e, fd);
     } else if (m->kind == CONTROL_DRAIN) {
         edge_drain(e, m->count != 0);
     } else if (m->kind == CONTROL_RELAY) {
@@ -422,6 +425,8 @@ int edge_run(const struct edge_options *options)
     process_raise_fd_limit();
     *e = (struct edge){.options = options,
                        .next_config = -1,
+                       .next_files = -1,
+                       .has_watcher = true,
                        .challenge_root = -1,
                        .relay = -1,
                        .alpn_root = -1,

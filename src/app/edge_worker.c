@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app/edge_int.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "os/clock.h"
@@ -90,6 +92,8 @@ enum err worker_init(struct worker *w, struct edge *edge, unsigned index)
     }
     w->pipeline.metrics = metrics_block(edge->metrics, index);
     w->pipeline.is_ready = &edge->is_ready;
+    w->pipeline.on_demand = worker_on_demand;
+    w->pipeline.demand_context = w;
     const struct server_limits limits = edge_limits(settings, edge->worker_count);
     const struct server_hooks hooks = pipeline_hooks(&w->pipeline);
     e = server_create(w->loop, &limits, &hooks, &w->server);
@@ -175,6 +179,10 @@ void worker_on_change(void *worker, uint64_t value)
 {
     struct worker *w = worker;
     struct edge_change *change = (struct edge_change *)(uintptr_t)value;
+    if (w->pipeline.use->site != change->site) {
+        /* Another configuration may say something else about a name. */
+        memset(w->demands.names, 0, sizeof(w->demands.names));
+    }
     if (server_set_limits(w->server, &change->limits) != ERR_OK ||
         (w->pipeline.use->site != change->site &&
          pipeline_set_site(&w->pipeline, change->site) != ERR_OK)) {

@@ -48,9 +48,7 @@ static int supervisor_free_slot(const struct supervisor *s)
     return -1;
 }
 
-/* Starts `role`; the arguments of all roles are the same. */
-static enum err supervisor_start_role(struct supervisor *s, const char *role,
-                                      struct supervisor_edge *ret)
+enum err supervisor_start_role(struct supervisor *s, const char *role, struct supervisor_edge *ret)
 {
     const char *argv[SUPERVISOR_ARGUMENTS_MAX] = {s->options->program, role};
     int ends[2];
@@ -289,72 +287,6 @@ static void supervisor_on_reader(struct supervisor *s)
     supervisor_end_reader(s);
 }
 
-/* ---- certificates ---- */
-
-void supervisor_end_issuer(struct supervisor *s)
-{
-    if (s->issuer.pid) {
-        process_end(s->issuer.pid);
-        close(s->issuer.channel);
-        s->issuer = (struct supervisor_edge){0};
-    }
-}
-
-static void supervisor_schedule_issuer(struct supervisor *s)
-{
-    uint64_t delay_ms = (uint64_t)RESTART_MS_MIN
-                        << (s->issuer_failures < 12 ? s->issuer_failures : 12);
-    s->issuer_failures++;
-    s->issuer_at_ns = clock_monotonic_ns() + delay_ms * NS_PER_MS;
-}
-
-static void supervisor_start_issuer(struct supervisor *s)
-{
-    const struct control_message m = {.kind = CONTROL_HELLO, .fd = -1};
-    s->issuer_at_ns = clock_monotonic_ns();
-    if (supervisor_start_role(s, "issuer", &s->issuer) != ERR_OK ||
-        control_send(s->issuer.channel, &m, s->issuer_task) != ERR_OK) {
-        supervisor_end_issuer(s);
-        supervisor_schedule_issuer(s);
-    }
-}
-
-/* Takes over `task`. An issuer has one task for its life. */
-static void supervisor_on_issue(struct supervisor *s, int task)
-{
-    supervisor_end_issuer(s);
-    file_close(s->issuer_task);
-    s->issuer_task = task;
-    s->issuer_failures = 0;
-    if (task >= 0 && !s->is_stopping) {
-        supervisor_start_issuer(s);
-    }
-}
-
-static void supervisor_on_issuer(struct supervisor *s)
-{
-    struct control_message m;
-    int fd = -1;
-    enum err e = control_recv(s->issuer.channel, false, &m, &fd);
-    if (!e) {
-        file_close(fd);
-        s->issuer_failures = 0;
-        supervisor_tell(s, s->current, CONTROL_ISSUED);
-    } else if (e != ERR_AGAIN) {
-        shutdown(s->issuer.channel, SHUT_RDWR);
-    }
-}
-
-static void supervisor_on_issuer_exit(struct supervisor *s, const char *how)
-{
-    close(s->issuer.channel);
-    s->issuer = (struct supervisor_edge){0};
-    if (!s->is_stopping) {
-        supervisor_schedule_issuer(s);
-        supervisor_say("warn", "the issuer of certificates %s and starts again", how);
-    }
-}
-
 /* ---- start, stop, upgrade ---- */
 
 static void supervisor_stop(struct supervisor *s)
@@ -373,7 +305,7 @@ static void supervisor_stop(struct supervisor *s)
     }
     s->is_stopping = true;
     s->restart_at_ns = 0;
-    supervisor_end_issuer(s);
+    supervisor_end_helpers(s);
 }
 
 static void supervisor_upgrade(struct supervisor *s)
@@ -464,10 +396,8 @@ static void supervisor_reap(struct supervisor *s)
     int code;
     char how[96];
     while (process_reap(&pid, &code, how, sizeof(how))) {
-        if (s->issuer.pid == pid) {
-            supervisor_on_issuer_exit(s, how);
-        }
-        for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        bool was_helper = supervisor_reap_helper(s, pid, how);
+        for (int i = 0; i < SUPERVISOR_EDGES_MAX && !was_helper; i++) {
             if (s->edges[i].pid == pid) {
                 supervisor_on_exit(s, i, code, how);
             }
@@ -515,8 +445,11 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         return;
     }
     if (m.kind == CONTROL_ISSUE && slot == s->current) {
-        supervisor_on_issue(s, fd);
+        supervisor_want_helper(s, SUPERVISOR_ISSUER, fd >= 0, fd);
         return;
+    }
+    if (m.kind == CONTROL_DEMAND && slot == s->current) {
+        supervisor_tell_helper(s, SUPERVISOR_ISSUER, &m, fd);
     }
     file_close(fd);
     if (m.kind == CONTROL_BIND) {
@@ -531,21 +464,18 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         supervisor_upgrade(s);
     } else if (m.kind == CONTROL_ASK_RELOAD && slot == s->current) {
         supervisor_reload(s);
+    } else if (m.kind == CONTROL_WATCH && slot == s->current) {
+        supervisor_want_helper(s, SUPERVISOR_WATCHER, m.count != 0, -1);
     }
 }
 
 /* ---- the loop ---- */
 
-static bool supervisor_waits_for_issuer(const struct supervisor *s)
-{
-    return s->issuer_task >= 0 && !s->issuer.pid && !s->is_stopping;
-}
-
 static int supervisor_wait_ms(const struct supervisor *s)
 {
-    uint64_t until = s->restart_at_ns;
-    if (supervisor_waits_for_issuer(s) && (until == 0 || s->issuer_at_ns < until)) {
-        until = s->issuer_at_ns;
+    uint64_t until = supervisor_helpers_until_ns(s);
+    if (s->restart_at_ns && (until == 0 || s->restart_at_ns < until)) {
+        until = s->restart_at_ns;
     }
     if (s->next >= 0 && (until == 0 || s->upgrade_end_ns < until)) {
         until = s->upgrade_end_ns;
@@ -570,9 +500,7 @@ static void supervisor_on_time(struct supervisor *s)
         supervisor_end_reader(s);
         supervisor_hand_config(s, ERR_TIMEOUT, -1);
     }
-    if (supervisor_waits_for_issuer(s) && now >= s->issuer_at_ns) {
-        supervisor_start_issuer(s);
-    }
+    supervisor_helpers_on_time(s, now);
     if (s->restart_at_ns && now >= s->restart_at_ns) {
         s->restart_at_ns = 0;
         s->current = supervisor_spawn(s);
@@ -584,12 +512,17 @@ static void supervisor_on_time(struct supervisor *s)
 
 static void supervisor_turn(struct supervisor *s)
 {
-    struct pollfd fds[3 + SUPERVISOR_EDGES_MAX] = {
+    enum { HELPERS_AT = 2, EDGES_AT = HELPERS_AT + SUPERVISOR_HELPER_COUNT };
+    struct pollfd fds[EDGES_AT + SUPERVISOR_EDGES_MAX] = {
         {.fd = s->signals, .events = POLLIN},
-        {.fd = s->reader.pid ? s->reader.channel : -1, .events = POLLIN},
-        {.fd = s->issuer.pid ? s->issuer.channel : -1, .events = POLLIN}};
-    int slots[3 + SUPERVISOR_EDGES_MAX];
-    nfds_t n = 3;
+        {.fd = s->reader.pid ? s->reader.channel : -1, .events = POLLIN}};
+    int slots[EDGES_AT + SUPERVISOR_EDGES_MAX];
+    nfds_t n = EDGES_AT;
+    for (int i = 0; i < SUPERVISOR_HELPER_COUNT; i++) {
+        const struct supervisor_edge *helper = &s->helpers[i].process;
+        fds[HELPERS_AT + i] =
+            (struct pollfd){.fd = helper->pid ? helper->channel : -1, .events = POLLIN};
+    }
     for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
         if (s->edges[i].pid) {
             slots[n] = i;
@@ -600,13 +533,10 @@ static void supervisor_turn(struct supervisor *s)
     if (fds[1].revents) {
         supervisor_on_reader(s);
     }
-    if (fds[2].revents & POLLIN) {
-        supervisor_on_issuer(s);
-    } else if (fds[2].revents) {
-        poll(fds, 1, 100); /* likewise */
-    }
-    for (nfds_t i = 3; i < n; i++) {
-        if ((fds[i].revents & POLLIN) && s->edges[slots[i]].pid) {
+    for (nfds_t i = HELPERS_AT; i < n; i++) {
+        if ((fds[i].revents & POLLIN) && i < EDGES_AT) {
+            supervisor_on_helper(s, (enum supervisor_helper_kind)(i - HELPERS_AT));
+        } else if ((fds[i].revents & POLLIN) && s->edges[slots[i]].pid) {
             supervisor_on_message(s, slots[i]);
         } else if (fds[i].revents & (POLLHUP | POLLERR)) {
             /* Wait for SIGCHLD instead of turning round and round. */
@@ -634,8 +564,10 @@ int supervisor_run(const struct supervisor_options *options)
 {
     static const int signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, 0};
     static struct supervisor s;
-    s = (struct supervisor){
-        .options = options, .current = -1, .next = -1, .kept = -1, .issuer_task = -1};
+    s = (struct supervisor){.options = options, .current = -1, .next = -1, .kept = -1};
+    for (int i = 0; i < SUPERVISOR_HELPER_COUNT; i++) {
+        s.helpers[i].task = -1;
+    }
     signal(SIGPIPE, SIG_IGN);
     if (process_signals(signals, &s.signals) != ERR_OK) {
         supervisor_say("error", "cannot watch signals: %s", strerror(errno));
@@ -660,7 +592,7 @@ int supervisor_run(const struct supervisor_options *options)
     while (supervisor_is_alive(&s)) {
         supervisor_turn(&s);
     }
-    supervisor_end_issuer(&s);
+    supervisor_end_helpers(&s);
     supervisor_close_sockets(&s);
     return s.exit_code;
 }

@@ -27,6 +27,21 @@ struct supervisor_edge {
     bool is_draining;
 };
 
+/* What works for the edge in force (supervisor_helper.c). */
+enum supervisor_helper_kind {
+    SUPERVISOR_ISSUER,
+    SUPERVISOR_WATCHER,
+    SUPERVISOR_HELPER_COUNT,
+};
+
+struct supervisor_helper {
+    struct supervisor_edge process; /* pid 0 = none */
+    bool is_wanted;
+    int task; /* what it is told at its start, -1 = nothing */
+    unsigned failures;
+    uint64_t at_ns; /* when it starts again, or did last */
+};
+
 struct supervisor {
     const struct supervisor_options *options;
     int signals;
@@ -34,10 +49,7 @@ struct supervisor {
     int current;                   /* index of the edge in force, -1 = none */
     int next;                      /* index of the one that an upgrade started, -1 = none */
     struct supervisor_edge reader; /* reads the configuration for a reload; pid 0 = none */
-    struct supervisor_edge issuer; /* gets certificates; pid 0 = none */
-    int issuer_task;               /* what it was told, -1 = nothing */
-    unsigned issuer_failures;
-    uint64_t issuer_at_ns; /* when it starts again, or did last */
+    struct supervisor_helper helpers[SUPERVISOR_HELPER_COUNT];
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
     uint32_t socket_count;
     int kept;            /* of CONTROL_KEEP, -1 = nothing */
@@ -55,8 +67,31 @@ struct supervisor {
 void supervisor_say(const char *level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Ends the issuer, which loses nothing: it goes on where it was when it starts again. */
-void supervisor_end_issuer(struct supervisor *s);
+/* Starts `role`; the arguments of all roles are the same. */
+enum err supervisor_start_role(struct supervisor *s, const char *role,
+                               struct supervisor_edge *ret) MUST_CHECK;
+
+/* Starts the helper anew with `task` (taken; -1: none), or ends it where it is not wanted. */
+void supervisor_want_helper(struct supervisor *s, enum supervisor_helper_kind kind, bool is_wanted,
+                            int task);
+
+/* Ends a helper, or all. They lose nothing: what they had begun goes on when they start again. */
+void supervisor_end_helper(struct supervisor *s, enum supervisor_helper_kind kind);
+void supervisor_end_helpers(struct supervisor *s);
+
+/* Passes `m` on to a helper that runs and listens; else it is lost. */
+void supervisor_tell_helper(struct supervisor *s, enum supervisor_helper_kind kind,
+                            const struct control_message *m, int fd);
+
+/* Takes what a helper says. */
+void supervisor_on_helper(struct supervisor *s, enum supervisor_helper_kind kind);
+
+/* Whether the process that ended was a helper; it is started again later then. */
+bool supervisor_reap_helper(struct supervisor *s, pid_t pid, const char *how);
+
+/* When the next start of a helper is due (0: none), and starting what is due. */
+uint64_t supervisor_helpers_until_ns(const struct supervisor *s);
+void supervisor_helpers_on_time(struct supervisor *s, uint64_t now_ns);
 
 /* Replaces this program by the one on disk, keeping sockets and children; returns only when that
  * failed. */

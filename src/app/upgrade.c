@@ -71,8 +71,8 @@ void upgrade_replace_program(struct supervisor *s)
         return;
     }
     snprintf(number, sizeof(number), "%d", fd);
-    /* The new edge gives the new program its task. */
-    supervisor_end_issuer(s);
+    /* The new edge asks the new program for them. */
+    supervisor_end_helpers(s);
     upgrade_keep_all(s, true);
     /* The arguments of the edge follow, so that the new supervisor can start one. */
     const char *argv[SUPERVISOR_ARGUMENTS_MAX + 2] = {s->options->program, "resume", number};

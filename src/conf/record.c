@@ -85,7 +85,7 @@ void conf_record_init(struct conf_record *r, const struct conf_io *inner)
 
 void conf_record_done(struct conf_record *r)
 {
-    buf_done(&r->bytes);
+    buf_done_secret(&r->bytes); /* it may hold keys */
 }
 
 struct conf_io conf_record_io(struct conf_record *r)

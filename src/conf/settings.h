@@ -27,7 +27,7 @@ enum security_choice { SECURITY_OFF, SECURITY_BASIC, SECURITY_STRICT };
 enum coding_choice { CODING_ZSTD, CODING_BR, CODING_GZIP }; /* files: .zst .br .gz */
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_COMMON, LOG_FORMAT_COMBINED, LOG_FORMAT_LOGFMT };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARN, CONF_LOG_ERROR };
-enum issuer_choice { ISSUER_AUTO, ISSUER_ACME, ISSUER_INTERNAL, ISSUER_NONE };
+enum issuer_choice { ISSUER_AUTO, ISSUER_ACME, ISSUER_INTERNAL, ISSUER_CLOUDFLARE, ISSUER_NONE };
 enum client_auth_choice { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_OPTIONAL };
 enum tls_version_choice { TLS_CHOICE_12, TLS_CHOICE_13 };
 enum early_data_choice { EARLY_DATA_OFF, EARLY_DATA_SAFE };
@@ -104,7 +104,29 @@ struct acme_settings {
     struct str fallback; /* of the CA to try when that one fails; pointer NULL = none */
     struct str ca_file;  /* whom to trust when talking to them; pointer NULL = as the system does */
     struct dns_settings dns;
+    struct str ask; /* URL of the service that allows names on demand; pointer NULL = none */
     struct eab_settings eab;
+    struct str ca_pem; /* what ca_file holds */
+};
+
+/* As many days as the Origin CA of Cloudflare gives. */
+enum cloudflare_validity {
+    CLOUDFLARE_7D,
+    CLOUDFLARE_30D,
+    CLOUDFLARE_90D,
+    CLOUDFLARE_365D,
+    CLOUDFLARE_730D,
+    CLOUDFLARE_1095D,
+    CLOUDFLARE_5475D,
+};
+
+struct cloudflare_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str token;
+    struct str url;     /* of the API */
+    struct str ca_file; /* as of acme_settings */
+    enum cloudflare_validity validity;
     struct str ca_pem; /* what ca_file holds */
 };
 
@@ -114,6 +136,7 @@ struct tls_settings {
     bool is_on;
     enum issuer_choice issuer;
     struct acme_settings acme;
+    struct cloudflare_settings cloudflare;
     struct str_list cert; /* files */
     struct str_list key;  /* as many, or none where the certificates bring theirs */
     struct str client_ca; /* pointer NULL = clients are not asked for certificates */

@@ -63,6 +63,10 @@ static enum err read_tls(struct tls_reader *r, struct tls_settings *tls)
     if (e == ERR_OK && tls->acme.ca_file.p != NULL) {
         e = read_pem(r, &tls->acme, "ca_file", tls->acme.ca_file, &tls->acme.ca_pem);
     }
+    if (e == ERR_OK && tls->cloudflare.ca_file.p != NULL) {
+        e = read_pem(r, &tls->cloudflare, "ca_file", tls->cloudflare.ca_file,
+                     &tls->cloudflare.ca_pem);
+    }
     return e;
 }
 

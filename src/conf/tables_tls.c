@@ -4,13 +4,24 @@
 #include "conf/tables_int.h"
 
 static const char *const TSIG_ALGORITHMS[] = {"hmac-sha256", NULL};
-static const char *const ISSUERS[] = {"auto", "acme", "internal", "none", NULL};
-static const char *const ISSUERS_LATER[] = {"cloudflare", NULL};
+static const char *const ISSUERS[] = {"auto", "acme", "internal", "cloudflare", "none", NULL};
+static const char *const VALIDITIES[] = {"7d",   "30d",   "90d",   "365d",
+                                         "730d", "1095d", "5475d", NULL};
 static const char *const CLIENT_AUTHS[] = {"require", "optional", NULL};
 static const char *const TLS_VERSIONS[] = {"1.2", "1.3", NULL};
 static const char *const EARLY_DATA[] = {"off", "safe", NULL};
 static const char *const TLS_LATER[] = {"ech", NULL};
-static const char *const ACME_LATER[] = {"ask", NULL};
+
+static const char *check_url_text(struct str text, size_t from, size_t *ret_at)
+{
+    for (*ret_at = from; *ret_at < text.n; (*ret_at)++) {
+        char c = text.p[*ret_at];
+        if (c <= ' ' || c > '~' || c == '"' || c == '\\') {
+            return "this character cannot stand in a URL";
+        }
+    }
+    return NULL;
+}
 
 static const char *check_https_url(struct str text, size_t *ret_at)
 {
@@ -18,13 +29,19 @@ static const char *check_https_url(struct str text, size_t *ret_at)
     if (!str_starts_with(text, STR("https://")) || text.n == 8) {
         return "a URL that begins with https:// is due here";
     }
-    for (*ret_at = 8; *ret_at < text.n; (*ret_at)++) {
-        char c = text.p[*ret_at];
-        if (c <= ' ' || c > '~' || c == '"' || c == '\\') {
-            return "this character cannot stand in a URL";
-        }
+    return check_url_text(text, 8, ret_at);
+}
+
+/* A service of one's own is often on the same machine. */
+static const char *check_web_url(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    if (!str_starts_with(text, STR("http://")) || text.n == 7) {
+        return check_https_url(text, ret_at)
+                   ? "a URL that begins with http:// or https:// is due here"
+                   : NULL;
     }
-    return NULL;
+    return check_url_text(text, 7, ret_at);
 }
 
 static const char *check_base64url(struct str text, size_t *ret_at)
@@ -189,27 +206,80 @@ static const struct conf_key ACME_KEYS[] = {
      .child = &DNS_TABLE,
      .example = "{exec: /etc/selenia/dns-hook}",
      .doc = "Prove names by a DNS record, which wildcards need; without it by HTTP and TLS."},
+    {.name = "ask",
+     .type = CONF_STRING,
+     AT(acme_settings, ask),
+     .check = check_web_url,
+     .example = "http://127.0.0.1:8081/allowed",
+     .doc =
+         "A service that is asked with ?domain=NAME whether a name that clients bring may have a "
+         "certificate, which status 200 allows: for default and wildcards."},
     {.name = "eab",
      .type = CONF_OBJECT,
      AT(acme_settings, eab),
      .child = &EAB_TABLE,
      .doc = "The external account that some authorities ask for."},
 };
-static const struct conf_table ACME_TABLE = {.name = "acme",
-                                             KEYS(ACME_KEYS),
-                                             .struct_bytes = sizeof(struct acme_settings),
-                                             .later_keys = ACME_LATER};
+static const struct conf_table ACME_TABLE = {
+    .name = "acme", KEYS(ACME_KEYS), .struct_bytes = sizeof(struct acme_settings)};
+
+/* What becomes part of a field of a request. */
+static const char *check_token(struct str text, size_t *ret_at)
+{
+    for (*ret_at = 0; *ret_at < text.n; (*ret_at)++) {
+        if (text.p[*ret_at] <= ' ' || text.p[*ret_at] > '~') {
+            return "a token is printable ASCII without spaces";
+        }
+    }
+    return text.n ? NULL : "a token is due here";
+}
+
+static const struct conf_key CLOUDFLARE_KEYS[] = {
+    {.name = "token",
+     .type = CONF_STRING,
+     AT(cloudflare_settings, token),
+     .flags = CONF_REQUIRED | CONF_SECRET,
+     .check = check_token,
+     .example = "0123456789abcdef0123456789abcdef01234567",
+     .doc = "An API token that may edit SSL and certificates of the zones, or an Origin CA key "
+            "(v1.0-...); best as ${file:/path}."},
+    {.name = "url",
+     .type = CONF_STRING,
+     AT(cloudflare_settings, url),
+     .check = check_https_url,
+     .default_text = "https://api.cloudflare.com/client/v4",
+     .example = "https://api.cloudflare.com/client/v4",
+     .doc = "Where the API is."},
+    {.name = "ca_file",
+     .type = CONF_PATH,
+     AT(cloudflare_settings, ca_file),
+     .example = "/etc/selenia/api-roots.pem",
+     .doc = "Whom to trust when talking to it; without it whom the system trusts."},
+    {.name = "validity",
+     .type = CONF_ENUM,
+     AT(cloudflare_settings, validity),
+     .names = VALIDITIES,
+     .default_text = "90d",
+     .example = "365d",
+     .doc = "How long certificates are good for; they are renewed when a third of it is left."},
+};
+static const struct conf_table CLOUDFLARE_TABLE = {
+    .name = "cloudflare",
+    KEYS(CLOUDFLARE_KEYS),
+    .struct_bytes = sizeof(struct cloudflare_settings),
+    .has_switch = true,
+    .on_offset = offsetof(struct cloudflare_settings, is_on)};
 
 static const struct conf_key TLS_KEYS[] = {
     {.name = "issuer",
      .type = CONF_ENUM,
      AT(tls_settings, issuer),
      .names = ISSUERS,
-     .later_names = ISSUERS_LATER,
      .default_text = "auto",
      .example = "internal",
      .doc = "Who signs where no certificate is given: acme is a public authority, internal one of "
-            "this machine's own, none is nobody; auto takes internal for localhost, addresses and "
+            "this machine's own, cloudflare the one for servers behind it, none is nobody; auto "
+            "takes internal for localhost, addresses and "
             ".local, and acme for the rest."},
     {.name = "acme",
      .type = CONF_OBJECT,
@@ -217,6 +287,12 @@ static const struct conf_key TLS_KEYS[] = {
      .child = &ACME_TABLE,
      .example = "{email: admin@example.com}",
      .doc = "How certificates are got from a public authority (RFC 8555)."},
+    {.name = "cloudflare",
+     .type = CONF_OBJECT,
+     AT(tls_settings, cloudflare),
+     .child = &CLOUDFLARE_TABLE,
+     .example = "{token: 0123456789abcdef0123456789abcdef01234567}",
+     .doc = "How certificates are got from the Origin CA of Cloudflare."},
     {.name = "cert",
      .type = CONF_STRING_LIST,
      AT(tls_settings, cert),

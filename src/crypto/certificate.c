@@ -2,12 +2,14 @@
 #include "crypto/certificate_int.h"
 
 #include <gnutls/ocsp.h>
+#include <gnutls/x509-ext.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
 #define RSA_BITS_MIN 2048
+#define FEATURE_STATUS_REQUEST 5 /* the number of its extension, RFC 6066 8 */
 
 enum err crypto_err(int gnutls_code)
 {
@@ -220,6 +222,23 @@ static enum err read_ocsp_url(struct certificate_core *core)
     return copy ? ERR_OK : ERR_NOMEM;
 }
 
+/* The TLS feature extension (RFC 7633) names what a ServerHello must bring. */
+static enum err read_features(struct certificate_core *core)
+{
+    gnutls_x509_tlsfeatures_t features;
+    unsigned feature;
+    if (gnutls_x509_tlsfeatures_init(&features) < 0) {
+        return ERR_NOMEM;
+    }
+    if (gnutls_x509_crt_get_tlsfeatures(core->crts[0], features, 0, NULL) >= 0) {
+        for (unsigned i = 0; gnutls_x509_tlsfeatures_get(features, i, &feature) >= 0; i++) {
+            core->must_staple |= feature == FEATURE_STATUS_REQUEST;
+        }
+    }
+    gnutls_x509_tlsfeatures_deinit(features);
+    return ERR_OK;
+}
+
 static enum err read_facts(struct certificate_core *core, struct fault *fault)
 {
     gnutls_x509_crt_t leaf = core->crts[0];
@@ -249,6 +268,9 @@ static enum err read_facts(struct certificate_core *core, struct fault *fault)
         core->authority_key_id_bytes = 0;
     }
     enum err e = read_ocsp_url(core);
+    if (!e) {
+        e = read_features(core);
+    }
     return e ? e : certificate_read_names(core, leaf, fault);
 }
 
@@ -266,10 +288,30 @@ enum err certificate_wrap(struct certificate_core *core, struct certificate **re
     return ERR_OK;
 }
 
-enum err certificate_create(struct str chain_pem, struct str key_pem, struct certificate **ret_cert,
-                            struct fault *reterr_fault)
+static enum err take_key(struct certificate_core *core, struct str pem, struct fault *fault)
 {
-    if (chain_pem.n > CERTIFICATE_PEM_BYTES_MAX || key_pem.n > CERTIFICATE_PEM_BYTES_MAX) {
+    enum err e = read_key(core, pem, fault);
+    if (!e) {
+        e = check_match(core, fault);
+    }
+    if (!e) {
+        e = check_kind(core, fault);
+    }
+    if (!e) {
+        e = certificate_hide_key(core);
+        if (e) {
+            fault_set(fault, e, "the private key: %s", err_text(e));
+        }
+    }
+    return e;
+}
+
+/* `key_pem` NULL: without. */
+static enum err create(struct str chain_pem, const struct str *key_pem,
+                       struct certificate **ret_cert, struct fault *reterr_fault)
+{
+    if (chain_pem.n > CERTIFICATE_PEM_BYTES_MAX ||
+        (key_pem && key_pem->n > CERTIFICATE_PEM_BYTES_MAX)) {
         return fault_set(reterr_fault, ERR_LIMIT, "the file is too long for a certificate");
     }
     fault_set(reterr_fault, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
@@ -280,28 +322,28 @@ enum err certificate_create(struct str chain_pem, struct str key_pem, struct cer
     atomic_init(&core->ref_count, 1);
     enum err e = read_chain(core, chain_pem, reterr_fault);
     if (!e) {
-        e = read_key(core, key_pem, reterr_fault);
-    }
-    if (!e) {
-        e = check_match(core, reterr_fault);
-    }
-    if (!e) {
-        e = check_kind(core, reterr_fault);
-    }
-    if (!e) {
         e = read_facts(core, reterr_fault);
     }
-    if (!e) {
-        e = certificate_hide_key(core);
-        if (e) {
-            fault_set(reterr_fault, e, "the private key: %s", err_text(e));
-        }
+    if (!e && key_pem) {
+        e = take_key(core, *key_pem, reterr_fault);
     }
     if (e) {
         core_unref(core);
         return e;
     }
     return certificate_wrap(core, ret_cert);
+}
+
+enum err certificate_create(struct str chain_pem, struct str key_pem, struct certificate **ret_cert,
+                            struct fault *reterr_fault)
+{
+    return create(chain_pem, &key_pem, ret_cert, reterr_fault);
+}
+
+enum err certificate_create_public(struct str chain_pem, struct certificate **ret_cert,
+                                   struct fault *reterr_fault)
+{
+    return create(chain_pem, NULL, ret_cert, reterr_fault);
 }
 
 struct certificate *certificate_ref(struct certificate *c)
@@ -349,6 +391,17 @@ int64_t certificate_not_after_s(const struct certificate *c)
     return c->core->not_after_s;
 }
 
+bool certificate_has_same_chain(const struct certificate *a, const struct certificate *b)
+{
+    const struct certificate_core *x = a->core, *y = b->core;
+    bool is_same = x->pcert_count == y->pcert_count;
+    for (unsigned i = 0; is_same && i < x->pcert_count; i++) {
+        const gnutls_datum_t *p = &x->pcerts[i].cert, *q = &y->pcerts[i].cert;
+        is_same = p->size == q->size && memcmp(p->data, q->data, p->size) == 0;
+    }
+    return is_same;
+}
+
 const uint8_t *certificate_fingerprint(const struct certificate *c)
 {
     return c->core->fingerprint;
@@ -362,6 +415,16 @@ const uint8_t *certificate_issuer_key_hash(const struct certificate *c)
 struct str certificate_ocsp_url(const struct certificate *c)
 {
     return c->core->ocsp_url;
+}
+
+int64_t certificate_staple_from_s(const struct certificate *c)
+{
+    return c->staple_from_s;
+}
+
+bool certificate_must_staple(const struct certificate *c)
+{
+    return c->core->must_staple;
 }
 
 int64_t certificate_staple_until_s(const struct certificate *c)

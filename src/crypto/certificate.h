@@ -31,11 +31,17 @@ struct certificate;
 enum err certificate_create(struct str chain_pem, struct str key_pem, struct certificate **ret_cert,
                             struct fault *reterr_fault) MUST_CHECK;
 
+/* The same of a chain alone, whose key is elsewhere: to ask and judge responders, never to serve.
+ */
+enum err certificate_create_public(struct str chain_pem, struct certificate **ret_cert,
+                                   struct fault *reterr_fault) MUST_CHECK;
+
 /* The same certificate with a stapled OCSP response (DER, RFC 6960) that was checked: signed by
  * the issuer (which must be in the chain) or by a responder it certified, about this certificate,
  * "good", and fresh at `now_s` (Unix seconds). The old one stays as it is. ERR_SYNTAX,
  * ERR_UNSUPPORTED (no issuer in the chain), ERR_CONFIG (not about this certificate),
- * ERR_TIMEOUT (not fresh), ERR_ACCESS (bad signature, or revoked), ERR_NOMEM. */
+ * ERR_TIMEOUT (not fresh), ERR_ACCESS (bad signature, or not known to its issuer), ERR_CANCELLED
+ * (revoked), ERR_NOMEM. */
 enum err certificate_staple(struct certificate *c, struct str response, int64_t now_s,
                             struct certificate **ret_cert, struct fault *reterr_fault) MUST_CHECK;
 
@@ -55,6 +61,9 @@ enum certificate_key certificate_key_kind(const struct certificate *c);
 int64_t certificate_not_before_s(const struct certificate *c);
 int64_t certificate_not_after_s(const struct certificate *c);
 
+/* Both bring the same certificates in the same order (and so the same key). */
+bool certificate_has_same_chain(const struct certificate *a, const struct certificate *b);
+
 /* SHA-256 of the leaf. */
 const uint8_t *certificate_fingerprint(const struct certificate *c);
 
@@ -69,8 +78,16 @@ struct str certificate_ocsp_url(const struct certificate *c);
 struct buf;
 enum err certificate_ocsp_request(const struct certificate *c, struct buf *out) MUST_CHECK;
 
-/* When the stapled response should have been replaced (its nextUpdate, Unix seconds); 0 = none. */
+/* From when to when the stapled response holds (Unix seconds); 0 = there is none. */
+int64_t certificate_staple_from_s(const struct certificate *c);
 int64_t certificate_staple_until_s(const struct certificate *c);
+
+/* Clients shall insist on a staple (RFC 7633). */
+bool certificate_must_staple(const struct certificate *c);
+
+/* Appends leaf and issuer in PEM: what certificate_create_public needs. ERR_NOMEM, ERR_UNSUPPORTED:
+ * no issuer in the chain. */
+enum err certificate_put_chain(const struct certificate *c, struct buf *out) MUST_CHECK;
 
 /* The two parts of an ARI identifier (RFC 9773 4.1), raw; empty where the leaf has no such field.
  */

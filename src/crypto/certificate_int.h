@@ -29,6 +29,7 @@ struct certificate_core {
     uint8_t fingerprint[CERTIFICATE_FINGERPRINT_BYTES];
     uint8_t issuer_key_hash[32];
     struct str ocsp_url;
+    bool must_staple;
     uint8_t serial[SERIAL_BYTES_MAX];
     size_t serial_bytes;
     uint8_t authority_key_id[KEY_ID_BYTES_MAX];
@@ -39,6 +40,7 @@ struct certificate {
     uint32_t magic;
     atomic_uint ref_count;
     struct certificate_core *core;
+    int64_t staple_from_s;
     gnutls_ocsp_data_st staple; /* response.data NULL: none; memory of mem_alloc */
 };
 

@@ -34,9 +34,30 @@ enum err certificate_ocsp_request(const struct certificate *c, struct buf *out)
     return out->is_failed ? ERR_NOMEM : ERR_OK;
 }
 
+enum err certificate_put_chain(const struct certificate *c, struct buf *out)
+{
+    if (c->core->crt_count < 2) {
+        return ERR_UNSUPPORTED;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        gnutls_datum_t pem = {NULL, 0};
+        int r = gnutls_x509_crt_export2(c->core->crts[i], GNUTLS_X509_FMT_PEM, &pem);
+        if (r < 0) {
+            return crypto_err(r);
+        }
+        buf_add(out, pem.data, pem.size);
+        gnutls_free(pem.data);
+    }
+    return out->is_failed ? ERR_NOMEM : ERR_OK;
+}
+
+struct span {
+    int64_t from_s, until_s;
+};
+
 /* Looks for the entry about the leaf and judges it. */
 static enum err judge_entry(const struct certificate_core *core, gnutls_ocsp_resp_t response,
-                            int64_t now_s, int64_t *ret_until_s, struct fault *fault)
+                            int64_t now_s, struct span *ret_span, struct fault *fault)
 {
     for (unsigned i = 0;; i++) {
         unsigned status = 0;
@@ -53,18 +74,19 @@ static enum err judge_entry(const struct certificate_core *core, gnutls_ocsp_res
         if (this_update == -1 || this_update > now_s + CLOCK_SKEW_S || until_s <= now_s) {
             return fault_set(fault, ERR_TIMEOUT, "the OCSP response is not fresh");
         }
-        if (status != GNUTLS_OCSP_CERT_GOOD) {
-            return fault_set(fault, ERR_ACCESS, "the certificate is %s",
-                             status == GNUTLS_OCSP_CERT_REVOKED ? "revoked"
-                                                                : "unknown to its issuer");
+        if (status == GNUTLS_OCSP_CERT_REVOKED) {
+            return fault_set(fault, ERR_CANCELLED, "the certificate is revoked");
         }
-        *ret_until_s = until_s;
+        if (status != GNUTLS_OCSP_CERT_GOOD) {
+            return fault_set(fault, ERR_ACCESS, "the certificate is unknown to its issuer");
+        }
+        *ret_span = (struct span){this_update, until_s};
         return ERR_OK;
     }
 }
 
 static enum err judge(const struct certificate_core *core, gnutls_ocsp_resp_t response,
-                      int64_t now_s, int64_t *ret_until_s, struct fault *fault)
+                      int64_t now_s, struct span *ret_span, struct fault *fault)
 {
     unsigned verdict = 0;
     int status = gnutls_ocsp_resp_get_status(response);
@@ -76,7 +98,7 @@ static enum err judge(const struct certificate_core *core, gnutls_ocsp_resp_t re
     if (r < 0 || verdict != 0) {
         return fault_set(fault, ERR_ACCESS, "the OCSP response is not signed by the issuer");
     }
-    return judge_entry(core, response, now_s, ret_until_s, fault);
+    return judge_entry(core, response, now_s, ret_span, fault);
 }
 
 enum err certificate_staple(struct certificate *c, struct str response, int64_t now_s,
@@ -85,7 +107,7 @@ enum err certificate_staple(struct certificate *c, struct str response, int64_t 
     struct certificate_core *core = c->core;
     gnutls_ocsp_resp_t parsed;
     gnutls_datum_t der = datum_of(response);
-    int64_t until_s = 0;
+    struct span span = {0};
     if (core->crt_count < 2) {
         return fault_set(reterr_fault, ERR_UNSUPPORTED,
                          "the chain lacks the issuer, which checks the OCSP response");
@@ -100,7 +122,7 @@ enum err certificate_staple(struct certificate *c, struct str response, int64_t 
     int r = gnutls_ocsp_resp_import(parsed, &der);
     enum err e =
         r < 0 ? fault_set(reterr_fault, crypto_err(r), "the OCSP response: %s", gnutls_strerror(r))
-              : judge(core, parsed, now_s, &until_s, reterr_fault);
+              : judge(core, parsed, now_s, &span, reterr_fault);
     gnutls_ocsp_resp_deinit(parsed);
     if (e) {
         return e;
@@ -117,7 +139,8 @@ enum err certificate_staple(struct certificate *c, struct str response, int64_t 
         return e;
     }
     stapled->staple.response = datum_of(str_make(copy, response.n));
-    stapled->staple.exptime = until_s;
+    stapled->staple.exptime = span.until_s;
+    stapled->staple_from_s = span.from_s;
     *ret_cert = stapled;
     return ERR_OK;
 }

@@ -89,3 +89,16 @@ enum err csr_create_challenge(const struct private_key *key, struct str name,
     gnutls_x509_crt_deinit(crt);
     return err_of(r);
 }
+
+enum err csr_put_pem(struct str der, struct buf *out)
+{
+    const gnutls_datum_t bytes = datum_of(der);
+    gnutls_datum_t text = {NULL, 0};
+    int r = gnutls_pem_base64_encode2("CERTIFICATE REQUEST", &bytes, &text);
+    if (r < 0) {
+        return ERR_NOMEM;
+    }
+    buf_add(out, text.data, text.size);
+    gnutls_free(text.data);
+    return out->is_failed ? ERR_NOMEM : ERR_OK;
+}

@@ -16,6 +16,9 @@
 enum err csr_create(const struct private_key *key, const struct str *names, size_t count,
                     struct buf *out) MUST_CHECK;
 
+/* Appends the PEM form of such a request. ERR_NOMEM. */
+enum err csr_put_pem(struct str der, struct buf *out) MUST_CHECK;
+
 /* Appends the self-signed certificate (PEM) that answers a TLS-ALPN-01 challenge (RFC 8737 3) for
  * `name`: its critical extension holds `authorization`, the SHA-256 of the key authorization.
  * ERR_SYNTAX, ERR_NOMEM. */

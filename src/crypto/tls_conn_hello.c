@@ -161,8 +161,9 @@ int tls_conn_on_certificate(gnutls_session_t session, const struct gnutls_cert_r
     }
     *ret_chain = cert->core->pcerts;
     *ret_chain_count = cert->core->pcert_count;
+    bool has_staple = cert->staple.response.data && cert->staple.exptime > c->now_s;
     *ret_staple = &cert->staple;
-    *ret_staple_count = cert->staple.response.data ? 1 : 0;
+    *ret_staple_count = has_staple ? 1 : 0;
     *ret_key = cert->core->key;
     *ret_flags = 0;
     return 0;

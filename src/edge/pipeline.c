@@ -374,7 +374,7 @@ static bool pipeline_has_certificate(const struct request *r, const struct site_
     char canonical[VHOST_NAME_BYTES_MAX + 1];
     struct str name;
     if (vhost_canonical(r->x->request->authority, canonical, &name) != ERR_OK ||
-        !site_tls_is_acme(&host->tls, name)) {
+        (!site_tls_is_acme(&host->tls, name) && !site_tls_is_on_demand(&host->tls, name))) {
         return true;
     }
     const struct certificate_store *store = r->pipeline->certificates;
@@ -568,7 +568,13 @@ static enum err pipeline_on_client_hello(void *context, void *user,
         return ERR_NOT_FOUND;
     }
     /* Another certificate than the one it waits for would only frighten people. */
-    bool is_exact = site_tls_is_acme(tls, hello->sni);
+    bool is_on_demand = site_tls_is_on_demand(tls, hello->sni);
+    bool is_exact = is_on_demand || site_tls_is_acme(tls, hello->sni);
+    static const struct certificate_wish any = {true, true, true, true};
+    if (is_on_demand && !certificate_store_find(p->certificates, hello->sni, &any)) {
+        p->on_demand(p->demand_context, hello->sni);
+        return ERR_NOT_FOUND;
+    }
     *ret_choice = (struct tls_choice){tls->policy, p->certificates, is_exact};
     return ERR_OK;
 }

@@ -39,7 +39,9 @@ struct pipeline {
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
     struct str alt_svc;                     /* where HTTP/3 is spoken (RFC 7838), or empty */
     char alt_svc_text[24];
-    uint16_t https_port;                  /* where plain requests are sent; 0 = nowhere */
+    uint16_t https_port; /* where plain requests are sent; 0 = nowhere */
+    void (*on_demand)(void *context, struct str name); /* a certificate is wanted and missing */
+    void *demand_context;
     int challenge_root;                   /* folder of answers for HTTP-01; -1 = none */
     int alpn_root;                        /* folder of certificates for TLS-ALPN-01; -1 = none */
     struct tls_policy *alpn_policy;       /* made when first needed, as is the next */

@@ -75,7 +75,7 @@ static bool tls_covers(struct str name, struct str domain)
            (is_wild && str_eq(str_sub(name, 1, name.n), str_sub(domain, (size_t)dot, domain.n)));
 }
 
-static bool tls_carries(const struct certificate *c, struct str domain)
+bool site_tls_carries(const struct certificate *c, struct str domain)
 {
     for (size_t i = 0; i < certificate_name_count(c); i++) {
         if (tls_covers(certificate_name(c, i), domain)) {
@@ -95,6 +95,30 @@ bool site_tls_is_acme(const struct site_tls *t, struct str name)
     return false;
 }
 
+/* At least two labels of letters, digits and hyphens, and no address. */
+static bool tls_is_public_name(struct str name)
+{
+    char before = '.';
+    size_t dots = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool is_inner = before != '.' && before != '-';
+        if (c == '.'   ? !is_inner
+            : c == '-' ? before == '.'
+                       : !ascii_is_alpha(c) && !ascii_is_digit(c)) {
+            return false;
+        }
+        dots += c == '.';
+        before = c;
+    }
+    return dots && before != '.' && before != '-' && !site_tls_is_local(name);
+}
+
+bool site_tls_is_on_demand(const struct site_tls *t, struct str name)
+{
+    return t->takes_demands && tls_is_public_name(name) && !site_tls_is_acme(t, name);
+}
+
 static enum err tls_check_names(struct site_tls *t, const struct domain_list *domains,
                                 struct diag_list *diags)
 {
@@ -102,7 +126,7 @@ static enum err tls_check_names(struct site_tls *t, const struct domain_list *do
         struct str domain = domains->items[d].text;
         bool is_carried = !site_tls_is_certifiable(domain) || domain.p[0] == '.';
         for (size_t i = 0; i < t->certificate_count && !is_carried; i++) {
-            is_carried = tls_carries(t->certificates[i], domain);
+            is_carried = site_tls_carries(t->certificates[i], domain);
         }
         if (!is_carried) {
             diag_add(diags, conf_origin_of(t->settings, "cert"),
@@ -147,8 +171,7 @@ bool site_tls_is_certifiable(struct str domain)
            (star < 0 || (star == 0 && str_starts_with(domain, STR("*."))));
 }
 
-/* Names that no public authority signs for. */
-static bool tls_is_local(struct str domain)
+bool site_tls_is_local(struct str domain)
 {
     bool is_address =
         domain.n &&
@@ -173,7 +196,8 @@ static enum err tls_nobody_signs(const struct domain *domain, struct diag_list *
 static enum err tls_add_acme_name(struct site_tls *t, const struct domain *domain, struct str name,
                                   struct diag_list *diags)
 {
-    if (str_starts_with(name, STR("*.")) && !t->settings->acme.dns.is_on) {
+    bool is_proved = t->settings->acme.dns.is_on || t->settings->issuer == ISSUER_CLOUDFLARE;
+    if (str_starts_with(name, STR("*.")) && !is_proved) {
         struct diag *d =
             diag_add(diags, domain->origin,
                      STR_FMT " needs a certificate with a wildcard, and public authorities give "
@@ -210,6 +234,17 @@ static enum err tls_add_acme(struct site_tls *t, struct arena *arena, const stru
     return e ? e : tls_add_acme_name(t, domain, wild, diags);
 }
 
+/* The domain stands for names that nobody knows yet, and there is somebody to ask about them. Where
+ * the DNS proves a wildcard, that serves them. */
+static bool tls_is_demanded(const struct site_tls *t, const struct domain *domain)
+{
+    const struct acme_settings *acme = &t->settings->acme;
+    bool is_wild = domain->kind == DOMAIN_BELOW || domain->kind == DOMAIN_APEX;
+    bool is_asked = t->settings->issuer == ISSUER_AUTO || t->settings->issuer == ISSUER_ACME;
+    return acme->ask.n && is_asked && domain->kind != DOMAIN_EXACT &&
+           !(is_wild && (acme->dns.is_on || site_tls_is_local(domain->text)));
+}
+
 /* Who signs for which name. Patterns other than wildcards stand in no certificate. */
 static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_input *input,
                                   struct diag_list *diags)
@@ -223,13 +258,20 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
     for (size_t i = 0; i < domains->count; i++) {
         const struct domain *domain = &domains->items[i];
         bool is_default = domain->kind == DOMAIN_DEFAULT;
-        bool is_own = issuer == ISSUER_AUTO && tls_is_local(domain->text);
+        bool is_demanded = tls_is_demanded(t, domain);
+        bool is_own = (issuer == ISSUER_AUTO || issuer == ISSUER_CLOUDFLARE) &&
+                      site_tls_is_local(domain->text);
         bool is_named = site_tls_is_certifiable(domain->text);
         enum err e = ERR_OK;
-        if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named)) {
+        t->takes_demands |= is_demanded;
+        if (issuer == ISSUER_NONE || (!is_own && !is_default && !is_named && !is_demanded)) {
             e = tls_nobody_signs(domain, diags);
         } else if (is_own) {
             t->is_issued_here = true;
+        } else if (is_demanded && domain->kind == DOMAIN_APEX) {
+            e = tls_add_acme_name(t, domain, str_sub(domain->text, 1, domain->text.n), diags);
+        } else if (is_demanded) {
+            continue;
         } else if (!is_default) {
             e = tls_add_acme(t, input->arena, domain, diags);
         }
@@ -242,7 +284,9 @@ static enum err tls_choose_issuer(struct site_tls *t, const struct site_tls_inpu
                  "a certificate carries %d names at most: use several hosts", TLS_ACME_NAMES_MAX);
         return ERR_CONFIG;
     }
-    return t->acme_count || t->is_issued_here ? ERR_OK : tls_nobody_signs(domains->items, diags);
+    return t->acme_count || t->is_issued_here || t->takes_demands
+               ? ERR_OK
+               : tls_nobody_signs(domains->items, diags);
 }
 
 enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
@@ -270,6 +314,10 @@ enum err site_tls_init(struct site_tls *t, const struct site_tls_input *input,
     if (settings->issuer == ISSUER_INTERNAL) {
         t->is_issued_here = true;
         return ERR_OK;
+    }
+    if (settings->issuer == ISSUER_CLOUDFLARE && !settings->cloudflare.is_on) {
+        return tls_fault(t, "issuer", "the Origin CA wants a token: cloudflare: {token: ...}",
+                         reterr_diags);
     }
     return tls_choose_issuer(t, input, reterr_diags);
 }

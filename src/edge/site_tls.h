@@ -17,7 +17,8 @@ struct site_tls {
     bool is_issued_here;    /* the local authority signs for the names of the host, but these: */
     struct str *acme_names; /* that a public authority signs for, as certificates carry them */
     size_t acme_count;
-    struct str hsts; /* value of Strict-Transport-Security; empty = none */
+    bool takes_demands; /* other names of the host get theirs when a client asks for them */
+    struct str hsts;    /* value of Strict-Transport-Security; empty = none */
 };
 
 struct site_tls_input {
@@ -37,5 +38,15 @@ void site_tls_done(struct site_tls *t);
 /* Whether a public authority signs for `name` (in lower case), which may stand below a wildcard. */
 bool site_tls_is_acme(const struct site_tls *t, struct str name);
 
+/* Whether a certificate for `name` (in lower case), which no configuration names, is got when a
+ * client asks for it. */
+bool site_tls_is_on_demand(const struct site_tls *t, struct str name);
+
 /* The domain is a name that a certificate can carry: no pattern but *.x, and not `default`. */
 bool site_tls_is_certifiable(struct str domain);
+
+/* Names that no public authority signs for, and the public DNS does not know. */
+bool site_tls_is_local(struct str domain);
+
+/* The certificate carries the name of the domain, or the wildcard for it. */
+bool site_tls_carries(const struct certificate *c, struct str domain);

@@ -327,7 +327,7 @@ static enum err acme_put_request(struct acme *a, struct acme_action *action)
     }
     if (!e) {
         *action = (struct acme_action){
-            .kind = ACME_SEND, .method = ACME_POST, .url = url, .body = buf_str(&a->body)};
+            .kind = ACME_SEND, .method = WEB_POST, .url = url, .body = buf_str(&a->body)};
         a->nonce_bytes = 0;
     }
     return e;
@@ -382,14 +382,14 @@ static enum err acme_describe(struct acme *a, struct acme_action *action)
     switch (a->state) {
     case AT_DIRECTORY:
         *action =
-            (struct acme_action){.kind = ACME_SEND, .method = ACME_GET, .url = a->config.directory};
+            (struct acme_action){.kind = ACME_SEND, .method = WEB_GET, .url = a->config.directory};
         return ERR_OK;
     case AT_WINDOW:
         buf_clear(&a->body);
         buf_printf(&a->body, STR_FMT "/" STR_FMT, STR_ARG(a->directory.renewal_info),
                    STR_ARG(a->window_id));
         *action =
-            (struct acme_action){.kind = ACME_SEND, .method = ACME_GET, .url = buf_str(&a->body)};
+            (struct acme_action){.kind = ACME_SEND, .method = WEB_GET, .url = buf_str(&a->body)};
         return a->body.is_failed ? ERR_NOMEM : ERR_OK;
     case AT_KEEP_ACCOUNT:
         *action = (struct acme_action){.kind = ACME_KEEP_ACCOUNT, .url = a->account};
@@ -430,7 +430,7 @@ void acme_next(struct acme *a, int64_t now_s, struct acme_action *ret_action)
     a->is_asking_nonce = acme_is_posting(a) && a->nonce_bytes == 0;
     if (a->is_asking_nonce) {
         *ret_action = (struct acme_action){
-            .kind = ACME_SEND, .method = ACME_HEAD, .url = a->directory.new_nonce};
+            .kind = ACME_SEND, .method = WEB_HEAD, .url = a->directory.new_nonce};
         return;
     }
     enum err e = acme_describe(a, ret_action);
@@ -445,7 +445,7 @@ void acme_next(struct acme *a, int64_t now_s, struct acme_action *ret_action)
 
 /* ---- answers ---- */
 
-static int64_t acme_retry_at(const struct acme_answer *answer, int64_t now_s)
+static int64_t acme_retry_at(const struct web_answer *answer, int64_t now_s)
 {
     uint64_t seconds;
     int64_t at_s = 0;
@@ -505,7 +505,7 @@ static bool acme_start_over(struct acme *a, unsigned status, const struct acme_p
     return false;
 }
 
-static void acme_refused(struct acme *a, int64_t now_s, const struct acme_answer *answer,
+static void acme_refused(struct acme *a, int64_t now_s, const struct web_answer *answer,
                          bool was_asking_nonce)
 {
     const char *what = was_asking_nonce ? "a nonce" : acme_state_text(a->state);
@@ -532,7 +532,7 @@ static void acme_refused(struct acme *a, int64_t now_s, const struct acme_answer
 }
 
 /* Asks again later, but not for ever. */
-static void acme_poll_later(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static void acme_poll_later(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     int64_t at_s = acme_retry_at(answer, now_s);
     a->polls++;
@@ -548,7 +548,7 @@ static void acme_poll_later(struct acme *a, int64_t now_s, const struct acme_ans
     a->wait_until_s = at_s;
 }
 
-static enum err acme_take_directory(struct acme *a, const struct acme_answer *answer)
+static enum err acme_take_directory(struct acme *a, const struct web_answer *answer)
 {
     arena_done(&a->directory_arena);
     enum err e = acme_parse_directory(&a->directory_arena, answer->body, &a->directory);
@@ -568,7 +568,7 @@ static enum err acme_take_directory(struct acme *a, const struct acme_answer *an
     return ERR_OK;
 }
 
-static enum err acme_take_account(struct acme *a, const struct acme_answer *answer)
+static enum err acme_take_account(struct acme *a, const struct web_answer *answer)
 {
     if (!acme_url_is_good(answer->location)) {
         return ERR_SYNTAX;
@@ -597,7 +597,7 @@ static enum err acme_begin_proofs(struct acme *a)
 }
 
 /* The states of 7.1.6 decide where it goes on. */
-static enum err acme_take_order(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static enum err acme_take_order(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     bool is_polled = a->state == AT_POLL_ORDER || a->state == AT_FINALIZE;
     struct acme_order order;
@@ -639,7 +639,7 @@ static enum err acme_take_order(struct acme *a, int64_t now_s, const struct acme
     return ERR_SYNTAX;
 }
 
-static enum err acme_take_new_order(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static enum err acme_take_new_order(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     if (!acme_url_is_good(answer->location)) {
         return ERR_SYNTAX;
@@ -670,7 +670,7 @@ static bool acme_is_ours(const struct acme *a, struct str name)
     return false;
 }
 
-static enum err acme_take_authorization(struct acme *a, const struct acme_answer *answer)
+static enum err acme_take_authorization(struct acme *a, const struct web_answer *answer)
 {
     static const char *const names[] = {"tls-alpn-01", "http-01", "dns-01"};
     struct acme_proof *p = &a->proofs[a->at];
@@ -700,7 +700,7 @@ static enum err acme_take_authorization(struct acme *a, const struct acme_answer
     return e;
 }
 
-static enum err acme_take_poll(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static enum err acme_take_poll(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     struct acme_proof *p = &a->proofs[a->at];
     struct acme_authorization fresh;
@@ -725,7 +725,7 @@ static enum err acme_take_poll(struct acme *a, int64_t now_s, const struct acme_
     return ERR_OK;
 }
 
-static void acme_take_window(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static void acme_take_window(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     enum err e = acme_parse_window(answer->body, &a->window);
     int64_t again_s = acme_retry_at(answer, now_s);
@@ -738,7 +738,7 @@ static void acme_take_window(struct acme *a, int64_t now_s, const struct acme_an
     a->state = AT_END;
 }
 
-static void acme_take_certificate(struct acme *a, const struct acme_answer *answer)
+static void acme_take_certificate(struct acme *a, const struct web_answer *answer)
 {
     buf_add_str(&a->chain, answer->body);
     if (a->chain.is_failed || a->chain.n == 0) {
@@ -748,7 +748,7 @@ static void acme_take_certificate(struct acme *a, const struct acme_answer *answ
     }
 }
 
-static enum err acme_take(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+static enum err acme_take(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     switch (a->state) {
     case AT_DIRECTORY:
@@ -785,7 +785,7 @@ static enum err acme_take(struct acme *a, int64_t now_s, const struct acme_answe
     return ERR_INTERNAL;
 }
 
-void acme_on_answer(struct acme *a, int64_t now_s, const struct acme_answer *answer)
+void acme_on_answer(struct acme *a, int64_t now_s, const struct web_answer *answer)
 {
     bool was_asking_nonce = a->is_asking_nonce;
     ASSERT_MAGIC(a, ACME_MAGIC);

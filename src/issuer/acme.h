@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "crypto/private_key.h"
 #include "issuer/acme_json.h"
+#include "issuer/web.h"
 
 #define ACME_CHAIN_BYTES_MAX (256u * 1024u)
 
@@ -48,12 +49,10 @@ enum acme_action_kind {
     ACME_END,
 };
 
-enum acme_method { ACME_GET, ACME_HEAD, ACME_POST };
-
 /* Views live until the next call. */
 struct acme_action {
     enum acme_action_kind kind;
-    enum acme_method method;
+    enum web_method method;
     struct str url;
     struct str body;
     enum acme_challenge_kind challenge;
@@ -61,14 +60,6 @@ struct acme_action {
     struct str token;
     struct str key_authorization; /* RFC 8555 8.1 */
     int64_t until_s;
-};
-
-struct acme_answer {
-    unsigned status;
-    struct str body;
-    struct str nonce;    /* Replay-Nonce; these three are empty where the field is absent */
-    struct str location; /* Location */
-    struct str retry_after;
 };
 
 struct acme_failure {
@@ -90,7 +81,7 @@ enum err acme_begin_order(struct acme *a, const struct acme_request_order *reque
 enum err acme_begin_window(struct acme *a, struct str id, int64_t now_s) MUST_CHECK;
 
 void acme_next(struct acme *a, int64_t now_s, struct acme_action *ret_action);
-void acme_on_answer(struct acme *a, int64_t now_s, const struct acme_answer *answer);
+void acme_on_answer(struct acme *a, int64_t now_s, const struct web_answer *answer);
 void acme_on_broken(struct acme *a, const char *reason);
 
 /* `e` ERR_OK, or why it could not be done, in words in `reason`. */

@@ -104,7 +104,7 @@ static enum err store_set_file(const struct store_set *set, const char *suffix,
     return store_file(set, name, ret_path);
 }
 
-static enum err store_make_folder(const struct store_set *set)
+enum err store_make_folder(const struct store_set *set)
 {
     char path[PATH_MAX];
     enum err e = store_file(set, "", path);
@@ -333,4 +333,17 @@ enum err store_keep_certificate(const struct store_set *set, struct str chain_pe
     }
     store_wipe(&both);
     return e;
+}
+
+enum err store_remove(const struct store_set *set)
+{
+    char path[PATH_MAX];
+    enum err e = store_set_file(set, ".json", path);
+    if (!e) {
+        e = file_remove(path);
+    }
+    if (!e) {
+        e = store_set_file(set, ".pem", path);
+    }
+    return e ? e : file_remove(path);
 }

@@ -7,6 +7,8 @@
  *     <ca>/<set>.json      one certificate: the order under way, failures, renewal window (0600)
  *     <ca>/<set>.pem       its chain and its key in one file, so that they always fit (0600)
  *     challenge/<token>    the answer of an HTTP-01 challenge
+ *     demand/<name>        a name that was allowed to have a certificate (issuer/demand.h)
+ *     ocsp/<leaf>.der      what the OCSP responder of a certificate said (issuer/stapler.h)
  *     alpn/<name>.pem      the certificate of a TLS-ALPN-01 challenge, and its key
  *
  * Each file is replaced as a whole, so that a crash at any moment leaves the old or the new one.
@@ -22,6 +24,8 @@
 
 #define STORE_CHALLENGE_FOLDER "challenge"
 #define STORE_ALPN_FOLDER "alpn"
+#define STORE_OCSP_FOLDER "ocsp"
+#define STORE_DEMAND_FOLDER "demand"
 
 /* One certificate: its names, and which CA signs. Texts end with a NUL. */
 struct store_set {
@@ -49,6 +53,9 @@ struct store_record {
     uint64_t settings;         /* a mark of what was asked for, see store_settings */
 };
 
+/* Makes the folder of the CA. Opening an account does so too. */
+enum err store_make_folder(const struct store_set *set) MUST_CHECK;
+
 /* Loads the account with the CA of `set`, or makes a key for one. ERR_SYNTAX: a file holds
  * something else; ERR_NOMEM, and what files say. */
 enum err store_open_account(const struct store_set *set, struct store_account *ret_account,
@@ -68,6 +75,9 @@ void store_record_done(struct store_record *record);
 enum err store_read_certificate(const struct store_set *set, struct buf *out) MUST_CHECK;
 enum err store_keep_certificate(const struct store_set *set, struct str chain_pem,
                                 struct str key_pem) MUST_CHECK;
+
+/* Removes record and certificate, where there are any. */
+enum err store_remove(const struct store_set *set) MUST_CHECK;
 
 /* The same for the same names in any order. */
 uint64_t store_seed(const struct store_set *set);

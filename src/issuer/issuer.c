@@ -11,6 +11,7 @@
 #include "crypto/digest.h"
 #include "issuer/acme_store.h"
 #include "issuer/challenge.h"
+#include "issuer/origin.h"
 
 #define WINDOW_RETRY_S 21600
 #define WINDOW_NONE_S 86400
@@ -139,6 +140,7 @@ static uint64_t issuer_settings(const struct task *task, const struct task_set *
                                 s->dns.exec,
                                 s->eab.kid,
                                 s->eab.key,
+                                set->origin.token,
                                 task->has_plain ? STR("plain") : STR("")};
     uint64_t mark = 0;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
@@ -282,7 +284,7 @@ static bool attempt_drive(struct attempt *a)
     const struct issuer_io *io = a->issuer->io;
     for (;;) {
         struct acme_action action;
-        struct acme_answer answer;
+        struct web_answer answer;
         const char *reason;
         acme_next(a->acme, issuer_now_s(a->issuer), &action);
         if (action.kind == ACME_END) {
@@ -293,7 +295,12 @@ static bool attempt_drive(struct attempt *a)
                 return false;
             }
         } else if (action.kind == ACME_SEND) {
-            enum err e = io->send(io->context, a->set->acme.ca_pem, &action, &answer, &reason);
+            const struct web_request request = {.method = action.method,
+                                                .url = action.url,
+                                                .body = action.body,
+                                                .type = "application/jose+json",
+                                                .ca_pem = a->set->acme.ca_pem};
+            enum err e = io->send(io->context, &request, &answer, &reason);
             if (e) {
                 acme_on_broken(a->acme, reason);
             } else {
@@ -312,11 +319,10 @@ static void attempt_fail(struct attempt *a, const char *text)
 }
 
 /* The chain must fit the key and carry the names before anybody sees it. */
-static bool attempt_keep_certificate(struct attempt *a)
+static bool attempt_keep_certificate(struct attempt *a, struct str chain)
 {
     struct certificate *c;
     struct fault fault;
-    struct str chain = acme_chain(a->acme);
     enum err e = certificate_create(chain, buf_str(&a->record.key_pem), &c, &fault);
     if (e) {
         attempt_fail(a, fault.text);
@@ -380,11 +386,12 @@ enum outcome {
     OUTCOME_LATER,
 };
 
-/* An order beyond the first of a name counts towards the limit of the hour. */
+/* An order beyond the first of a name counts towards the limit of the hour, and each of a name that
+ * a client brought. */
 static bool attempt_may_order(struct attempt *a, bool has_certificate)
 {
     int64_t now_s = issuer_now_s(a->issuer);
-    bool is_first = !has_certificate && a->record.failures == 0;
+    bool is_first = !has_certificate && a->record.failures == 0 && !a->set->is_on_demand;
     if (a->record.order_url[0] || is_first) {
         return true;
     }
@@ -416,7 +423,7 @@ static enum outcome attempt_run(struct attempt *a, bool has_certificate)
     }
     if (acme_failure(a->acme)) {
         a->failure = *acme_failure(a->acme);
-    } else if (attempt_keep_certificate(a)) {
+    } else if (attempt_keep_certificate(a, acme_chain(a->acme))) {
         attempt_keep_success(a);
         return OUTCOME_ISSUED;
     }
@@ -436,6 +443,96 @@ static void put_window_id(const struct certificate *c, struct buf *out)
         base64url_encode(out, serial);
     }
 }
+
+/* ---- the Origin CA ---- */
+
+static enum err attempt_make_origin_request(struct attempt *a, struct buf *body)
+{
+    const struct task_set *set = a->set;
+    enum err e = issuer_read_record(a->issuer->task, set, &a->place, &a->record);
+    if (!e) {
+        e = store_make_folder(&a->place);
+    }
+    if (!e) {
+        e = attempt_open_key(a);
+    }
+    if (!e) {
+        e = csr_create(a->key, set->names, set->name_count, &a->csr);
+    }
+    return e ? e
+             : origin_write(set->names, set->name_count, buf_str(&a->csr), set->origin.days, body);
+}
+
+/* Sends `body`; false: the failure says why. */
+static bool attempt_send_origin(struct attempt *a, struct str body, struct buf *chain)
+{
+    const struct issuer_io *io = a->issuer->io;
+    struct str token = a->set->origin.token;
+    bool is_key = str_starts_with(token, STR("v1.0-"));
+    struct web_answer answer;
+    const char *reason;
+    struct buf url, secret;
+    buf_init(&url, 0);
+    buf_init(&secret, 0);
+    buf_printf(&url, STR_FMT "/certificates", STR_ARG(a->place.ca));
+    buf_printf(&secret, "%s" STR_FMT, is_key ? "" : "Bearer ", STR_ARG(token));
+    const struct web_request request = {.method = WEB_POST,
+                                        .url = buf_str(&url),
+                                        .body = body,
+                                        .type = "application/json",
+                                        .secret_field =
+                                            is_key ? "X-Auth-User-Service-Key" : "Authorization",
+                                        .secret = buf_str(&secret),
+                                        .ca_pem = a->set->acme.ca_pem};
+    reason = err_text(ERR_NOMEM);
+    enum err e = url.is_failed || secret.is_failed
+                     ? ERR_NOMEM
+                     : io->send(io->context, &request, &answer, &reason);
+    if (e) {
+        attempt_fail(a, reason);
+        a->failure.is_unreachable = true;
+    } else {
+        char text[ORIGIN_REASON_BYTES];
+        e = origin_read(&answer, chain, text);
+        attempt_fail(a, text);
+    }
+    buf_done(&url);
+    store_wipe(&secret);
+    return !e;
+}
+
+static enum outcome issuer_try_origin(struct issuer *i, const struct task_set *set)
+{
+    struct attempt a = {
+        .issuer = i, .set = set, .place = issuer_place(i->task->folder, set, set->acme.ca)};
+    enum outcome outcome = OUTCOME_FAILED;
+    char ca[ACME_URL_BYTES_MAX + 1];
+    struct buf body, chain;
+    buf_init(&a.csr, 0);
+    buf_init(&a.replaces, 0);
+    buf_init(&body, 0);
+    buf_init(&chain, ACME_CHAIN_BYTES_MAX);
+    snprintf(ca, sizeof(ca), STR_FMT, STR_ARG(a.place.ca));
+    enum err e = attempt_make_origin_request(&a, &body);
+    if (e) {
+        attempt_fail(&a, e == ERR_SYNTAX ? "a name cannot stand in a certificate" : err_text(e));
+    } else {
+        issuer_say(i, ISSUER_ORDERS, set, ca);
+    }
+    if (!e && attempt_send_origin(&a, buf_str(&body), &chain) &&
+        attempt_keep_certificate(&a, buf_str(&chain))) {
+        attempt_keep_success(&a);
+        outcome = OUTCOME_ISSUED;
+    } else {
+        attempt_keep_failure(&a);
+    }
+    buf_done(&body);
+    buf_done(&chain);
+    attempt_done(&a);
+    return outcome;
+}
+
+/* ---- who signs ---- */
 
 static enum outcome issuer_try(struct issuer *i, const struct task_set *set, struct str ca,
                                const struct certificate *now)
@@ -461,6 +558,10 @@ static void issuer_obtain(struct issuer *i, const struct task_set *set,
                           const struct certificate *now)
 {
     const struct str cas[] = {set->acme.ca, set->acme.fallback};
+    if (set->origin.token.n) {
+        (void)issuer_try_origin(i, set);
+        return;
+    }
     for (size_t c = 0; c < 2 && cas[c].n && !i->is_ending; c++) {
         enum outcome outcome = issuer_try(i, set, cas[c], now);
         bool has_other = i->task->has_plain && !task_set_has_dns(set);
@@ -541,7 +642,7 @@ static int64_t issuer_look_after(struct issuer *i, const struct task_set *set)
         enum err none = issuer_best(i->task->folder, set, &c, &ca);
         int64_t due_s = issuer_due_s(i, set, none ? NULL : c, ca, &window_s);
         bool is_due = due_s <= now_s;
-        bool is_window_due = !none && !is_due && window_s <= now_s;
+        bool is_window_due = !none && !is_due && window_s <= now_s && !set->origin.token.n;
         if (round == 0 && is_due) {
             issuer_obtain(i, set, none ? NULL : c);
         } else if (round < 2 && is_window_due) {

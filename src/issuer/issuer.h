@@ -9,10 +9,15 @@
 #include "issuer/task.h"
 
 enum issuer_event {
-    ISSUER_ORDERS,  /* a certificate is ordered; text: the CA */
-    ISSUER_ISSUED,  /* it is there: the edge should take it; text: the CA */
-    ISSUER_FAILED,  /* it was not got; text: why */
-    ISSUER_WARNING, /* something else went wrong; text: what */
+    ISSUER_ORDERS,    /* a certificate is ordered; text: the CA */
+    ISSUER_ISSUED,    /* it is there: the edge should take it; text: the CA */
+    ISSUER_FAILED,    /* it was not got; text: why */
+    ISSUER_STAPLED,   /* there is an answer of an OCSP responder: the edge should take it */
+    ISSUER_UNSTAPLED, /* there is none, or no new one; text: why */
+    ISSUER_REVOKED,   /* the responder says so: the edge should staple nothing; text: more, or empty
+                       */
+    ISSUER_REFUSED,   /* the service of the user does not want the name */
+    ISSUER_WARNING,   /* something else went wrong; text: what */
 };
 
 /* How the issuer reaches the world; replaceable for tests. */
@@ -20,10 +25,9 @@ struct issuer_io {
     void *context;
     int64_t (*now_s)(void *context); /* Unix seconds */
 
-    /* Sends what an ACME_SEND says, trusting `ca_pem` (empty: as the system does). As
-     * acme_client_send. */
-    enum err (*send)(void *context, struct str ca_pem, const struct acme_action *request,
-                     struct acme_answer *ret_answer, const char **ret_reason);
+    /* As web_client_send, trusting whom the request says. */
+    enum err (*send)(void *context, const struct web_request *request,
+                     struct web_answer *ret_answer, const char **ret_reason);
 
     /* Waits until that time; false: there is to be an end now. */
     bool (*wait)(void *context, int64_t until_s);

@@ -11,16 +11,18 @@ static const struct {
     const char *key;
     size_t offset;
 } set_texts[] = {
-    {"email", offsetof(struct acme_settings, email)},
-    {"ca", offsetof(struct acme_settings, ca)},
-    {"fallback", offsetof(struct acme_settings, fallback)},
-    {"ca_pem", offsetof(struct acme_settings, ca_pem)},
-    {"dns.exec", offsetof(struct acme_settings, dns.exec)},
-    {"dns.server", offsetof(struct acme_settings, dns.rfc2136.server)},
-    {"dns.key_name", offsetof(struct acme_settings, dns.rfc2136.key_name)},
-    {"dns.key_secret", offsetof(struct acme_settings, dns.rfc2136.key_secret)},
-    {"eab.kid", offsetof(struct acme_settings, eab.kid)},
-    {"eab.key", offsetof(struct acme_settings, eab.key)},
+    {"email", offsetof(struct task_set, acme.email)},
+    {"ca", offsetof(struct task_set, acme.ca)},
+    {"fallback", offsetof(struct task_set, acme.fallback)},
+    {"ca_pem", offsetof(struct task_set, acme.ca_pem)},
+    {"dns.exec", offsetof(struct task_set, acme.dns.exec)},
+    {"dns.server", offsetof(struct task_set, acme.dns.rfc2136.server)},
+    {"dns.key_name", offsetof(struct task_set, acme.dns.rfc2136.key_name)},
+    {"dns.key_secret", offsetof(struct task_set, acme.dns.rfc2136.key_secret)},
+    {"ask", offsetof(struct task_set, acme.ask)},
+    {"origin.token", offsetof(struct task_set, origin.token)},
+    {"eab.kid", offsetof(struct task_set, acme.eab.kid)},
+    {"eab.key", offsetof(struct task_set, acme.eab.key)},
 };
 
 static json_t *text_pack(struct str s)
@@ -31,14 +33,14 @@ static json_t *text_pack(struct str s)
 static json_t *set_pack(const struct task_set *set)
 {
     json_t *names = json_array();
-    json_t *root = json_pack("{s:o}", "names", names);
+    json_t *root = json_pack("{s:o, s:I}", "names", names, "days", (json_int_t)set->origin.days);
     bool is_good = root != NULL;
     for (size_t i = 0; i < set->name_count && is_good; i++) {
         is_good = json_array_append_new(names, text_pack(set->names[i])) == 0;
     }
     for (size_t i = 0; i < COUNT_OF(set_texts) && is_good; i++) {
         const struct str *text =
-            (const struct str *)(const void *)((const char *)&set->acme + set_texts[i].offset);
+            (const struct str *)(const void *)((const char *)set + set_texts[i].offset);
         is_good =
             text->n == 0 || json_object_set_new(root, set_texts[i].key, text_pack(*text)) == 0;
     }
@@ -60,6 +62,16 @@ enum err task_write(const struct task *t, struct buf *out)
     bool is_good = root != NULL;
     for (size_t i = 0; i < t->count && is_good; i++) {
         is_good = json_array_append_new(sets, set_pack(&t->sets[i])) == 0;
+    }
+    json_t *demands = is_good ? json_array() : NULL;
+    is_good = is_good && json_object_set_new(root, "demands", demands) == 0;
+    for (size_t i = 0; i < t->demand_count && is_good; i++) {
+        is_good = json_array_append_new(demands, set_pack(&t->demands[i])) == 0;
+    }
+    json_t *chains = is_good ? json_array() : NULL;
+    is_good = is_good && json_object_set_new(root, "chains", chains) == 0;
+    for (size_t i = 0; i < t->chain_count && is_good; i++) {
+        is_good = json_array_append_new(chains, text_pack(t->chains[i])) == 0;
     }
     char *text = is_good ? json_dumps(root, JSON_COMPACT) : NULL;
     if (text) {
@@ -87,23 +99,56 @@ static enum err set_read(struct arena *arena, const json_t *item, struct task_se
     set->name_count = json_array_size(names);
     set->names = arena_zalloc(arena, (set->name_count + 1) * sizeof(*set->names));
     enum err e = set->names ? ERR_OK : ERR_NOMEM;
-    if (set->name_count == 0 || set->name_count > TASK_NAMES_MAX) {
+    set->origin.days = json_integer_value(json_object_get(item, "days"));
+    if (set->name_count > TASK_NAMES_MAX) {
         e = ERR_SYNTAX;
     }
     for (size_t i = 0; i < set->name_count && !e; i++) {
         e = text_read(arena, json_array_get(names, i), &set->names[i]);
     }
     for (size_t i = 0; i < COUNT_OF(set_texts) && !e; i++) {
-        struct str *text = (struct str *)(void *)((char *)&set->acme + set_texts[i].offset);
+        struct str *text = (struct str *)(void *)((char *)set + set_texts[i].offset);
         const json_t *value = json_object_get(item, set_texts[i].key);
         e = value ? text_read(arena, value, text) : ERR_OK;
     }
     return !e && set->acme.ca.n == 0 ? ERR_SYNTAX : e;
 }
 
+/* The sets below `key`. */
+static enum err sets_read(struct arena *arena, const json_t *root, const char *key,
+                          struct task_set **ret_sets, size_t *ret_count)
+{
+    const json_t *sets = json_object_get(root, key);
+    size_t count = json_array_size(sets);
+    if (!json_is_array(sets) || count > TASK_SETS_MAX) {
+        return ERR_SYNTAX;
+    }
+    *ret_sets = arena_zalloc(arena, (count + 1) * sizeof(**ret_sets));
+    enum err e = *ret_sets ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; i < count && !e; i++) {
+        e = set_read(arena, json_array_get(sets, i), &(*ret_sets)[i]);
+    }
+    *ret_count = count;
+    return e;
+}
+
+static enum err chains_read(struct arena *arena, const json_t *chains, struct task *t)
+{
+    size_t count = json_array_size(chains);
+    if (!json_is_array(chains) || count > TASK_SETS_MAX) {
+        return ERR_SYNTAX;
+    }
+    t->chains = arena_zalloc(arena, (count + 1) * sizeof(*t->chains));
+    enum err e = t->chains ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; i < count && !e; i++) {
+        e = text_read(arena, json_array_get(chains, i), &t->chains[i]);
+        t->chain_count += !e;
+    }
+    return e;
+}
+
 static enum err task_fill(struct arena *arena, const json_t *root, struct task *t)
 {
-    const json_t *sets = json_object_get(root, "sets");
     enum err e = text_read(arena, json_object_get(root, "folder"), &t->folder);
     if (!e) {
         e = text_read(arena, json_object_get(root, "user"), &t->user);
@@ -115,16 +160,17 @@ static enum err task_fill(struct arena *arena, const json_t *root, struct task *
     t->has_sandbox = json_is_true(json_object_get(root, "has_sandbox"));
     t->has_plain = json_is_true(json_object_get(root, "has_plain"));
     t->user_is_default = json_is_true(json_object_get(root, "user_is_default"));
-    if (!e && (!json_is_array(sets) || json_array_size(sets) > TASK_SETS_MAX)) {
-        e = ERR_SYNTAX;
+    if (!e) {
+        e = chains_read(arena, json_object_get(root, "chains"), t);
     }
     if (!e) {
-        t->sets = arena_zalloc(arena, (json_array_size(sets) + 1) * sizeof(*t->sets));
-        e = t->sets ? ERR_OK : ERR_NOMEM;
+        e = sets_read(arena, root, "sets", &t->sets, &t->count);
     }
-    for (size_t i = 0; !e && i < json_array_size(sets); i++) {
-        e = set_read(arena, json_array_get(sets, i), &t->sets[i]);
-        t->count++;
+    for (size_t i = 0; i < t->count && !e; i++) {
+        e = t->sets[i].name_count ? ERR_OK : ERR_SYNTAX;
+    }
+    if (!e) {
+        e = sets_read(arena, root, "demands", &t->demands, &t->demand_count);
     }
     return e;
 }

@@ -13,12 +13,18 @@
 #define TASK_SETS_MAX 1024
 #define TASK_NAMES_MAX 100 /* of one certificate */
 
+struct origin_settings {
+    struct str token;
+    int64_t days;
+};
+
 /* One certificate. */
 struct task_set {
     struct str *names; /* host names, "*.x", addresses */
     size_t name_count;
-    struct acme_settings acme; /* without the parts of conf_object */
-    const void *owner;         /* of the edge: whom it is for; not passed on */
+    struct acme_settings acme;     /* without the parts of conf_object */
+    struct origin_settings origin; /* token.n: Cloudflare signs, whose URL stands in acme.ca */
+    bool is_on_demand;             /* of the issuer: counts towards its limits; not passed on */
 };
 
 struct task {
@@ -31,6 +37,10 @@ struct task {
     bool user_is_default;
     struct task_set *sets;
     size_t count;
+    struct task_set *demands; /* how names on demand are got; without names */
+    size_t demand_count;      /* TASK_SETS_MAX at most */
+    struct str *chains; /* of files, in PEM: leaf and issuer, whose OCSP responder is to be asked */
+    size_t chain_count; /* TASK_SETS_MAX at most */
 };
 
 /* Its names are proved in the DNS. */

@@ -62,6 +62,14 @@ enum metrics_labels {
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \
     X(RELOAD_STATE, "sws_reload_state", GAUGE, PROCESS, PLAIN, 1,                                  \
       "Last reload: 0 none yet, 1 succeeded, 2 failed and the old configuration serves.")          \
+    X(CERT_FILES_REFUSED, "sws_certificate_files_refused_total", COUNTER, PROCESS, PLAIN, 1,       \
+      "Times a changed file of a certificate or key was not taken.")                               \
+    X(CERT_UNSTAPLED, "sws_certificates_without_staple", GAUGE, PROCESS, PLAIN, 1,                 \
+      "Certificates that name an OCSP responder which has not said yet that they are good.")       \
+    X(DEMANDS, "sws_certificate_demands_total", COUNTER, SUM, PLAIN, 1,                            \
+      "Names brought by clients that were passed on to get a certificate, if acme.ask allows.")    \
+    X(DEMANDS_DROPPED, "sws_certificate_demands_dropped_total", COUNTER, SUM, PLAIN, 1,            \
+      "The same that were not passed on, because too many came at once.")                          \
     X(LOG_DROPPED, "sws_log_dropped_lines_total", COUNTER, PROCESS, PLAIN, 1,                      \
       "Log lines dropped because the queue to the disk was full.")
 

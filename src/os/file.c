@@ -73,6 +73,16 @@ enum err file_info_of(int fd, struct file_info *ret_info)
     return ERR_OK;
 }
 
+enum err file_info_at(const char *path, struct file_info *ret_info)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return err_from_errno(errno);
+    }
+    file_info_from(&st, ret_info);
+    return ERR_OK;
+}
+
 enum err file_open_beneath(int root, const char *path, enum file_links links,
                            struct file_info *ret_info, int *ret_fd)
 {
@@ -282,6 +292,21 @@ enum err file_in_memory(struct str bytes, int *ret_fd)
     fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     *ret_fd = fd;
     return ERR_OK;
+}
+
+enum err file_read_memory(int fd, struct buf *into)
+{
+    struct file_info info;
+    size_t got = 0;
+    enum err e = file_info_of(fd, &info);
+    if (!e && !buf_reserve(into, info.size)) {
+        e = ERR_NOMEM;
+    }
+    if (!e && info.size) {
+        e = file_read_at(fd, 0, into->p + into->n, info.size, &got);
+        into->n += got;
+    }
+    return e;
 }
 
 enum err file_list(int fd, file_entry_fn on_entry, void *context)

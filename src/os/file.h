@@ -41,6 +41,9 @@ enum err file_info_beneath(int root, const char *path, enum file_links links,
 /* What an open descriptor is now. */
 enum err file_info_of(int fd, struct file_info *ret_info) MUST_CHECK;
 
+/* What is at `path`, links followed. For files of the operator. */
+enum err file_info_at(const char *path, struct file_info *ret_info) MUST_CHECK;
+
 /* Reads at `offset` until `n` bytes are there or the file ends (*ret_n < n then). */
 enum err file_read_at(int fd, uint64_t offset, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
 
@@ -66,6 +69,9 @@ enum err file_lock(const char *path, int *ret_fd) MUST_CHECK;
 
 /* A file without a name that holds `bytes` and cannot be changed any more. */
 enum err file_in_memory(struct str bytes, int *ret_fd) MUST_CHECK;
+
+/* Appends all that such a file holds; ERR_NOMEM. */
+enum err file_read_memory(int fd, struct buf *into) MUST_CHECK;
 
 /* Calls `on_entry` for each name in the directory `fd` (but . and ..) until it returns false. */
 typedef bool (*file_entry_fn)(void *context, const char *name);

@@ -24,6 +24,26 @@ enum err sandbox_drop_capabilities(void)
     return failed ? err_from_errno(cause) : ERR_OK;
 }
 
+enum err sandbox_keep_reading(void)
+{
+    static const cap_value_t reading = CAP_DAC_READ_SEARCH;
+    cap_flag_value_t is_permitted = CAP_CLEAR;
+    cap_t caps = cap_get_proc();
+    if (!caps) {
+        return ERR_NOMEM;
+    }
+    int failed = cap_get_flag(caps, reading, CAP_PERMITTED, &is_permitted);
+    failed |= cap_clear(caps);
+    if (is_permitted == CAP_SET) {
+        failed |= cap_set_flag(caps, CAP_PERMITTED, 1, &reading, CAP_SET);
+        failed |= cap_set_flag(caps, CAP_EFFECTIVE, 1, &reading, CAP_SET);
+    }
+    failed |= failed ? 0 : cap_set_proc(caps);
+    int cause = errno;
+    cap_free(caps);
+    return failed ? err_from_errno(cause) : ERR_OK;
+}
+
 enum err sandbox_become_user(const char *name)
 {
     if (geteuid() != 0) {

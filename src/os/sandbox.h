@@ -10,6 +10,9 @@ enum err sandbox_become_user(const char *name) MUST_CHECK;
 /* Gives up root's capabilities for good and keeps the user. */
 enum err sandbox_drop_capabilities(void) MUST_CHECK;
 
+/* Keeps the user and, of root's capabilities, the one to read any file. */
+enum err sandbox_keep_reading(void) MUST_CHECK;
+
 /* From here on no new privileges, and system calls that a server has no use for (starting
  * programs, loading modules, tracing, mounting, ...) fail with EPERM. ERR_UNSUPPORTED: the kernel
  * has no seccomp. */

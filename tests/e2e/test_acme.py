@@ -452,7 +452,7 @@ def test_as_another_user_and_upgraded(serve, authority, ports):
     ("api.*", {}, "no certificate"),
     ("a.example.com", {"ca": "http://ca.test/dir"}, "https://"),
     ("a.example.com", {"eab": {"kid": "k", "key": "no key!"}}, "base64url"),
-    ("a.example.com", {"ask": "https://x.test/"}, "not served"),
+    ("a.example.com", {"ask": "ftp://x.test/"}, "http:// or https://"),
     ("a.example.com", {"ca_file": "none.pem"}, "cannot be read"),
     ("a.example.com", {"dns": {}}, "exec or rfc2136"),
     ("a.example.com", {"dns": {"rfc2136": {"server": "ns.test:53", "key_name": "k",

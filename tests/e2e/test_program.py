@@ -87,6 +87,14 @@ def test_what_check_prints_loads_again(tmp_path):
     assert values(second.stdout) == values(first.stdout)
 
 
+def test_check_proposes_records_for_the_dns(tmp_path):
+    path = write(tmp_path, "hosts:\n  - {domains: example.com, respond: {body: x}}\n")
+    done = run_sws("check", "-c", path)
+    assert done.stdout.endswith('\n# example.com. 3600 IN HTTPS 1 . alpn="h3,h2"\n'), done.stdout
+    again = run_sws("check", "-c", write(tmp_path, done.stdout, "again.yaml"))
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.parametrize("text, line, column, words", [
     ("hosts:\n  - domains: a.test\n    rot: /srv\n", 3, 5, ["rot", '"root"']),
     ("server:\n  timeouts: {header: 10}\nhosts: []\n", 2, 22, ["10"]),

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "edge/site.h"
 
+#define ASK ", acme: {ask: \"http://127.0.0.1/ask\"}"
 #define HOOK ", acme: {dns: {exec: /hook}}"
 
 struct scenario {
@@ -39,6 +40,11 @@ static const struct scenario scenarios[] = {
     {"", "issuer: acme", "default", NULL, false},
     {"", "issuer: acme", "[default, localhost]", "localhost", false},
     {"", "issuer: acme", "[\"[2001:db8::1]\", 192.0.2.1]", "2001:db8::1 192.0.2.1", false},
+    {"", "issuer: auto" ASK, "\"*.example.com\"", "", false},
+    {"", "issuer: auto" ASK, ".example.com", "example.com", false},
+    {"", "issuer: auto" ASK, "default", "", true},
+    {"", "issuer: acme" ASK, "[default, api.*]", "", false},
+    {"", "issuer: none" ASK, "default", NULL, false},
     {"", "issuer: internal", "[example.com, api.*]", "", true},
     {"", "issuer: none", "example.com", NULL, false},
     {"", "issuer: none", "localhost", NULL, false},
@@ -107,6 +113,31 @@ static void test_names_below_a_wildcard(void **state)
     site_unref(site);
 }
 
+static void test_names_on_demand(void **state)
+{
+    const struct scenario c = {"", "issuer: auto" ASK, "[default, .example.com]", "", false};
+    static const char *const taken[] = {"a.example.com", "a.b.example.com", "other.org",
+                                        "xn--nxasmq6b.example", "a--b.c"};
+    static const char *const others[] = {"example.com", "localhost",    "",     "com",   "a.local",
+                                         "x.test",      "192.0.2.1",    "a..b", ".a.b",  "a.b.",
+                                         "-a.b",        "a-.b",         "a.b-", "a_b.c", "*.a.b",
+                                         "a/b.c",       "[2001:db8::1]"};
+    struct site *site;
+    assert_int_equal(load(&c, &site), ERR_OK);
+    const struct site_tls *tls = &site->host_list[0].tls;
+    for (size_t i = 0; i < COUNT_OF(taken); i++) {
+        if (!site_tls_is_on_demand(tls, str_of(taken[i]))) {
+            fail_msg("%s is not taken", taken[i]);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        if (site_tls_is_on_demand(tls, str_of(others[i]))) {
+            fail_msg("%s is taken", others[i]);
+        }
+    }
+    site_unref(site);
+}
+
 static void test_no_memory(void **state)
 {
     const struct scenario c = {"", "issuer: auto" HOOK, "[.example.com, localhost]", "", true};
@@ -131,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_signs),
         cmocka_unit_test(test_names_below_a_wildcard),
+        cmocka_unit_test(test_names_on_demand),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ static void drive(struct acme *a, struct fake_ca *f, struct trace *t)
 {
     for (unsigned i = 0; i < STEPS_MAX; i++) {
         struct acme_action action;
-        struct acme_answer answer;
+        struct web_answer answer;
         acme_next(a, t->now_s, &action);
         if (action.kind == ACME_END) {
             assert_int_equal(t->presented, t->cleaned);
@@ -511,23 +511,30 @@ static void test_no_memory(void **state)
 static void test_task(void **state)
 {
     struct task_set sets[] = {
-        {(struct str *)(uintptr_t)names,
-         2,
-         {.ca = STR(FAKE_DIRECTORY), .email = STR("a \"quoted\" one"), .ca_pem = STR("PEM\n")},
-         NULL},
-        {(struct str *)(uintptr_t)names,
-         1,
-         {.ca = STR("https://b/"),
-          .dns = {.exec = STR("/hook")},
-          .eab = {.kid = STR("k"), .key = STR("c2U")}},
-         NULL},
+        {.names = (struct str *)(uintptr_t)names,
+         .name_count = 2,
+         .acme = {.ca = STR(FAKE_DIRECTORY),
+                  .email = STR("a \"quoted\" one"),
+                  .ca_pem = STR("PEM\n")}},
+        {.names = (struct str *)(uintptr_t)names,
+         .name_count = 1,
+         .acme = {.ca = STR("https://b/"),
+                  .dns = {.exec = STR("/hook")},
+                  .eab = {.kid = STR("k"), .key = STR("c2U")}},
+         .origin = {.token = STR("t"), .days = 90}},
     };
+    struct task_set demand = {.acme = {.ca = STR("https://b/"), .ask = STR("http://ask/")}};
+    struct str chains[] = {STR("one"), STR("two")};
     const struct task out = {.folder = STR("/var/lib/x"),
                              .user = STR("u"),
                              .log_level = 2,
                              .has_plain = true,
                              .sets = sets,
-                             .count = 2};
+                             .count = 2,
+                             .demands = &demand,
+                             .demand_count = 1,
+                             .chains = chains,
+                             .chain_count = 2};
     struct buf bytes;
     struct arena arena;
     struct task in;
@@ -551,6 +558,10 @@ static void test_task(void **state)
     assert_true(str_eq(in.sets[0].acme.email, sets[0].acme.email));
     assert_true(str_eq(in.sets[1].acme.dns.exec, STR("/hook")) && in.sets[1].acme.eab.key.n == 3);
     assert_true(in.sets[0].acme.dns.exec.n == 0);
+    assert_true(str_eq(in.sets[1].origin.token, STR("t")) && in.sets[1].origin.days == 90);
+    assert_true(in.sets[0].origin.token.n == 0 && in.demand_count == 1);
+    assert_true(str_eq(in.demands[0].acme.ask, STR("http://ask/")));
+    assert_true(in.chain_count == 2 && str_eq(in.chains[1], STR("two")));
     assert_int_equal(task_read(&arena, STR("{\"sets\":[{}]}"), &in), ERR_SYNTAX);
     assert_int_equal(task_read(&arena, STR("no"), &in), ERR_SYNTAX);
     arena_done(&arena);

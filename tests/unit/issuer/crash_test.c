@@ -77,13 +77,14 @@ static int64_t world_now_s(void *context)
     return ((struct world *)context)->now_s;
 }
 
-static enum err world_send(void *context, struct str ca_pem, const struct acme_action *request,
-                           struct acme_answer *ret_answer, const char **ret_reason)
+static enum err world_send(void *context, const struct web_request *request,
+                           struct web_answer *ret_answer, const char **ret_reason)
 {
+    const struct acme_action action = {
+        .kind = ACME_SEND, .method = request->method, .url = request->url, .body = request->body};
     (void)context;
-    (void)ca_pem;
     (void)ret_reason;
-    fake_ca_answer(ca, request, ret_answer);
+    fake_ca_answer(ca, &action, ret_answer);
     return ERR_OK;
 }
 
@@ -105,7 +106,7 @@ static void world_on_event(void *context, enum issuer_event event, const struct 
 }
 
 static struct str names[] = {STR("a.test"), STR("b.test")};
-static struct task_set set = {names, 2, {.ca = STR(FAKE_DIRECTORY)}, NULL};
+static struct task_set set = {.names = names, .name_count = 2, .acme = {.ca = STR(FAKE_DIRECTORY)}};
 
 static int64_t work(struct world *w)
 {

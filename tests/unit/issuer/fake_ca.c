@@ -350,8 +350,8 @@ static unsigned answer(struct fake_ca *f, const struct acme_action *request)
         f->error_count--;
         return say_error(f->error_status, f->error_type);
     }
-    unsigned status = request->method == ACME_POST ? check_post(f, url, step, id, at, request->body)
-                                                   : answer_get(f, step);
+    unsigned status = request->method == WEB_POST ? check_post(f, url, step, id, at, request->body)
+                                                  : answer_get(f, step);
     if (f->garbage_at == step && status < 300) {
         say(status, "%s", f->garbage);
     }
@@ -359,7 +359,7 @@ static unsigned answer(struct fake_ca *f, const struct acme_action *request)
 }
 
 void fake_ca_answer(struct fake_ca *f, const struct acme_action *request,
-                    struct acme_answer *ret_answer)
+                    struct web_answer *ret_answer)
 {
     unsigned long made = mem_test_fail_at(0);
     fake_ca_fail_at = fake_ca_fail_at > made ? fake_ca_fail_at - made : 0;
@@ -367,10 +367,10 @@ void fake_ca_answer(struct fake_ca *f, const struct acme_action *request,
     snprintf(answer_nonce, sizeof(answer_nonce), "nonce%u", ++f->nonce_count);
     ASSERT(f->nonce_count < COUNT_OF(f->is_nonce_used));
     unsigned status = answer(f, request);
-    *ret_answer = (struct acme_answer){
+    *ret_answer = (struct web_answer){
         .status = status,
-        .body = request->method == ACME_HEAD ? STR("") : str_of(answer_body),
-        .nonce = request->method == ACME_GET ? STR("") : str_of(answer_nonce),
+        .body = request->method == WEB_HEAD ? STR("") : str_of(answer_body),
+        .nonce = request->method == WEB_GET ? STR("") : str_of(answer_nonce),
         .location = str_of(answer_location),
         .retry_after = f->retry_after ? str_of(f->retry_after) : STR(""),
     };

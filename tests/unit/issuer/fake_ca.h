@@ -75,7 +75,7 @@ void fake_ca_destroy(struct fake_ca *f);
 /* Answers what an ACME_SEND says; the result lives until the next call. Its own memory does not
  * count for mem_test_fail_at. */
 void fake_ca_answer(struct fake_ca *f, const struct acme_action *request,
-                    struct acme_answer *ret_answer);
+                    struct web_answer *ret_answer);
 
 /* For the same reason: runs with the fault of the caller put aside. */
 extern unsigned long fake_ca_fail_at; /* the n of the sweep; 0 = none */
