@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def memory_bytes(pid):
 
 
 class Server:
-    def __init__(self, name, port, argv, cwd, https_port=None):
+    def __init__(self, name, port, argv, https_port, cwd):
         self.name, self.port, self.https_port = name, port, https_port
         self.started = time.monotonic()
         self.process = subprocess.Popen(["taskset", "-c", "0"] + argv, cwd=cwd,
@@ -190,6 +191,17 @@ def h2load(port, path, seconds, connections):
     return total, rate, float("nan")
 
 
+def s_time(port, path, seconds):
+    """One connection after the other, each resuming the session of the first."""
+    out = subprocess.run(["taskset", "-c", "1", "openssl", "s_time", "-connect",
+                          f"127.0.0.1:{port}", "-reuse", "-tls1_2", "-time", str(seconds), "-www",
+                          path], capture_output=True, text=True, check=True).stdout
+    total, real = map(int, re.findall(r"(\d+) connections in (\d+) real seconds", out)[-1])
+    if total < 10 or not re.search(r"[1-9]\d{3,} bytes read per connection", out):
+        raise SystemExit(f"openssl s_time got no answers on {path}\n{out}")
+    return total, total / real, float("nan")
+
+
 def gtlsclient(port, path, seconds, streams):
     """One connection after the other, each with `streams` requests."""
     argv = ["taskset", "-c", "1", "gtlsclient", "127.0.0.1", str(port),
@@ -209,6 +221,8 @@ def gtlsclient(port, path, seconds, streams):
 
 def load(server, case, seconds, work):
     _, path, connections, script, _, kind = case
+    if kind == "resumed":
+        return s_time(server.https_port, path, seconds)
     if kind == "h3":
         return gtlsclient(server.https_port, path, seconds, connections)
     if kind == "h2":
@@ -234,12 +248,17 @@ def wrk(url, seconds, connections, script=None, work=None):
     return requests, rate, p99
 
 
-def idle_memory(server, count):
+def idle_memory(server, count, is_tls=False):
     """Bytes of server memory for each of `count` connections that were used once and wait."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     before = memory_bytes(server.process.pid)
     sockets = []
     for _ in range(count):
-        s = socket.create_connection(("127.0.0.1", server.port))
+        s = socket.create_connection(
+            ("127.0.0.1", server.https_port if is_tls else server.port))
+        s = context.wrap_socket(s) if is_tls else s
         s.sendall(b"GET /1k.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
         got = b""
         while b"</html>" not in got and b"xxx" not in got[-8:]:
@@ -255,8 +274,7 @@ def run_case(servers, case, args, work):
     table = {}
     running = {}
     for label, make in servers.items():
-        port, argv, https_port = make()
-        running[label] = Server(label, port, argv, work, https_port)
+        running[label] = Server(label, *make(), work)
         table[label] = {"cpu_us": [], "rps": [], "p99_ms": []}
     try:
         for s in running.values():
@@ -305,6 +323,7 @@ def main():
         ("TLS, 1 KiB keep-alive", "/1k.html", 32, None, None, "https"),
         ("TLS, 10 MiB keep-alive", "/10m.bin", 4, None, None, "https"),
         ("TLS, a full handshake per request", "/1k.html", 32, CLOSE, None, "https"),
+        ("TLS, a resumed handshake per request", "/1k.html", 1, None, None, "resumed"),
         ("TLS, 50 MiB", "/50m.bin", 1, None, None, "https"),
         ("HTTP/2 over TLS, 1 KiB, 32 streams", "/1k.html", 32, None, None, "h2"),
         ("HTTP/3, 1 KiB, 2000 requests a connection", "/1k.html", 2000, None, None, "h3"),
@@ -333,21 +352,26 @@ def main():
             results["cases"][case[0]] = rows
             show(case[0], rows)
         if not args.only or args.only in "idle start":
-            print(f"\n{args.idle} idle connections; start to first byte (median of 5)")
+            idle_tls = min(args.idle, 2000)
+            print(f"\n{args.idle} idle connections, {idle_tls} with TLS; start to first byte "
+                  "(median of 5)")
             for label, make in servers.items():
                 starts = []
                 for _ in range(5):
-                    port, argv, _ = make()
-                    s = Server(label, port, argv, work)
+                    s = Server(label, *make(), work)
                     starts.append(s.first_byte_ms)
                     s.stop()
-                port, argv, _ = make()
-                s = Server(label, port, argv, work)
+                s = Server(label, *make(), work)
                 idle = idle_memory(s, args.idle)
                 s.stop()
-                row = {"idle_bytes": idle, "start_ms": statistics.median(starts)}
+                s = Server(label, *make(), work)
+                tls = idle_memory(s, idle_tls, True)
+                s.stop()
+                row = {"idle_bytes": idle, "idle_tls_bytes": tls,
+                       "start_ms": statistics.median(starts)}
                 results["cases"].setdefault("idle and start", {})[label] = row
-                print(f"  {label:8}{idle:10.0f} bytes a connection{row['start_ms']:10.1f} ms",
+                print(f"  {label:8}{idle:10.0f} bytes a connection{tls:10.0f} with TLS"
+                      f"{row['start_ms']:10.1f} ms",
                       flush=True)
     if not args.only:
         out = Path(__file__).parent / "results" / f"{results['date']}.json"
