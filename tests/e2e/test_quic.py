@@ -11,14 +11,16 @@ import subprocess
 import threading
 import time
 
+import pycurl
 import pytest
 
 from conftest import ANSWER_SECONDS, wait_for
 from quic_wire import Impostor, Relay, destination_of, initial, open_initial, varint
+from test_http3 import config, fill, first_datagrams, get, gtlsclient, is_up
 from test_tls import make_certificate
-from test_http3 import config, fill, first_datagrams, gtlsclient, is_up
 
 CLIENT_SECONDS = 60
+CURL_EARLY_DATA = 1 << 6
 EARLY = {"tls": {"early_data": "safe"}}
 
 
@@ -80,6 +82,17 @@ def test_a_get_is_answered_before_the_handshake_is_over(serve, memory):
     finished = re.search(r"pkt tx pkn=\d+ .*type=Handshake", second).start()
     assert answer < finished, "the answer came before the client had finished"
     assert early(server) == [1, 0, 0]
+
+
+def test_libcurl_comes_early(serve):
+    server = start_early(serve)
+    share = pycurl.CurlShare()
+    share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+    for path, want in (("/text.txt", [0, 0, 0]), ("/text.txt", [1, 0, 0]),
+                       ("/text.txt?a=b", [1, 1, 0])):
+        got = get(server, path, share=share, ssl_options=CURL_EARLY_DATA, fresh_connect=1)
+        assert (got.status, got.version, len(got.body)) == (200, 30, 1000)
+        assert early(server) == want
 
 
 @pytest.mark.parametrize("path, method, status",
