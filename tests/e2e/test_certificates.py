@@ -15,7 +15,7 @@ import pytest
 from conftest import Server, wait_for
 from test_tls import config, make_certificate, openssl
 
-TAKEN_SECONDS = 30
+TAKEN_SECONDS = 60
 
 
 def subject(server, name="a.test"):
@@ -219,7 +219,7 @@ def test_files_of_a_new_configuration_are_watched(serve, certificates):
     server.config["hosts"][0]["ssl"] = {"issuer": "internal"}
     server.write_text(json.dumps(server.config))
     assert server.reload().returncode == 0
-    wait_for(lambda: watchers(server) == [], "end of the watcher")
+    wait_for(lambda: watchers(server) == [], "end of the watcher", TAKEN_SECONDS)
 
 
 def test_watcher_that_is_killed_starts_again(serve, certificates):
@@ -228,7 +228,7 @@ def test_watcher_that_is_killed_starts_again(serve, certificates):
     os.kill(pid, signal.SIGKILL)
     put_pair(certificates, "two")
     wait_subject(server, "two")
-    wait_for(lambda: watchers(server) not in ([], [pid]), "another watcher")
+    wait_for(lambda: watchers(server) not in ([], [pid]), "another watcher", TAKEN_SECONDS)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")

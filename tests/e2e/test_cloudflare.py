@@ -16,7 +16,7 @@ from conftest import SWS, run_sws
 from test_acme import handshake, issuers, ports, serial, wait_issued  # noqa: F401 fixtures
 from test_tls import make_certificate
 
-SECONDS = 30
+SECONDS = 60
 TOKEN = "0123456789abcdef-token"
 
 

@@ -13,7 +13,7 @@ from conftest import wait_for
 from test_acme import (authority, config, handshake, home, issuers, plain_get,  # noqa: F401
                        ports, serial, wait_issued)
 
-SECONDS = 40
+SECONDS = 90
 
 
 class Ask(http.server.BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ def test_names_that_are_refused(serve, authority, ports, ask):
     server = serve(config(ports, ca, "default", ask=ask.url))
     for _ in range(3):
         assert not hello(ports, "evil.example.org")
-    wait_for(lambda: ask.asked == ["evil.example.org"], "question")
+    wait_for(lambda: ask.asked == ["evil.example.org"], "question", SECONDS)
     # What is no name of the public DNS is asked of nobody.
     for name in ("localhost", "x.local", "single", "a.internal", "under_score.example.com"):
         assert not hello(ports, name)
@@ -111,10 +111,10 @@ def test_service_that_is_in_trouble(serve, authority, ports, ask):
     ask.status = 503
     server = serve(config(ports, ca, "default", ask=ask.url))
     assert not hello(ports, "a.shop.example.com")
-    server.wait_log("acme.ask answers with status 503")
+    server.wait_log("acme.ask answers with status 503", SECONDS)
     ask.status = 302
     assert not hello(ports, "b.shop.example.com")
-    wait_for(lambda: len(ask.asked) == 2, "question")
+    wait_for(lambda: len(ask.asked) == 2, "question", SECONDS)
     ask.status = None
     assert not hello(ports, "c.shop.example.com")
     wait_issued(server, ports, "c.shop.example.com", ca.root(), SECONDS).close()
