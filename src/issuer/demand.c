@@ -14,6 +14,7 @@
 #define WAITING_MAX 16u
 #define REFUSED_MAX 1024u
 #define REFUSED_S 900
+#define ASK_AGAIN_S 86400
 #define UNKNOWN_S 60 /* the service was not there, or there is no room */
 #define ASK_TIMEOUT_MS 5000
 #define FAILURES_MAX 3u
@@ -24,6 +25,7 @@ struct entry {
     char text[NAME_BYTES_MAX + 1];
     struct str name;
     const struct task_set *kind; /* of the task's demands */
+    int64_t asked_s;             /* the last time its renewal was asked about */
 };
 
 /* Direct-mapped: what a later name displaces is asked about again. */
@@ -284,7 +286,12 @@ static enum err demand_send(const struct demand *d, const struct entry *entry, u
     return e;
 }
 
-/* 200 is yes, what a client did wrong (4xx) is no; all else is the service's own trouble. */
+/* 200 is yes, what a client did wrong is no; all else is the service's own trouble. */
+static bool demand_is_no(unsigned status)
+{
+    return status >= 400 && status < 500;
+}
+
 static void demand_ask(struct demand *d, const struct entry *entry)
 {
     char text[320];
@@ -303,7 +310,7 @@ static void demand_ask(struct demand *d, const struct entry *entry)
             snprintf(text, sizeof(text), "a name that was asked for has no place: %s", err_text(e));
             demand_say(d, ISSUER_WARNING, entry, text);
         }
-    } else if (!e && status >= 400 && status < 500) {
+    } else if (!e && demand_is_no(status)) {
         d->is_ask_broken = false;
         demand_refuse(d, entry->name, now_s + REFUSED_S);
         demand_say(d, ISSUER_REFUSED, entry, "");
@@ -339,7 +346,31 @@ static bool demand_is_vain(const struct demand *d, const struct task_set *set)
     return is_vain;
 }
 
-static void demand_give_up(struct demand *d, size_t i)
+/* Before a renewal the service is asked again, once a day; what it does not answer is no refusal,
+ * because sites must not depend on it being there. */
+static bool demand_is_taken_back(const struct demand *d, size_t i)
+{
+    const struct task_set *set = &d->task->sets[d->own_count + i];
+    struct entry *entry = d->entries[i];
+    int64_t now_s = d->io->now_s(d->io->context);
+    struct certificate *c;
+    const char *reason;
+    unsigned status;
+    if (now_s < entry->asked_s + ASK_AGAIN_S ||
+        issuer_certificate(d->task->folder, set, &c, NULL) != ERR_OK) {
+        return false;
+    }
+    int64_t until_s = certificate_not_after_s(c);
+    bool is_late = now_s > until_s - (until_s - certificate_not_before_s(c)) / 3;
+    certificate_unref(c);
+    if (!is_late) {
+        return false;
+    }
+    entry->asked_s = now_s;
+    return demand_send(d, entry, &status, &reason) == ERR_OK && demand_is_no(status);
+}
+
+static void demand_give_up(struct demand *d, size_t i, const char *why)
 {
     const struct task_set *set = &d->task->sets[d->own_count + i];
     const struct str cas[] = {set->acme.ca, set->acme.fallback};
@@ -352,8 +383,7 @@ static void demand_give_up(struct demand *d, size_t i)
     }
     demand_refuse(d, d->entries[i]->name, d->io->now_s(d->io->context) + REFUSED_S);
     demand_say(d, ISSUER_WARNING, d->entries[i],
-               e ? "a name that gets no certificate cannot be forgotten"
-                 : "a name that gets no certificate is forgotten");
+               e ? "a name that was given up cannot be removed" : why);
     demand_drop(d, i);
 }
 
@@ -361,7 +391,9 @@ void demand_work(struct demand *d)
 {
     for (size_t i = 0; i < d->count;) {
         if (demand_is_vain(d, &d->task->sets[d->own_count + i])) {
-            demand_give_up(d, i);
+            demand_give_up(d, i, "a name that gets no certificate is forgotten");
+        } else if (demand_is_taken_back(d, i)) {
+            demand_give_up(d, i, "a name is not wanted any more and is forgotten");
         } else {
             i++;
         }

@@ -325,6 +325,15 @@ static void test_staples(void **state)
         assert_true(str_eq(str_make((char *)seen.data, seen.size), buf_str(&answer)));
         link_close(&l);
     }
+    /* But not when it is over. */
+    struct link late;
+    gnutls_datum_t seen = {NULL, 0};
+    w->now_s += 4 * DAY_S;
+    link_connect(&late, &r, &(struct link_config){.sni = "www.example.com"});
+    w->now_s -= 4 * DAY_S;
+    assert_true(link_is_up(&late));
+    assert_int_not_equal(gnutls_ocsp_status_request_get(late.client, &seen), 0);
+    link_close(&late);
     rig_stop(&r);
     certificate_unref(stapled);
 
@@ -362,6 +371,49 @@ static void test_staples(void **state)
     buf_done(&answer);
 }
 
+/* What a process needs that asks the responder and has no key. */
+static void test_public_half(void **state)
+{
+    struct world *w = world_get();
+    struct certificate *c = chain_create(w->root, "one"), *other = chain_create(w->root, "one");
+    struct certificate *half = NULL;
+    struct fault fault = {""};
+    struct buf chain, asked, asked_again;
+    buf_init(&chain, 0);
+    buf_init(&asked, 0);
+    buf_init(&asked_again, 0);
+    assert_int_equal(certificate_put_chain(c, &chain), ERR_OK);
+    assert_null(memmem(chain.p, chain.n, "PRIVATE", 7));
+    assert_int_equal(certificate_create_public(buf_str(&chain), &half, &fault), ERR_OK);
+    assert_memory_equal(certificate_fingerprint(half), certificate_fingerprint(c), 32);
+    assert_true(certificate_has_same_chain(half, c));
+    assert_false(certificate_has_same_chain(half, other));
+    assert_false(certificate_has_same_chain(w->ecdsa, c));
+    assert_false(certificate_must_staple(half));
+    assert_int_equal(certificate_ocsp_request(c, &asked), ERR_OK);
+    assert_int_equal(certificate_ocsp_request(half, &asked_again), ERR_OK);
+    assert_true(asked.n > 0 && str_eq(buf_str(&asked), buf_str(&asked_again)));
+    certificate_unref(half);
+    assert_int_equal(certificate_put_chain(w->ecdsa, &chain), ERR_UNSUPPORTED);
+    assert_int_equal(certificate_create_public(STR("no PEM"), &half, &fault), ERR_SYNTAX);
+    for (unsigned long n = 1;; n++) {
+        half = NULL;
+        mem_test_fail_at(n);
+        enum err e = certificate_create_public(buf_str(&chain), &half, &fault);
+        bool is_over = mem_test_fail_at(0) < n;
+        certificate_unref(half);
+        assert_int_equal(e, is_over ? ERR_OK : ERR_NOMEM);
+        if (is_over) {
+            break;
+        }
+    }
+    certificate_unref(c);
+    certificate_unref(other);
+    buf_done(&chain);
+    buf_done(&asked);
+    buf_done(&asked_again);
+}
+
 static int setup(void **state)
 {
     return mkdtemp(folder) ? 0 : -1;
@@ -388,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_root_comes_back),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_staples),
+        cmocka_unit_test(test_public_half),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

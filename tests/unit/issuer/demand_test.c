@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "crypto/local_ca.h"
+#include "crypto/start.h"
 #include "issuer/acme_store.h"
 #include "issuer/demand.h"
 #include "os/file.h"
@@ -247,6 +250,59 @@ static void test_names_that_lead_nowhere(void **state)
     demand_close(d);
 }
 
+/* Half of its thirty days are over, then more than two thirds. */
+static void test_renewals_are_asked_about(void **state)
+{
+    struct world w = {.now_s = time(NULL), .status = 200};
+    const struct issuer_io io = {&w, world_now_s, world_send, world_wait, world_on_event};
+    struct task task = task_of();
+    struct str name = STR("a.example.com");
+    const struct store_set place = {str_of(folder), kind.acme.ca, &name, 1};
+    const struct local_ca_order order = {&name, 1, 30};
+    struct local_ca *ca;
+    struct store_account account;
+    struct fault fault;
+    struct demand *d;
+    struct buf chain, key;
+    buf_init(&chain, 0);
+    buf_init(&key, 0);
+    assert_int_equal(crypto_start(NULL), ERR_OK);
+    assert_int_equal(local_ca_create(STR("here"), w.now_s, &ca), ERR_OK);
+    assert_int_equal(local_ca_issue(ca, &order, w.now_s, &chain, &key), ERR_OK);
+    assert_int_equal(store_open_account(&place, &account, &fault), ERR_OK);
+    store_account_done(&account);
+    assert_int_equal(store_keep_certificate(&place, buf_str(&chain), buf_str(&key)), ERR_OK);
+    assert_int_equal(demand_open(&task, &io, &d), ERR_OK);
+    take(d, "a.example.com");
+    demand_work(d);
+    w.now_s += 15 * 86400;
+    demand_work(d);
+    assert_int_equal(w.asked, 1);
+    w.now_s += 6 * 86400;
+    demand_work(d);
+    demand_work(d);
+    assert_int_equal(w.asked, 2);
+    w.status = 503;
+    w.now_s += 86400;
+    demand_work(d);
+    w.error = ERR_IO;
+    w.now_s += 86400;
+    demand_work(d);
+    assert_int_equal(w.asked, 4);
+    assert_int_equal(task.count, 1);
+    w.error = ERR_OK;
+    w.status = 410;
+    w.now_s += 86400;
+    demand_work(d);
+    assert_int_equal(task.count, 0);
+    assert_int_equal(kept(), 0);
+    assert_non_null(strstr(w.text, "not wanted any more"));
+    demand_close(d);
+    local_ca_destroy(ca);
+    buf_done(&chain);
+    buf_done(&key);
+}
+
 static void test_no_memory(void **state)
 {
     for (unsigned long n = 1;; n++) {
@@ -282,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names_that_lead_nowhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_renewals_are_asked_about, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
