@@ -128,7 +128,8 @@ static bool head_is_pseudo_valid(struct h2_session *s, struct h2_stream *h,
         is_valid = http_token_is_valid(f->value);
     } else if (seen == SEEN_PROTOCOL) {
         /* What is no token is no protocol that we speak either, and that is answered. */
-        is_valid = s->mux.limits.has_connect_protocol && http_field_value_is_valid(f->value);
+        is_valid = s->mux.limits.has_connect_protocol && f->value.n > 0 &&
+                   http_field_value_is_valid(f->value);
     }
     if (!is_valid) {
         return false;

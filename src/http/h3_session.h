@@ -14,8 +14,8 @@
 
 #include "http/mux.h"
 
-#define H3_PIECES_MAX 16
-#define H3_CHUNK_BYTES 16384u
+#define H3_PIECES_MAX 4
+#define H3_CHUNK_BYTES 65536u
 /* Body bytes that wait to be acknowledged: as much as the path takes, between these two. */
 #define H3_KEPT_BYTES_MIN (256u * 1024u)
 #define H3_KEPT_BYTES_MAX (8u * 1024u * 1024u)

@@ -20,7 +20,7 @@
 #define QUIC_CID_BYTES_MAX 20
 #define QUIC_DATAGRAM_BYTES 1500
 #define QUIC_TOKEN_BYTES 16 /* of a stateless reset */
-#define QUIC_PIECES_MAX 16
+#define QUIC_PIECES_MAX 4
 #define QUIC_MESSAGES_MAX 64
 
 struct quic_conn;
