@@ -47,9 +47,6 @@ struct file_entry {
     struct exchange_ready sibling_ready; /* the same in place of the file without the suffix */
     struct chunk *coded[FILE_CACHE_CODINGS];
     struct exchange_ready coded_ready[FILE_CACHE_CODINGS];
-    struct http_field fields[40]; /* of `ready` */
-    struct http_field sibling_fields[40];
-    struct http_field coded_fields[FILE_CACHE_CODINGS][40];
 };
 
 struct file_cache;

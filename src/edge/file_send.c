@@ -12,7 +12,6 @@
 #include "os/random.h"
 
 #define MEMORY_BODY_BYTES_MAX (128u * 1024u) /* larger files are sent from the page cache */
-#define FIELDS_MAX 40
 
 /* What is going to be sent: the file itself, a precompressed sibling, or a coded form. */
 struct variant {
@@ -250,9 +249,9 @@ static enum err send_fields(const struct request *r, const struct variant *v, bo
 
 static void send_empty(struct request *r, const struct variant *v, uint16_t status)
 {
-    struct http_field array[FIELDS_MAX];
+    struct http_field array[REQUEST_FIELDS_MAX];
     struct response_head head = {.status = status};
-    http_fields_init(&head.fields, array, FIELDS_MAX);
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     enum err e = send_fields(r, v, false, &head.fields);
     if (!e) {
         e = exchange_answer(r->x, &head, STR(""));
@@ -263,10 +262,10 @@ static void send_empty(struct request *r, const struct variant *v, uint16_t stat
 
 static void send_unsatisfiable(struct request *r, const struct variant *v)
 {
-    struct http_field array[FIELDS_MAX];
+    struct http_field array[REQUEST_FIELDS_MAX];
     char range_text[HTTP_CONTENT_RANGE_BYTES_MAX];
     struct response_head head = {.status = 416};
-    http_fields_init(&head.fields, array, FIELDS_MAX);
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     enum err e = http_fields_add_id(&head.fields, HTTP_FIELD_CONTENT_RANGE,
                                     http_content_range(NULL, v->entry->info.size, range_text));
     if (!e) {
@@ -281,10 +280,10 @@ static void send_unsatisfiable(struct request *r, const struct variant *v)
 
 static void send_single(struct request *r, const struct variant *v, const struct http_range *range)
 {
-    struct http_field array[FIELDS_MAX];
+    struct http_field array[REQUEST_FIELDS_MAX];
     char range_text[HTTP_CONTENT_RANGE_BYTES_MAX];
     struct response_head head = {.status = 206};
-    http_fields_init(&head.fields, array, FIELDS_MAX);
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     enum err e = http_fields_add_id(&head.fields, HTTP_FIELD_CONTENT_RANGE,
                                     http_content_range(range, v->entry->info.size, range_text));
     if (!e) {
@@ -308,7 +307,7 @@ static void send_single(struct request *r, const struct variant *v, const struct
 static void send_multipart(struct request *r, const struct variant *v,
                            const struct http_ranges *ranges)
 {
-    struct http_field array[FIELDS_MAX];
+    struct http_field array[REQUEST_FIELDS_MAX];
     struct response_head head = {.status = 206};
     uint64_t random[2];
     random_bytes(random, sizeof(random));
@@ -320,7 +319,7 @@ static void send_multipart(struct request *r, const struct variant *v,
     const struct http_multipart m = {boundary, v->type, v->entry->info.size};
     struct variant outer = *v;
     outer.type = type;
-    http_fields_init(&head.fields, array, FIELDS_MAX);
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     enum err e = boundary.p && type.p ? send_fields(r, &outer, true, &head.fields) : ERR_NOMEM;
     if (!e) {
         e = exchange_respond(r->x, &head, http_multipart_bytes(&m, ranges));
@@ -400,8 +399,9 @@ static struct chunk *send_load(struct request *r, struct file_entry *e)
 
 /* Fills in a ready-made answer whose fields live as long as the entry. */
 static enum err send_prepare(struct request *r, struct file_entry *e, const struct variant *v,
-                             struct http_field *array, struct exchange_ready *ready)
+                             struct exchange_ready *ready)
 {
+    struct http_field array[REQUEST_FIELDS_MAX];
     struct variant kept = *v;
     if (kept.etag.p != e->etag.p) {
         kept.etag = arena_str(&e->arena, kept.etag);
@@ -413,12 +413,17 @@ static enum err send_prepare(struct request *r, struct file_entry *e, const stru
         return ERR_NOMEM;
     }
     ready->body_bytes = ready->body->n;
-    http_fields_init(&ready->fields, array, FIELDS_MAX);
+    http_fields_init(&ready->fields, array, REQUEST_FIELDS_MAX);
     enum err err = send_fields(r, &kept, true, &ready->fields);
-    if (!err) {
-        ready->status = 200; /* complete: later requests may use it */
+    size_t bytes = ready->fields.n * sizeof(array[0]);
+    ready->fields.v = err ? NULL : arena_alloc(&e->arena, bytes);
+    ready->fields.capacity = ready->fields.n;
+    if (!ready->fields.v) {
+        return err ? err : ERR_NOMEM;
     }
-    return err;
+    memcpy(ready->fields.v, array, bytes);
+    ready->status = 200; /* complete: later requests may use it */
+    return ERR_OK;
 }
 
 static void send_ready(struct request *r, struct exchange_ready *ready, enum err e)
@@ -433,9 +438,9 @@ static void send_ready(struct request *r, struct exchange_ready *ready, enum err
 
 static void send_from_file(struct request *r, const struct variant *v, uint16_t status)
 {
-    struct http_field array[FIELDS_MAX];
+    struct http_field array[REQUEST_FIELDS_MAX];
     struct response_head head = {.status = status};
-    http_fields_init(&head.fields, array, FIELDS_MAX);
+    http_fields_init(&head.fields, array, REQUEST_FIELDS_MAX);
     enum err e = send_fields(r, v, true, &head.fields);
     if (!e && status == 405) {
         e = http_fields_add_id(&head.fields, HTTP_FIELD_ALLOW, STR("GET, HEAD, OPTIONS"));
@@ -470,19 +475,17 @@ static void send_whole(struct request *r, const struct variant *v)
             ready->body = chunk_ref(e->coded[v->code]);
         }
         if (ready->body) {
-            send_ready(r, ready,
-                       is_made ? ERR_OK : send_prepare(r, e, v, e->coded_fields[v->code], ready));
+            send_ready(r, ready, is_made ? ERR_OK : send_prepare(r, e, v, ready));
             return;
         }
     } else if (e->ready.body || send_load(r, e)) {
         /* Under its own name it is another thing than in place of the file it was made from. */
         bool is_sibling = v->coding.n != 0;
         struct exchange_ready *ready = is_sibling ? &e->sibling_ready : &e->ready;
-        struct http_field *fields = is_sibling ? e->sibling_fields : e->fields;
         if (is_sibling && !ready->body) {
             ready->body = chunk_ref(e->ready.body);
         }
-        send_ready(r, ready, ready->status ? ERR_OK : send_prepare(r, e, v, fields, ready));
+        send_ready(r, ready, ready->status ? ERR_OK : send_prepare(r, e, v, ready));
         return;
     }
     send_from_file(r, v, 200);

@@ -32,7 +32,8 @@ struct request {
  * HTTP/2 and 3 CONNECT opens it. */
 struct str request_method(const struct request *r);
 
-/* Collects response fields on the stack; the array is the caller's. */
+/* Collects response fields on the stack; the array is the caller's. Those of a route are at most
+ * SITE_ROUTE_FIELDS_MAX. */
 #define REQUEST_FIELDS_MAX 64
 
 /* Adds the fields of the route (security preset and the user's) to a response head. */

@@ -178,6 +178,10 @@ static enum err site_build_fields(struct site_builder *b, struct site_route *r)
                 (struct http_field){pair->key, pair->value, (uint16_t)http_field_id(pair->key)};
         }
     }
+    if (r->field_count > SITE_ROUTE_FIELDS_MAX) {
+        return site_fault(b, &r->keys->headers.object, "response",
+                          "an answer has room for 48 fields, with those of `security` among them");
+    }
     return ERR_OK;
 }
 

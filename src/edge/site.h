@@ -27,6 +27,8 @@
 struct site;
 struct site_host;
 
+#define SITE_ROUTE_FIELDS_MAX 48 /* response fields of a route */
+
 struct site_route {
     const struct site *site;
     const struct site_host *host;

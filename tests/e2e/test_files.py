@@ -646,6 +646,25 @@ def test_built_in_pages_follow_accept(wire):
 
 # ---- fields ----
 
+def test_many_custom_fields_are_served_and_too_many_refused(serve):
+    def config(count):
+        return {"hosts": [{"domains": "default", "root": "@home/www", "headers": {
+            "response": {f"X-{i}": "a" for i in range(count)}}}]}
+    many = Server(config(44))
+    (many.www / "a.txt").write_text("a\n" * 1000)
+    many = serve(many)
+    for fields in ({}, {"Range": "bytes=0-1"}, {"Range": "bytes=0-1,4-5"},
+                   {"Accept-Encoding": "gzip"}, {"If-Match": '"x"'}):
+        answer = many.get("/a.txt", fields)
+        assert answer.status in (200, 206, 412)
+        assert [answer[f"X-{i}"] for i in range(44)] == ["a"] * 44
+    many.write(config(60))
+    done = many.reload()
+    assert done.returncode != 0
+    assert "room for 48 fields" in done.stdout + done.stderr
+    assert many.get("/a.txt").status == 200
+
+
 def test_custom_fields_merge_and_are_removed(wire):
     host = wire.get("/", host="headers.test")
     assert (host["X-Site"], host["X-Both"], host["Server"]) == ("one", "host", None)
