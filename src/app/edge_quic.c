@@ -15,6 +15,7 @@
 #define WINDOW_BYTES_MAX (8u * 1024u * 1024u)
 #define STREAM_WINDOW_BYTES (256u * 1024u)
 #define STREAM_WINDOW_BYTES_MAX (4u * 1024u * 1024u)
+#define DATAGRAM_FRAME_BYTES_MAX 65535u /* any that fits into a packet: RFC 9221 section 3 */
 
 /* A datagram on its way to another worker. */
 struct passed_datagram {
@@ -97,6 +98,7 @@ static struct quic_limits worker_quic_limits(const struct worker *w,
         .stream_count = limits->stream_count_max,
         .handshake_ns = limits->header_ms * NS_PER_MS,
         .idle_ns = limits->idle_ms * NS_PER_MS,
+        .message_bytes_max = DATAGRAM_FRAME_BYTES_MAX,
         .congestion = worker_congestion(s->congestion),
     };
 }

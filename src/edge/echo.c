@@ -4,8 +4,11 @@
 #include "crypto/tls_conn.h"
 #include "edge/ws_session.h"
 #include "http/negotiate.h"
+#include "http/varint.h"
 #include "http/websocket_handshake.h"
 #include "log/escape.h"
+
+#define UDP_PAYLOAD_BYTES_MAX 65527u /* RFC 9298 section 5 */
 
 /* ---- a request as text or JSON ---- */
 
@@ -196,10 +199,66 @@ static struct str echo_subprotocol(const struct http_fields *fields)
     return has_one ? wish : STR("");
 }
 
+/* ---- UDP payloads: a server that echoes them stands behind every target ---- */
+
+/* RFC 9298 section 5. */
+static void echo_on_datagram(struct request *r, struct str bytes)
+{
+    uint64_t context;
+    size_t used = varint_read(bytes, &context);
+    if (used && context == 0 && bytes.n - used <= UDP_PAYLOAD_BYTES_MAX) {
+        enum err ignored = exchange_send_datagram(r->x, bytes);
+        (void)ignored; /* lost, as datagrams may be */
+    }
+}
+
+static void echo_end_udp(struct request *r)
+{
+    exchange_finish(r->x);
+}
+
+static void echo_open_udp(struct request *r)
+{
+    const struct http_fields none = {.n = 0};
+    const struct request_head *head = r->x->request;
+    if (head->method != HTTP_CONNECT && head->method != HTTP_GET) {
+        request_fail(r, 400, "connect-udp begins with GET");
+        return;
+    }
+    if (r->x->server->is_draining) {
+        request_fail(r, 503, "the server drains");
+        return;
+    }
+    enum err e = exchange_tunnel_datagrams(r->x, STR("connect-udp"), &none);
+    if (e) {
+        request_fail(r, e == ERR_NOMEM ? 503 : 400, err_text(e));
+        return;
+    }
+    r->on_datagram = echo_on_datagram;
+    r->on_body_end = echo_end_udp;
+    r->on_drain = echo_end_udp;
+    exchange_read_body(r->x);
+}
+
+static bool echo_is_udp_asked(struct str upgrade)
+{
+    struct str token;
+    while (http_list_next(&upgrade, &token)) {
+        if (str_eq_ci(token, STR("connect-udp"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void echo_handle(struct request *r)
 {
     if (websocket_is_asked(r->x->upgrade)) {
         ws_session_open(r, &echo_ws_handler, echo_subprotocol(&r->x->request->fields));
+        return;
+    }
+    if (echo_is_udp_asked(r->x->upgrade)) {
+        echo_open_udp(r);
         return;
     }
     if (r->x->request_body_bytes == 0) {

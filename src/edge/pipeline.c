@@ -131,6 +131,14 @@ static void pipeline_on_body_end(struct exchange *x)
     }
 }
 
+static void pipeline_on_datagram(struct exchange *x, const char *bytes, size_t n)
+{
+    struct request *r = x->state;
+    if (r->on_datagram) {
+        r->on_datagram(r, str_make(bytes, n));
+    }
+}
+
 static void pipeline_on_drain(struct exchange *x)
 {
     struct request *r = x->state;
@@ -165,6 +173,7 @@ static void pipeline_on_end(struct exchange *x, enum err cause)
 static const struct exchange_service pipeline_service = {
     .on_body = pipeline_on_body,
     .on_body_end = pipeline_on_body_end,
+    .on_datagram = pipeline_on_datagram,
     .on_room = pipeline_on_room,
     .on_drain = pipeline_on_drain,
     .on_end = pipeline_on_end,
@@ -187,7 +196,8 @@ static bool pipeline_normalise(struct request *r)
         request_fail(r, 405, "method refused");
         return false;
     }
-    if (pipeline_is_connect(r) && !str_eq_ci(head->protocol, STR("websocket"))) {
+    if (pipeline_is_connect(r) && !str_eq_ci(head->protocol, STR("websocket")) &&
+        !str_eq_ci(head->protocol, STR("connect-udp"))) {
         request_fail(r, 501, "CONNECT for an unknown protocol"); /* RFC 9220 section 3 */
         return false;
     }
@@ -460,7 +470,7 @@ static void pipeline_handle(struct request *r)
     if (keys->redirect.is_on) {
         pipeline_redirect(r, &keys->redirect);
     } else if (pipeline_is_connect(r) && !keys->backend.p) {
-        request_fail(r, 405, "no WebSocket here");
+        request_fail(r, 405, "no tunnel here");
     } else if (keys->respond.is_on) {
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});

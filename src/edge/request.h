@@ -21,6 +21,7 @@ struct request {
     /* Of the handler; any may be NULL. As those of struct exchange_service. */
     void (*on_body)(struct request *r, struct str bytes);
     void (*on_body_end)(struct request *r);
+    void (*on_datagram)(struct request *r, struct str bytes);
     void (*on_room)(struct request *r);
     void (*on_drain)(struct request *r);
     void (*on_end)(struct request *r);
@@ -28,7 +29,7 @@ struct request {
     bool is_waiting; /* it waits for room */
 };
 
-/* The method that routes and rewrites ask for: a WebSocket is GET whatever the version, though over
+/* The method that routes and rewrites ask for: a tunnel is GET whatever the version, though over
  * HTTP/2 and 3 CONNECT opens it. */
 struct str request_method(const struct request *r);
 

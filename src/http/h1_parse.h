@@ -42,7 +42,9 @@
     X(H1_REJECT_CODING, "transfer_coding", 400, ERR_SYNTAX)                                        \
     X(H1_REJECT_BODY_UNEXPECTED, "body_unexpected", 400, ERR_SYNTAX)                               \
     X(H1_REJECT_EXPECT, "expect", 417, ERR_UNSUPPORTED)                                            \
-    X(H1_REJECT_MESSAGE, "h2_message", 400, ERR_SYNTAX)
+    X(H1_REJECT_MESSAGE, "h2_message", 400, ERR_SYNTAX)                                            \
+    X(H1_REJECT_CAPSULE, "capsule", 400, ERR_SYNTAX)                                               \
+    X(H1_REJECT_DATAGRAM, "h3_datagram", 400, ERR_SYNTAX)
 
 enum h1_reject {
 #define X(id, name, status, err) id,

@@ -2,11 +2,13 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "http/h3_session_int.h"
+#include "http/varint.h"
 
 #define ENDLESS_BYTES 16384u        /* a header block may be so much longer than its fields cost */
 #define CONTROL_CREDIT 1024u        /* for each request, for its part of the QPACK streams */
 #define CONTROL_CREDIT_PER_BODY 64u /* one byte of framing for so many of a body is no abuse */
 #define CONTROL_CREDIT_PER_DATA 2u  /* nor is the head of a frame that carries any */
+#define TAKES_DATAGRAMS 1u
 
 /* ---- memory: through ours, so that its failures can be tried ---- */
 
@@ -321,9 +323,10 @@ static int h3_on_reset(nghttp3_conn *engine, int64_t id, uint64_t code, void *us
 
 static int h3_on_settings(nghttp3_conn *engine, const nghttp3_settings *settings, void *user)
 {
+    struct h3_session *s = user;
     (void)engine;
-    (void)settings;
-    ((struct h3_session *)user)->is_ready = true;
+    s->is_ready = true;
+    s->takes_datagrams = settings->h3_datagram != 0;
     return 0;
 }
 
@@ -386,6 +389,7 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
     settings.qpack_encoder_max_dtable_capacity = H3_TABLE_BYTES;
     settings.qpack_blocked_streams = H3_BLOCKED_MAX;
     settings.enable_connect_protocol = limits->has_connect_protocol;
+    settings.h3_datagram = TAKES_DATAGRAMS;
     if (nghttp3_conn_server_new(&s->engine, &h3_callbacks, &settings, &h3_mem, s) != 0) {
         mem_free(s);
         return ERR_NOMEM;
@@ -400,7 +404,7 @@ enum err h3_session_create(const struct mux_limits *limits, const struct mux_eve
 size_t h3_session_promise(const struct mux_limits *limits, char bytes[H3_PROMISE_BYTES])
 {
     const uint32_t values[] = {limits->header_bytes_max, limits->has_connect_protocol,
-                               H3_TABLE_BYTES, H3_BLOCKED_MAX};
+                               H3_TABLE_BYTES, H3_BLOCKED_MAX, TAKES_DATAGRAMS};
     _Static_assert(sizeof(values) <= H3_PROMISE_BYTES, "they fit");
     memcpy(bytes, values, sizeof(values));
     return sizeof(values);
@@ -470,6 +474,41 @@ void h3_session_recv(struct h3_session *s, uint64_t now_ms, int64_t stream_id, c
         s->wire.consume(s->wire.context, stream_id, (size_t)used);
         h3_count_overhead(s, is_request ? h3_find(s, stream_id) : NULL, was_in_head, (size_t)used);
     }
+}
+
+/* A stream that ended, or whose request is still under way, is no fault: datagrams overtake. */
+void h3_session_recv_datagram(struct h3_session *s, uint64_t now_ms, const uint8_t *p, size_t n)
+{
+    struct str bytes = str_make((const char *)p, n);
+    uint64_t quarter;
+    s->now_ms = now_ms;
+    if (s->is_failed) {
+        return;
+    }
+    size_t used = varint_read(bytes, &quarter);
+    if (used == 0 || quarter > VARINT_MAX / 4) {
+        s->mux.events.on_refused(s->mux.events.context, H1_REJECT_DATAGRAM, 0);
+        h3_session_break(s, H3_DATAGRAM_ERROR);
+        return;
+    }
+    if (quarter >= s->stream_allowed) {
+        s->mux.events.on_refused(s->mux.events.context, H1_REJECT_DATAGRAM, 0);
+        h3_session_break(s, H3_ID_ERROR);
+        return;
+    }
+    if (s->mux.events.on_datagram) {
+        const struct h3_stream *h = h3_find(s, (int64_t)(quarter * 4));
+        struct mux_stream *stream = h ? h->stream : NULL;
+        bool is_open = stream && stream->is_begun && !stream->is_resetting;
+        s->mux.events.on_datagram(s->mux.events.context, is_open ? stream : NULL, bytes.p + used,
+                                  bytes.n - used);
+    }
+}
+
+size_t h3_session_datagram_head(const struct h3_session *s, int64_t stream_id,
+                                char out[H3_DATAGRAM_HEAD_BYTES_MAX])
+{
+    return s->takes_datagrams ? varint_write((uint64_t)stream_id / 4, out) : 0;
 }
 
 void h3_session_peer_reset(struct h3_session *s, uint64_t now_ms, int64_t stream_id)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server side of an HTTP/3 connection (RFC 9114, 9204, 9218, 9220) without I/O, above a QUIC
- * connection that the owner has: stream bytes and the time go in, events come out by callbacks,
- * stream bytes to send are asked for. Frames, QPACK and the order of streams are nghttp3's; what a
- * request may look like, what it may cost and what abuse is are decided here.
+ * The server side of an HTTP/3 connection (RFC 9114, 9204, 9218, 9220, 9297) without I/O, above a
+ * QUIC connection that the owner has: stream bytes and the time go in, events come out by
+ * callbacks, stream bytes to send are asked for. Frames, QPACK and the order of streams are
+ * nghttp3's; what a request may look like, what it may cost and what abuse is are decided here.
  *
  * What goes to the QUIC connection goes by struct h3_wire. Events come from h3_session_recv,
- * h3_session_offer and h3_session_taken only. Within them everything may be called but these and
- * h3_session_destroy. What breaks the connection shows by h3_session_is_failed: the owner closes
- * it with h3_session_code.
+ * h3_session_recv_datagram, h3_session_offer and h3_session_taken only. Within them everything may
+ * be called but these and h3_session_destroy. What breaks the connection shows by
+ * h3_session_is_failed: the owner closes it with h3_session_code.
  */
 #pragma once
 
@@ -34,9 +34,11 @@ enum h3_code {
     H3_INTERNAL_ERROR = 0x102,
     H3_STREAM_CREATION_ERROR = 0x103,
     H3_EXCESSIVE_LOAD = 0x107,
+    H3_ID_ERROR = 0x108,
     H3_REQUEST_REJECTED = 0x10b,
     H3_REQUEST_CANCELLED = 0x10c,
     H3_MESSAGE_ERROR = 0x10e,
+    H3_DATAGRAM_ERROR = 0x33, /* RFC 9297 5.2 */
 };
 
 /* What ended a connection that cost more than it may. */
@@ -80,6 +82,15 @@ void h3_session_set_limits(struct h3_session *s, const struct mux_limits *limits
 /* Bytes of a stream, in order. */
 void h3_session_recv(struct h3_session *s, uint64_t now_ms, int64_t stream_id, const uint8_t *p,
                      size_t n, bool is_end);
+
+/* A datagram of the connection (RFC 9297 2.1), which becomes on_datagram or breaks the session. */
+void h3_session_recv_datagram(struct h3_session *s, uint64_t now_ms, const uint8_t *p, size_t n);
+
+/* Writes what stands before each datagram that is sent for a stream; how many bytes, 0: the client
+ * takes none, or has not said so yet. */
+#define H3_DATAGRAM_HEAD_BYTES_MAX 8
+size_t h3_session_datagram_head(const struct h3_session *s, int64_t stream_id,
+                                char out[H3_DATAGRAM_HEAD_BYTES_MAX]);
 
 /* The peer gave up sending, or does not want what is sent, or the stream is gone. */
 void h3_session_peer_reset(struct h3_session *s, uint64_t now_ms, int64_t stream_id);

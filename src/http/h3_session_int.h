@@ -57,7 +57,8 @@ struct h3_session {
     enum h3_abuse abuse;
     bool is_bound;
     bool is_ready;
-    bool is_failed; /* the engine must not be used any more */
+    bool takes_datagrams; /* the client does */
+    bool is_failed;       /* the engine must not be used any more */
     bool is_finishing;
 };
 

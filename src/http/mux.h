@@ -82,6 +82,9 @@ struct mux_events {
     enum err (*on_take)(void *context, struct mux_stream *stream, struct buf *out, size_t n);
     /* A head that became no request; `status` 0: the stream was reset. */
     void (*on_refused)(void *context, enum h1_reject reason, unsigned status);
+    /* A datagram for a stream (HTTP/3 alone); NULL: for one that is not there, or not yet. May be
+     * NULL. */
+    void (*on_datagram)(void *context, struct mux_stream *stream, const char *bytes, size_t n);
     void *context;
 };
 

@@ -17,6 +17,10 @@
  * what the client sends is the request body and what the service sends is the response body, both
  * as they are, until either side ends.
  *
+ * A tunnel may carry datagrams in place of bytes (RFC 9297): each arrives whole, once or not at
+ * all, perhaps out of order. Over HTTP/3 they go beside the stream, in frames that are not
+ * repeated, where the client takes such; otherwise, and over HTTP/1.1 and 2, within it as capsules.
+ *
  * Every call here is allowed from within the service's callbacks. After exchange_finish,
  * exchange_reset, exchange_answer and exchange_respond_ready the caller must not touch the exchange
  * again: it may be gone. The text of `request` may move when a callback returns: take views of it
@@ -74,6 +78,8 @@ struct exchange_service {
     void (*on_body_end)(struct exchange *x);
     /* exchange_room became positive again. */
     void (*on_room)(struct exchange *x);
+    /* A datagram of a tunnel of datagrams, valid during the call. NULL: they are dropped. */
+    void (*on_datagram)(struct exchange *x, const char *bytes, size_t n);
     /* The server drains: what goes on without end should come to one. May be NULL. */
     void (*on_drain)(struct exchange *x);
     /* Last call. ERR_OK: the answer went out whole (over HTTP/2: it is encoded whole). */
@@ -97,6 +103,10 @@ struct exchange_protocol {
      * All of them drop the limits of bodies (size, rate) and hold the idle time of tunnels instead,
      * and call exchange_drain for each exchange under way when their connection drains. */
     enum err (*tunnel)(struct exchange *x, struct str protocol, const struct http_fields *fields);
+    /* Datagrams beside the stream of a tunnel, as of the functions below; what comes that way goes
+     * to exchange_give_datagram. NULL, or a longest one of 0 bytes: there are none now. */
+    size_t (*datagram_bytes_max)(const struct exchange *x);
+    enum err (*send_datagram)(struct exchange *x, struct str bytes);
 };
 
 struct exchange_peer {
@@ -111,12 +121,15 @@ enum exchange_phase {
     EXCHANGE_FINISHED,  /* everything given */
 };
 
+struct exchange_datagrams;
+
 struct exchange {
     uint32_t magic;
     enum exchange_phase phase;
     const struct exchange_protocol *protocol;
     const struct exchange_service *service;
-    void *state; /* of the service */
+    void *state;                          /* of the service */
+    struct exchange_datagrams *datagrams; /* NULL: it is no tunnel of datagrams */
     struct server *server;
     const struct request_head *request;
     const struct exchange_peer *peer;
@@ -183,6 +196,24 @@ void exchange_reset(struct exchange *x, enum err cause);
  * ERR_SYNTAX. After an error the exchange can be answered. */
 enum err exchange_tunnel(struct exchange *x, struct str protocol,
                          const struct http_fields *fields) MUST_CHECK;
+
+/* The same for a tunnel of datagrams; `Capsule-Protocol` (RFC 9297 3.4) is added to the fields.
+ * exchange_read_body, called once, asks for all that comes: on_datagram tells it, on_body is not
+ * called. A stream that ends within a capsule is reset and counted. */
+enum err exchange_tunnel_datagrams(struct exchange *x, struct str protocol,
+                                   const struct http_fields *fields) MUST_CHECK;
+
+/* Sends a datagram by a tunnel of them; the bytes are copied, and may be lost on the way.
+ * ERR_RANGE: longer than exchange_datagram_bytes_max. ERR_LIMIT: too much waits already, it is
+ * dropped and counted; ERR_NOMEM: it is dropped. The exchange goes on after each of them. */
+enum err exchange_send_datagram(struct exchange *x, struct str bytes) MUST_CHECK;
+
+/* What a datagram may hold now: over HTTP/3 it follows what the path carries. */
+size_t exchange_datagram_bytes_max(const struct exchange *x);
+
+/* For protocols: a datagram came beside the stream of `x`; NULL: nobody's. It is dropped and
+ * counted where nobody takes it. */
+void exchange_give_datagram(struct server *s, struct exchange *x, struct str bytes);
 
 /* For protocols: tells the service that the server drains. */
 void exchange_drain(struct exchange *x);

@@ -96,6 +96,12 @@ static enum err h3_on_data(void *user, int64_t stream_id, const uint8_t *p, size
     return ERR_OK;
 }
 
+static void h3_on_message(void *user, const uint8_t *p, size_t n)
+{
+    struct h3_conn *c = h3_conn_of_link(user);
+    h3_session_recv_datagram(c->session, h3_conn_now(c), p, n);
+}
+
 static enum err h3_on_acknowledged(void *user, int64_t stream_id, uint64_t n)
 {
     struct h3_conn *c = h3_conn_of_link(user);
@@ -195,6 +201,39 @@ static void h3_wire_wake(void *context)
     mux_conn_wake(&c->mux);
 }
 
+/* ---- datagrams of an exchange ---- */
+
+static struct h3_conn *h3_conn_of_exchange(const struct exchange *x)
+{
+    struct h3_conn *c = CONTAINER_OF(mux_exchange_of_x(x)->conn, struct h3_conn, mux);
+    ASSERT_MAGIC(c, H3_CONN_MAGIC);
+    return c;
+}
+
+size_t h3_conn_datagram_bytes_max(const struct exchange *x)
+{
+    const struct h3_conn *c = h3_conn_of_exchange(x);
+    char head[H3_DATAGRAM_HEAD_BYTES_MAX];
+    size_t n = h3_session_datagram_head(c->session, mux_exchange_of_x(x)->stream.id, head);
+    size_t most = n && !c->is_ended ? quic_conn_message_bytes_max(c->link.quic) : 0;
+    return most > n ? most - n : 0;
+}
+
+enum err h3_conn_send_datagram(struct exchange *x, struct str bytes)
+{
+    struct h3_conn *c = h3_conn_of_exchange(x);
+    struct mux_exchange *e = mux_exchange_of_x(x);
+    char all[QUIC_DATAGRAM_BYTES];
+    size_t n = h3_session_datagram_head(c->session, e->stream.id, all);
+    ASSERT(bytes.n <= sizeof(all) - n);
+    if (bytes.n) {
+        memcpy(all + n, bytes.p, bytes.n);
+    }
+    e->write_ms = h3_conn_now(c);
+    mux_conn_wake(&c->mux);
+    return quic_conn_send_message(c->link.quic, str_make(all, n + bytes.n), 0);
+}
+
 /* ---- life ---- */
 
 static void h3_conn_free(struct h3_conn *c)
@@ -257,6 +296,7 @@ static const struct quic_link_ops h3_link_ops = {
             .on_taken = h3_on_taken,
             .on_blocked = h3_on_blocked,
             .on_cannot_send = h3_on_cannot_send,
+            .on_message = h3_on_message,
         },
     .on_end = h3_conn_on_end,
     .on_closed = h3_conn_on_closed,

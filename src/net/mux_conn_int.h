@@ -77,9 +77,18 @@ struct mux_exchange {
 extern const struct exchange_protocol mux_protocol_20, mux_protocol_30;
 extern const struct mux_events mux_stream_events; /* context: the mux_conn */
 
+/* Of mux_protocol_30, by h3_conn.c. */
+size_t h3_conn_datagram_bytes_max(const struct exchange *x);
+enum err h3_conn_send_datagram(struct exchange *x, struct str bytes);
+
 static inline struct mux_exchange *mux_exchange_of(struct mux_stream *stream)
 {
     return CONTAINER_OF(stream, struct mux_exchange, stream);
+}
+
+static inline struct mux_exchange *mux_exchange_of_x(const struct exchange *x)
+{
+    return CONTAINER_OF((struct exchange *)(uintptr_t)x, struct mux_exchange, x);
 }
 
 /* Settles the connection at the end of the turn. */

@@ -4,11 +4,6 @@
 #include "net/mux_conn_int.h"
 #include "os/file.h"
 
-static struct mux_exchange *mux_exchange_of_x(const struct exchange *x)
-{
-    return CONTAINER_OF((struct exchange *)(uintptr_t)x, struct mux_exchange, x);
-}
-
 /* ---- the queue of a stream ---- */
 
 static void mux_piece_drop(struct mux_exchange *e)
@@ -233,6 +228,19 @@ static void mux_on_body_end(void *context, struct mux_stream *stream)
     mux_stream_check_body_end(mux_exchange_of(stream));
 }
 
+static void mux_on_datagram(void *context, struct mux_stream *stream, const char *bytes, size_t n)
+{
+    struct mux_conn *c = context;
+    struct mux_exchange *e = stream ? mux_exchange_of(stream) : NULL;
+    if (e && mux_stream_is_dropping(e)) {
+        e = NULL;
+    }
+    if (e) {
+        e->read_ms = loop_now_ms(c->conn.server->loop);
+    }
+    exchange_give_datagram(c->conn.server, e ? &e->x : NULL, str_make(bytes, n));
+}
+
 static void mux_on_answered(void *context, struct mux_stream *stream)
 {
     struct mux_conn *c = context;
@@ -363,6 +371,7 @@ const struct mux_events mux_stream_events = {
     .on_request = mux_on_request,
     .on_body = mux_on_body,
     .on_body_end = mux_on_body_end,
+    .on_datagram = mux_on_datagram,
     .on_answered = mux_on_answered,
     .on_stream_end = mux_on_stream_end,
     .on_offer = mux_on_offer,
@@ -523,8 +532,10 @@ static void mux_reset_exchange(struct exchange *x, enum err cause)
     if (!e->stream.is_resetting) {
         e->cause = cause;
     }
-    /* RFC 8441 section 5 and RFC 9220 section 3 on the end of a tunnel in fault. */
-    mux_reset(e->conn->session, &e->stream, e->is_tunnel ? MUX_RESET_CANCEL : MUX_RESET_INTERNAL);
+    /* RFC 8441 section 5 and RFC 9220 section 3 on the end of a tunnel in fault; RFC 9297 3.3 on
+     * what is malformed in it. */
+    enum mux_reset why = cause == ERR_SYNTAX ? MUX_RESET_PROTOCOL : MUX_RESET_CANCEL;
+    mux_reset(e->conn->session, &e->stream, e->is_tunnel ? why : MUX_RESET_INTERNAL);
     mux_conn_wake(e->conn);
 }
 
@@ -555,16 +566,18 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     return err;
 }
 
-#define MUX_PROTOCOL(number)                                                                       \
+#define MUX_PROTOCOL(number, longest_datagram_fn, send_datagram_fn)                                \
     {                                                                                              \
         .version = (number), .read_body = mux_read_body, .respond = mux_respond_head,              \
         .respond_ready = mux_respond_ready, .send_chunk = mux_send_chunk,                          \
         .send_file = mux_send_file, .send_trailers = mux_send_trailers, .finish = mux_finish,      \
-        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel                        \
+        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel,                       \
+        .datagram_bytes_max = (longest_datagram_fn), .send_datagram = (send_datagram_fn)           \
     }
 
-const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20);
-const struct exchange_protocol mux_protocol_30 = MUX_PROTOCOL(HTTP_VERSION_30);
+const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20, NULL, NULL);
+const struct exchange_protocol mux_protocol_30 =
+    MUX_PROTOCOL(HTTP_VERSION_30, h3_conn_datagram_bytes_max, h3_conn_send_datagram);
 
 /* ---- all streams of a connection ---- */
 

@@ -37,6 +37,7 @@ struct listener;
     X(QUIC_TOKEN, "quic_token")                                                                    \
     X(QUIC_RESETS, "quic_resets")                                                                  \
     X(QUIC_FAULT, "quic_fault")                                                                    \
+    X(DATAGRAMS, "datagrams")                                                                      \
     X(MEMORY, "memory")
 
 enum server_limit {

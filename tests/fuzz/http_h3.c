@@ -45,7 +45,7 @@ static struct str take_text(struct input *in)
 
 /* ---- the script: bytes of streams, in the order in which they come ---- */
 
-enum op_kind { OP_BYTES, OP_RESET, OP_STOP, OP_CLOSE, OP_TALK };
+enum op_kind { OP_BYTES, OP_RESET, OP_STOP, OP_CLOSE, OP_TALK, OP_DATAGRAM };
 
 struct op {
     enum op_kind kind;
@@ -170,6 +170,13 @@ static void make_script(struct input *in, struct script *s)
         if ((how & 0xf0) == 0xf0) {
             op->kind = (enum op_kind)(OP_RESET + how % 4);
         }
+        if (how >= 0xfc) {
+            op->kind = OP_DATAGRAM;
+            buf_add_str(&s->bytes, take_text(in));
+            op->n = s->bytes.n - op->at;
+            s->count++;
+            continue;
+        }
         if (op->kind != OP_TALK && is_over[op->id]) {
             continue;
         }
@@ -275,6 +282,13 @@ static void on_refused(void *context, enum h1_reject reason, unsigned status)
     buf_printf(&((struct owner *)context)->log, "refused %d %u\n", (int)reason, status);
 }
 
+static void on_datagram(void *context, struct mux_stream *stream, const char *bytes, size_t n)
+{
+    ASSERT(n == 0 || bytes);
+    buf_printf(&((struct owner *)context)->log, "%d datagram %zu\n", stream ? (int)stream->id : -1,
+               n);
+}
+
 static void wire_consume(void *context, int64_t id, size_t n)
 {
     (void)context;
@@ -346,6 +360,9 @@ static void run_op(struct owner *o, const struct script *s, const struct op *op,
     case OP_CLOSE:
         h3_session_closed(o->session, op->id, H3_NO_ERROR);
         break;
+    case OP_DATAGRAM:
+        h3_session_recv_datagram(o->session, 1, p, op->n);
+        break;
     case OP_TALK:
         break;
     }
@@ -358,8 +375,9 @@ static void run(const struct script *s, size_t cut, struct owner *o)
                                       .header_count_max = 20,
                                       .uri_bytes_max = 1024,
                                       .stream_count_max = 100};
-    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
-                                      on_stream_end, on_offer,   on_take, on_refused,  o};
+    const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
+                                      on_answered, on_stream_end, on_offer, on_take,
+                                      on_refused,  on_datagram,   o};
     const struct h3_wire wire = {wire_consume, wire_code, wire_stop, wire_wake, o};
     *o = (struct owner){.live = 0};
     buf_init(&o->log, 0);

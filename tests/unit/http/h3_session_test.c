@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "http/h3_session.h"
+#include "http/varint.h"
 
 #define PAIRS_MAX 256
 
@@ -43,6 +44,8 @@ struct test {
     bool has_trailers;
     bool acknowledges_late;
 };
+
+static bool client_takes_datagrams;
 
 static const char date[] = "Sat, 21 Nov 2026 08:00:00 GMT";
 
@@ -153,6 +156,12 @@ static void on_refused(void *context, enum h1_reject reason, unsigned status)
     t->refused_status = status;
 }
 
+static void on_datagram(void *context, struct mux_stream *stream, const char *bytes, size_t n)
+{
+    struct test *t = context;
+    buf_printf(&t->log, "%d datagram %.*s\n", stream ? (int)stream->id : -1, (int)n, bytes);
+}
+
 static void wire_consume(void *context, int64_t id, size_t n)
 {
     (void)id;
@@ -225,8 +234,9 @@ static struct mux_limits test_limits(void)
 
 static enum err open_with(struct test *t, const struct mux_limits *limits)
 {
-    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
-                                      on_stream_end, on_offer,   on_take, on_refused,  t};
+    const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
+                                      on_answered, on_stream_end, on_offer, on_take,
+                                      on_refused,  on_datagram,   t};
     const struct h3_wire wire = {wire_consume, wire_reset, wire_stop, wire_wake, t};
     const nghttp3_callbacks callbacks = {.recv_data = client_on_data,
                                          .recv_header = client_on_header,
@@ -238,6 +248,7 @@ static enum err open_with(struct test *t, const struct mux_limits *limits)
     nghttp3_settings_default(&settings);
     settings.qpack_max_dtable_capacity = 4096;
     settings.qpack_blocked_streams = 16;
+    settings.h3_datagram = client_takes_datagrams;
     assert_int_equal(nghttp3_conn_client_new(&t->client, &callbacks, &settings, NULL, t), 0);
     assert_int_equal(nghttp3_conn_bind_control_stream(t->client, 2), 0);
     assert_int_equal(nghttp3_conn_bind_qpack_streams(t->client, 6, 10), 0);
@@ -615,6 +626,91 @@ static void test_many_small_frames(void **state)
     close_test(&t);
 }
 
+static void datagram(struct test *t, struct str bytes)
+{
+    h3_session_recv_datagram(t->session, t->now_ms, (const uint8_t *)bytes.p, bytes.n);
+}
+
+/* RFC 9297 2.1: announced, and led to streams that are there. */
+static void test_datagrams(void **state)
+{
+    char head[H3_DATAGRAM_HEAD_BYTES_MAX];
+    struct test t;
+    struct mux_limits limits = test_limits();
+    limits.has_connect_protocol = true;
+    assert_int_equal(open_with(&t, &limits), ERR_OK);
+    t.is_silent = true;
+    t.is_endless = true;
+    datagram(&t, STR("\0early")); /* it overtook its request */
+    assert_int_equal(h3_session_datagram_head(t.session, 0, head), 0);
+    request(&t, 0, "CONNECT", "/", ":protocol", "bytes", "");
+    request(&t, 4, "CONNECT", "/", ":protocol", "bytes", "");
+    talk(&t);
+    assert_non_null(memmem(t.control.p, t.control.n, "\x33\x01", 2));
+    assert_int_equal(h3_session_datagram_head(t.session, 4, head), 0); /* it takes none */
+    datagram(&t, STR("\x01one"));
+    datagram(&t, STR("\x40\x01two")); /* a longer form */
+    datagram(&t, STR("\0"));
+    datagram(&t, STR("\x05other"));
+    assert_true(has(&t, "-1 datagram early\n"));
+    assert_true(has(&t, "4 datagram one\n4 datagram two\n0 datagram \n-1 datagram other\n"));
+    h3_session_peer_reset(t.session, t.now_ms, 4);
+    datagram(&t, STR("\x01late"));
+    assert_true(has(&t, "-1 datagram late\n"));
+    assert_false(h3_session_is_failed(t.session));
+    close_test(&t);
+}
+
+static void test_the_client_takes_datagrams(void **state)
+{
+    char head[H3_DATAGRAM_HEAD_BYTES_MAX];
+    struct test t;
+    struct mux_limits limits = test_limits();
+    client_takes_datagrams = true;
+    assert_int_equal(open_with(&t, &limits), ERR_OK);
+    client_takes_datagrams = false;
+    talk(&t);
+    assert_int_equal(h3_session_datagram_head(t.session, 4, head), 1);
+    assert_int_equal(head[0], 1);
+    assert_int_equal(h3_session_datagram_head(t.session, 256, head), 2);
+    assert_memory_equal(head, "\x40\x40", 2);
+    close_test(&t);
+}
+
+static void test_malformed_datagrams(void **state)
+{
+    static const struct {
+        struct str bytes;
+        uint64_t code;
+    } wrong[] = {
+        {STR(""), H3_DATAGRAM_ERROR},
+        {STR("\x40"), H3_DATAGRAM_ERROR},
+        {STR("\xff\xff\xff\xff\xff\xff\xff"), H3_DATAGRAM_ERROR},
+        {STR("\xd0\0\0\0\0\0\0\0"), H3_DATAGRAM_ERROR}, /* 2^60: no stream has this */
+        {STR("\xcf\xff\xff\xff\xff\xff\xff\xff"), H3_ID_ERROR},
+    };
+    struct test t;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_int_equal(open_test(&t), ERR_OK);
+        talk(&t);
+        datagram(&t, wrong[i].bytes);
+        assert_true(h3_session_is_failed(t.session));
+        assert_int_equal(h3_session_code(t.session), wrong[i].code);
+        assert_int_equal(t.log.n, 0);
+        datagram(&t, STR("\0x"));
+        assert_int_equal(t.log.n, 0);
+        close_test(&t);
+    }
+    uint32_t most = test_limits().stream_count_max; /* the first stream that is not allowed yet */
+    char head[VARINT_BYTES_MAX];
+    assert_int_equal(open_test(&t), ERR_OK);
+    datagram(&t, str_make(head, varint_write(most - 1, head)));
+    assert_false(h3_session_is_failed(t.session));
+    datagram(&t, str_make(head, varint_write(most, head)));
+    assert_int_equal(h3_session_code(t.session), H3_ID_ERROR);
+    close_test(&t);
+}
+
 static void test_a_fault_of_the_peer_has_its_code(void **state)
 {
     static const uint8_t data_on_control[] = {0x00, 0x01, 'x'};
@@ -668,6 +764,9 @@ int main(void)
         cmocka_unit_test(test_rapid_resets_end_it),
         cmocka_unit_test(test_a_flood_of_control_bytes_ends_it),
         cmocka_unit_test(test_many_small_frames),
+        cmocka_unit_test(test_datagrams),
+        cmocka_unit_test(test_the_client_takes_datagrams),
+        cmocka_unit_test(test_malformed_datagrams),
         cmocka_unit_test(test_a_fault_of_the_peer_has_its_code),
         cmocka_unit_test(test_out_of_memory),
     };

@@ -8,6 +8,7 @@
 #include "os/clock.h"
 
 #define TURN_MS 10u
+#define OUT_BYTES_MAX 8192u /* reserved: what was sent must not move before it is acknowledged */
 
 static const struct quic_limits limits = {
     .connection_window_bytes = 1024 * 1024,
@@ -17,6 +18,7 @@ static const struct quic_limits limits = {
     .stream_count = 100,
     .handshake_ns = 10000 * MS,
     .idle_ns = 60000 * MS,
+    .message_bytes_max = 65535,
 };
 
 static bool on_foreign(void *context, struct quic_owner owner, const struct datagram *d)
@@ -96,18 +98,30 @@ static void on_stream(void *user, int64_t id)
     (void)id;
 }
 
+static void on_message(void *user, const uint8_t *bytes, size_t n)
+{
+    struct h3_peer *p = user;
+    p->message_count++;
+    buf_clear(&p->message);
+    buf_add(&p->message, bytes, n);
+}
+
 static enum err offer(void *user, struct quic_offer *ret)
 {
-    static const uint8_t control[] = {0x00, 0x04, 0x00}; /* its kind, empty SETTINGS */
+    /* Its kind, then SETTINGS: H3_DATAGRAM. */
+    static const uint8_t with[] = {0x00, 0x04, 0x02, 0x33, 0x01}, without[] = {0x00, 0x04, 0x00};
     struct h3_peer *p = user;
-    if (p->control_id >= 0 && p->control_sent < sizeof(control)) {
+    const uint8_t *control = p->takes_datagrams ? with : without;
+    size_t control_bytes = p->takes_datagrams ? sizeof(with) : sizeof(without);
+    if (p->control_id >= 0 && p->control_sent < control_bytes) {
         ret->stream_id = p->control_id;
         ret->count = 1;
         ret->pieces[0] =
-            (struct quic_piece){control + p->control_sent, sizeof(control) - p->control_sent};
-    } else if (p->request_id >= 0 && !p->is_end_sent) {
+            (struct quic_piece){control + p->control_sent, control_bytes - p->control_sent};
+    } else if (p->request_id >= 0 && !p->is_end_sent &&
+               (!p->is_tunnel || p->out_sent < p->out.n)) {
         ret->stream_id = p->request_id;
-        ret->is_end = true;
+        ret->is_end = !p->is_tunnel;
         ret->count = 1;
         ret->pieces[0] = (struct quic_piece){p->out.p + p->out_sent, p->out.n - p->out_sent};
     }
@@ -121,7 +135,7 @@ static enum err on_taken(void *user, int64_t id, size_t n)
         p->control_sent += n;
     } else {
         p->out_sent += n;
-        p->is_end_sent = p->out_sent == p->out.n;
+        p->is_end_sent = !p->is_tunnel && p->out_sent == p->out.n;
     }
     return ERR_OK;
 }
@@ -138,6 +152,7 @@ static const struct quic_hooks hooks = {
     .on_taken = on_taken,
     .on_blocked = on_stream,
     .on_cannot_send = on_stream,
+    .on_message = on_message,
     .random = sim_random,
     .make_cid = sim_make_cid,
     .drop_cid = sim_drop_cid,
@@ -147,16 +162,23 @@ static const struct quic_hooks hooks = {
 
 static void put_request(struct h3_peer *p)
 {
+    static const char protocol[] = "\x27\x02:protocol\x05"
+                                   "bytes"; /* both as they are */
     size_t path_bytes = strlen(p->path);
+    const size_t protocol_bytes = sizeof(protocol) - 1;
+    unsigned method = p->is_tunnel ? 15 : p->body ? 20 : 17; /* CONNECT, POST, GET */
     buf_add(&p->out, "\x01", 1);
-    buf_add_char(&p->out, (char)(17 + path_bytes)); /* of the block */
+    buf_add_char(&p->out, (char)(17 + path_bytes + (p->is_tunnel ? protocol_bytes : 0)));
     buf_add(&p->out, "\0", 2);
-    buf_add_char(&p->out, (char)(0xc0 | (p->body ? 20 : 17))); /* POST, GET */
+    buf_add_char(&p->out, (char)(0xc0 | method));
     buf_add_char(&p->out, (char)(0xc0 | 23));                  /* https */
     buf_add(&p->out, "\x50\x09quic.test", 11);
     buf_add_char(&p->out, 0x51); /* :path by name */
     buf_add_char(&p->out, (char)path_bytes);
     buf_add(&p->out, p->path, path_bytes);
+    if (p->is_tunnel) {
+        buf_add(&p->out, protocol, protocol_bytes);
+    }
     if (p->body) {
         buf_add(&p->out, "\0", 1);
         buf_add_char(&p->out, (char)strlen(p->body));
@@ -171,14 +193,15 @@ static struct quic_path peer_path(const struct h3_peer *p)
                               str_make((const char *)&remote->raw, remote->n)};
 }
 
-bool h3_peer_open(struct h3_peer *p, struct rig *r, struct h3_port *port, const char *path,
-                  const char *body)
+/* `p` says what is asked for. */
+static bool peer_start(struct h3_peer *p)
 {
     struct socket_address any;
-    *p = (struct h3_peer){.rig = r, .port = port, .path = path, .body = body};
     p->control_id = p->request_id = -1;
     buf_init(&p->out, 0);
     buf_init(&p->got, 0);
+    buf_init(&p->message, 0);
+    (void)buf_reserve(&p->out, OUT_BYTES_MAX);
     put_request(p);
     ASSERT(socket_address_ip(STR("127.0.0.1"), 0, &any) == ERR_OK);
     ASSERT(datagram_bind(&any, false, &p->fd) == ERR_OK);
@@ -187,7 +210,7 @@ bool h3_peer_open(struct h3_peer *p, struct rig *r, struct h3_port *port, const 
                                    .user = p,
                                    .limits = &limits,
                                    .tls = sim_client(),
-                                   .now_ns = loop_now_ns(r->loop),
+                                   .now_ns = loop_now_ns(p->rig->loop),
                                    .path = peer_path(p)};
     if (!connect.tls) {
         return false;
@@ -197,6 +220,38 @@ bool h3_peer_open(struct h3_peer *p, struct rig *r, struct h3_port *port, const 
         return false;
     }
     return true;
+}
+
+bool h3_peer_open(struct h3_peer *p, struct rig *r, struct h3_port *port, const char *path,
+                  const char *body)
+{
+    *p = (struct h3_peer){.rig = r, .port = port, .path = path, .body = body};
+    return peer_start(p);
+}
+
+bool h3_peer_open_tunnel(struct h3_peer *p, struct rig *r, struct h3_port *port, const char *path,
+                         bool takes_datagrams)
+{
+    *p = (struct h3_peer){.rig = r,
+                          .port = port,
+                          .path = path,
+                          .is_tunnel = true,
+                          .takes_datagrams = takes_datagrams};
+    return peer_start(p);
+}
+
+void h3_peer_send_message(struct h3_peer *p, struct str bytes)
+{
+    enum err ignored = p->is_dead ? ERR_CLOSED : quic_conn_send_message(p->conn, bytes, 0);
+    (void)ignored; /* lost on the way */
+}
+
+void h3_peer_send_data(struct h3_peer *p, struct str bytes)
+{
+    ASSERT(bytes.n < 64 && p->out.n + 2 + bytes.n <= OUT_BYTES_MAX);
+    buf_add(&p->out, "\0", 1);
+    buf_add_char(&p->out, (char)bytes.n);
+    buf_add_str(&p->out, bytes);
 }
 
 void h3_peer_send(struct h3_peer *p, const uint8_t *bytes, size_t n)
@@ -254,7 +309,8 @@ static bool peer_read(struct h3_peer *p)
 void h3_peer_run(struct h3_peer *p, uint64_t ms)
 {
     uint64_t end_ns = loop_now_ns(p->rig->loop) + ms * NS_PER_MS;
-    while (!p->is_dead && !p->is_answered && loop_now_ns(p->rig->loop) < end_ns) {
+    while (!p->is_dead && !p->is_answered &&
+           (p->wanted_messages == 0 || p->message_count < p->wanted_messages) && loop_now_ns(p->rig->loop) < end_ns) {
         bool is_moving = peer_write(p);
         rig_settle(p->rig);
         is_moving |= peer_read(p);
@@ -288,4 +344,5 @@ void h3_peer_close(struct h3_peer *p, bool is_told)
     close(p->fd);
     buf_done(&p->out);
     buf_done(&p->got);
+    buf_done(&p->message);
 }

@@ -28,6 +28,8 @@ struct h3_peer {
     struct socket_address local;
     const char *path; /* of the request */
     const char *body; /* POST with it; NULL: GET */
+    bool is_tunnel;   /* CONNECT for the protocol "bytes"; the stream stays open while it is set */
+    bool takes_datagrams;
     struct buf out;   /* of the request stream */
     size_t out_sent;
     int64_t control_id, request_id;
@@ -36,6 +38,9 @@ struct h3_peer {
     bool is_dead; /* the connection is over */
     bool is_answered;
     struct buf got; /* of the request stream: frames */
+    unsigned message_count;
+    unsigned wanted_messages; /* h3_peer_run returns when there are so many; 0: no matter */
+    struct buf message;       /* the last */
     /* What becomes of a datagram; NULL: it is sent. Calls h3_peer_send. */
     void (*change)(struct h3_peer *p, uint8_t *bytes, size_t n);
     void *context;
@@ -44,6 +49,15 @@ struct h3_peer {
 /* False: no memory. */
 bool h3_peer_open(struct h3_peer *p, struct rig *r, struct h3_port *port, const char *path,
                   const char *body);
+
+/* Opens a tunnel, and says or not that datagrams are taken beside its stream. */
+bool h3_peer_open_tunnel(struct h3_peer *p, struct rig *r, struct h3_port *port, const char *path,
+                         bool takes_datagrams);
+
+/* Sends a datagram as it is, its stream in front; and bytes of the tunnel, in one DATA frame. */
+void h3_peer_send_message(struct h3_peer *p, struct str bytes);
+void h3_peer_send_data(struct h3_peer *p, struct str bytes);
+
 void h3_peer_send(struct h3_peer *p, const uint8_t *bytes, size_t n);
 
 /* Turns both sides until the answer is there, the connection is over, or `ms` have passed. */

@@ -57,8 +57,12 @@ static void job_tunnel(struct job *j)
     struct http_field array[1];
     struct http_fields fields;
     http_fields_init(&fields, array, 1);
+    bool has_datagrams = j->kind == 'd' || j->kind == 'q';
     enum err e = http_fields_add(&fields, STR("X-Tunnel"), STR("yes"));
-    e = e ? e : exchange_tunnel(j->x, STR("bytes"), &fields);
+    if (!e) {
+        e = has_datagrams ? exchange_tunnel_datagrams(j->x, STR("bytes"), &fields)
+                          : exchange_tunnel(j->x, STR("bytes"), &fields);
+    }
     if (!e) {
         exchange_read_body(j->x);
     } else {
@@ -105,7 +109,7 @@ static void job_on_room(struct exchange *x)
 
 static bool job_is_echo(const struct job *j)
 {
-    return j->kind == 'e' || j->kind == 'w' || j->kind == 'o';
+    return strchr("ewodq", j->kind) != NULL;
 }
 
 static void job_on_drain(struct exchange *x)
@@ -172,11 +176,42 @@ static void job_on_end(struct exchange *x, enum err cause)
     j->rig->ended_well += cause == ERR_OK;
 }
 
+/* What does not fit is lost, as the network may lose it. */
+static void job_on_datagram(struct exchange *x, const char *bytes, size_t n)
+{
+    static const char zeros[65536];
+    struct str text = str_make(bytes, n);
+    size_t most = exchange_datagram_bytes_max(x);
+    enum err e = ERR_OK;
+    if (str_eq(text, STR("end"))) {
+        exchange_finish(x);
+    } else if (str_eq(text, STR("break"))) {
+        exchange_reset(x, ERR_CANCELLED);
+    } else if (str_eq(text, STR("long"))) {
+        ASSERT(exchange_send_datagram(x, str_make(zeros, most + 1)) == ERR_RANGE);
+        e = exchange_send_datagram(x, str_make(zeros, most));
+    } else if (str_eq(text, STR("many"))) {
+        for (unsigned i = 0; i < RIG_MANY_DATAGRAMS; i++) {
+            e = exchange_send_datagram(x, str_make(zeros, most < 5000 ? 100 : 5000));
+            ASSERT(!e || e == ERR_LIMIT || e == ERR_NOMEM);
+        }
+    } else {
+        e = exchange_send_datagram(x, text);
+    }
+    (void)e;
+}
+
 static const struct exchange_service job_service = {
     .on_body = job_on_body,
     .on_body_end = job_on_body_end,
+    .on_datagram = job_on_datagram,
     .on_room = job_on_room,
     .on_drain = job_on_drain,
+    .on_end = job_on_end,
+};
+
+static const struct exchange_service job_deaf_service = {
+    .on_body_end = job_on_body_end,
     .on_end = job_on_end,
 };
 
@@ -246,7 +281,12 @@ static void job_start(struct job *j)
 {
     struct exchange *x = j->x;
     switch (j->kind) {
+    case 'q':
+        exchange_serve(x, &job_deaf_service, j);
+        job_tunnel(j);
+        break;
     case 'w':
+    case 'd':
         job_tunnel(j);
         break;
     case 'l':

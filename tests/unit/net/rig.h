@@ -7,6 +7,8 @@
  *   /b begin the answer, then read the body as /c does
  *   /s stream RIG_STREAM_BYTES with a length, /t without  /f send the file  /h hang
  *   /w tunnel that echoes and says "bye" on a drain  /o the same later (50 ms), without a "bye"
+ *   /d tunnel of datagrams that echoes; "many", "long", "end" and "break" make it send
+ *      RIG_MANY_DATAGRAMS, one that is as long as can be, end and break  /q one that takes none
  *   /r reset  /p promise more than is given  /y ready-made answer  /x 204 with content
  *   /v a body without a length, then trailers
  */
@@ -19,6 +21,7 @@
 #define RIG_BIG_BYTES (100u * 1024u)
 #define RIG_FILE_BYTES (2048u * 1024u)
 #define RIG_LATER_MS 50u
+#define RIG_MANY_DATAGRAMS 100u
 
 struct rig {
     struct loop *loop;
