@@ -20,12 +20,12 @@
 
 /* Embedded by the owner; treat as opaque. */
 struct capsule_reader {
-    struct buf kept;   /* of a datagram that came in pieces */
-    uint64_t left;     /* of the value */
+    struct buf kept; /* of a datagram that came in pieces */
+    uint64_t left;   /* of the value */
     uint8_t head_bytes;
-    bool is_in_value;  /* the head is complete */
-    bool is_datagram;  /* and its value is wanted */
-    bool is_given;     /* what is kept was given in the last call */
+    bool is_in_value; /* the head is complete */
+    bool is_datagram; /* and its value is wanted */
+    bool is_given;    /* what is kept was given in the last call */
     char head[CAPSULE_HEAD_BYTES_MAX];
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Integers of variable length (RFC 9000 section 16), as frames, capsules and datagrams have them. */
+/* Integers of variable length (RFC 9000 section 16), as frames, capsules and datagrams have them.
+ */
 #pragma once
 
 #include <stddef.h>

@@ -188,8 +188,7 @@ enum err exchange_send_datagram(struct exchange *x, struct str bytes)
     if (bytes.n > (beside ? beside : CAPSULE_DATAGRAM_BYTES_MAX)) {
         return ERR_RANGE;
     }
-    enum err e =
-        beside ? x->protocol->send_datagram(x, bytes) : exchange_send_capsule(x, bytes);
+    enum err e = beside ? x->protocol->send_datagram(x, bytes) : exchange_send_capsule(x, bytes);
     if (!e && beside) {
         x->sent_bytes += bytes.n;
     } else if (e == ERR_LIMIT) {

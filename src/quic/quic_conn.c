@@ -544,7 +544,7 @@ static ngtcp2_ssize quic_write_messages(struct quic_conn *c, ngtcp2_path *path,
         }
         ngtcp2_ssize r = ngtcp2_conn_writev_datagram(
             c->ngtcp2, path, info, bytes, c->datagram_bytes_max, &is_accepted,
-            NGTCP2_WRITE_DATAGRAM_FLAG_MORE, id, &vec, 1, now_ns);
+            NGTCP2_WRITE_DATAGRAM_FLAG_MORE, id, &vec, m->n ? 1 : 0, now_ns);
         if (is_accepted) {
             quic_messages_drop(&c->messages);
         }

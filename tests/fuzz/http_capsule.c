@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole or cut into pieces of any size: the same datagrams, the same ones skipped, the same end; and
- * never more is kept than one datagram. */
+/* Whole or cut into pieces of any size: the same datagrams, the same ones skipped, the same end;
+ * and never more is kept than one datagram. */
 #include "base/assert.h"
 #include "http/capsule.h"
 

@@ -95,7 +95,7 @@ static const struct {
     {STR("\x40\0\xc0\0\0\0\0\0\0\x02"
          "ab\0\0"),
      "[ab][]", true},
-    {STR("\x17\x02xx\0\x01y"), "[y]", true},                            /* another kind */
+    {STR("\x17\x02xx\0\x01y"), "[y]", true},                             /* another kind */
     {STR("\xc0\0\0\0\0\0\0\x17\xc0\0\0\0\0\0\0\0\0\x01y"), "[y]", true}, /* its longest form */
     {STR("\x01\0\0\0"), "[]", true},
     {STR("\0"), "", false},

@@ -353,6 +353,43 @@ static void test_drain_of_many(void **state)
     assert_int_equal(rig.ended_well, 30);
 }
 
+/* RFC 9297: the same exchange as over HTTP/3, by capsules. */
+static void test_datagrams(void **state)
+{
+    wire_headers(&out, 1, 0, ASK("/d"));
+    wire_headers(&out, 3, 0, ASK("/d"));
+    data(1, 0, STR("\x00\x03one\x00"));
+    data(3, 0,
+         STR("\x00\x03"
+             "end"));
+    data(1, 0, STR("\x03t"));
+    data(1, 0, STR("wo\x17\x02xx"));
+    talk();
+    assert_true(has_field(1, "capsule-protocol", "?1"));
+    data(1, WIRE_END_STREAM, STR(""));
+    talk();
+    assert_body(1, 10);
+    assert_int_equal(client_count(&client, "one"), 1);
+    assert_body(3, 0);
+    data(3, WIRE_END_STREAM, STR("dropped"));
+    talk();
+    assert_int_equal(rig.ended_well, 2);
+    assert_int_equal(rig.refused, 0);
+}
+
+static void test_capsule_that_is_cut_off(void **state)
+{
+    wire_headers(&out, 1, 0, ASK("/d"));
+    data(1, WIRE_END_STREAM, STR("\x00\x04one"));
+    get(3, "/n");
+    talk();
+    assert_int_equal(wire_reset_code(got(), 1), NGHTTP2_PROTOCOL_ERROR);
+    assert_int_equal(rig.refused, 1);
+    assert_int_equal(rig.ended, 2);
+    assert_int_equal(rig.ended_well, 1);
+    assert_body(3, 4);
+}
+
 static void converse(void)
 {
     struct client other = {.rig = &rig, .fd = -1};
@@ -365,6 +402,9 @@ static void converse(void)
     wire_headers(&hello, 3, 0, ASK("/o"));
     wire_put(&hello, WIRE_DATA, 0, 1, STR("one"));
     wire_put(&hello, WIRE_DATA, WIRE_END_STREAM, 3, STR("two"));
+    wire_headers(&hello, 5, 0, ASK("/d"));
+    wire_put(&hello, WIRE_DATA, 0, 5, STR("\x00\x05th"));
+    wire_put(&hello, WIRE_DATA, WIRE_END_STREAM, 5, STR("ree"));
     for (size_t at = 0; at < hello.n;) {
         size_t sent = client_put(&other, str_sub(buf_str(&hello), at, 60));
         at = sent ? at + sent : hello.n;
@@ -381,7 +421,7 @@ static void test_out_of_memory(void **state)
     (void)mem_test_fail_at(0);
     converse();
     unsigned long total = mem_test_fail_at(0);
-    assert_int_equal(rig.ended_well, 1);
+    assert_int_equal(rig.ended_well, 2);
     for (unsigned long n = 1; n <= total; n++) {
         (void)mem_test_fail_at(n);
         converse();
@@ -413,6 +453,8 @@ int main(void)
         cmocka_unit_test(test_no_size_limit),
         T(test_drain),
         T(test_drain_of_many),
+        T(test_datagrams),
+        T(test_capsule_that_is_cut_off),
         T(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "h3_peer.h"
 
+#include <netinet/udp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -118,8 +119,7 @@ static enum err offer(void *user, struct quic_offer *ret)
         ret->count = 1;
         ret->pieces[0] =
             (struct quic_piece){control + p->control_sent, control_bytes - p->control_sent};
-    } else if (p->request_id >= 0 && !p->is_end_sent &&
-               (!p->is_tunnel || p->out_sent < p->out.n)) {
+    } else if (p->request_id >= 0 && !p->is_end_sent && (!p->is_tunnel || p->out_sent < p->out.n)) {
         ret->stream_id = p->request_id;
         ret->is_end = !p->is_tunnel;
         ret->count = 1;
@@ -171,7 +171,7 @@ static void put_request(struct h3_peer *p)
     buf_add_char(&p->out, (char)(17 + path_bytes + (p->is_tunnel ? protocol_bytes : 0)));
     buf_add(&p->out, "\0", 2);
     buf_add_char(&p->out, (char)(0xc0 | method));
-    buf_add_char(&p->out, (char)(0xc0 | 23));                  /* https */
+    buf_add_char(&p->out, (char)(0xc0 | 23)); /* https */
     buf_add(&p->out, "\x50\x09quic.test", 11);
     buf_add_char(&p->out, 0x51); /* :path by name */
     buf_add_char(&p->out, (char)path_bytes);
@@ -196,6 +196,7 @@ static struct quic_path peer_path(const struct h3_peer *p)
 /* `p` says what is asked for. */
 static bool peer_start(struct h3_peer *p)
 {
+    const int one_by_one = 0; /* peer_read takes them so */
     struct socket_address any;
     p->control_id = p->request_id = -1;
     buf_init(&p->out, 0);
@@ -206,6 +207,7 @@ static bool peer_start(struct h3_peer *p)
     ASSERT(socket_address_ip(STR("127.0.0.1"), 0, &any) == ERR_OK);
     ASSERT(datagram_bind(&any, false, &p->fd) == ERR_OK);
     ASSERT(socket_local(p->fd, &p->local) == ERR_OK);
+    ASSERT(setsockopt(p->fd, SOL_UDP, UDP_GRO, &one_by_one, sizeof(one_by_one)) == 0);
     struct quic_connect connect = {.hooks = &hooks,
                                    .user = p,
                                    .limits = &limits,
@@ -310,7 +312,8 @@ void h3_peer_run(struct h3_peer *p, uint64_t ms)
 {
     uint64_t end_ns = loop_now_ns(p->rig->loop) + ms * NS_PER_MS;
     while (!p->is_dead && !p->is_answered &&
-           (p->wanted_messages == 0 || p->message_count < p->wanted_messages) && loop_now_ns(p->rig->loop) < end_ns) {
+           (p->wanted_messages == 0 || p->message_count < p->wanted_messages) &&
+           loop_now_ns(p->rig->loop) < end_ns) {
         bool is_moving = peer_write(p);
         rig_settle(p->rig);
         is_moving |= peer_read(p);

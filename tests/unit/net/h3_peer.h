@@ -30,7 +30,7 @@ struct h3_peer {
     const char *body; /* POST with it; NULL: GET */
     bool is_tunnel;   /* CONNECT for the protocol "bytes"; the stream stays open while it is set */
     bool takes_datagrams;
-    struct buf out;   /* of the request stream */
+    struct buf out; /* of the request stream */
     size_t out_sent;
     int64_t control_id, request_id;
     size_t control_sent;
