@@ -30,6 +30,8 @@ class Relay:
         self.to_server, self.to_client = [], []
         self.held = None
         self.largest = 65536 # longer ones of the client are lost
+        self.lost_every = 0 # of the datagrams both ways, so many as one in this number
+        self.count = self.lost_count = 0
         self.old = None # the port before moved()
         self.moved_count = 0 # datagrams that came to the new one
         self.lock = threading.Lock()
@@ -68,10 +70,16 @@ class Relay:
                         self.moved_count += s is self.back and self.old is not None
                         self.pass_back(s.recv(2048))
 
+    def is_lost(self):
+        self.count += 1
+        is_lost = self.lost_every != 0 and self.count % self.lost_every == 0
+        self.lost_count += is_lost
+        return is_lost
+
     def pass_on(self, data, client):
         self.client = client
         self.to_server.append(data)
-        if len(data) > self.largest:
+        if len(data) > self.largest or self.is_lost():
             return
         if self.held is not None:
             self.held.append(data)
@@ -80,7 +88,7 @@ class Relay:
 
     def pass_back(self, data):
         self.to_client.append(data)
-        if self.client:
+        if self.client and not self.is_lost():
             self.front.sendto(data, self.client)
 
     def move(self):

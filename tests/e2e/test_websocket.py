@@ -238,7 +238,7 @@ CONNECTS = [
     ("not CONNECT", head_of(__method="GET"), None),
     ("a length", head_of(content_length="0"), None),
     ("a field of HTTP/1", head_of(upgrade="websocket"), None),
-    ("another protocol", head_of(__protocol="connect-udp"), 501),
+    ("another protocol", head_of(__protocol="connect-ip"), 501),
     ("two protocols", head_of(__protocol="websocket, other"), 501),
     ("an empty protocol", head_of(__protocol=""), None),
     ("no protocol", head_of(__protocol=None, __scheme=None, __path=None,

@@ -4,11 +4,14 @@
  * CONNECT (RFC 9220), trailers, heads that are wrong. QUIC is our own client's end, HTTP/3 that of
  * nghttp3.
  *
- *   h3_client [-r] ROOT_PEM NAME ADDRESS PORT FIELD=VALUE... [-- TRAILER=VALUE...]
+ *   h3_client [-r] [-d] ROOT_PEM NAME ADDRESS PORT FIELD=VALUE... [-- TRAILER=VALUE...]
  *
  * The fields go out as they are given, those with a colon in front first. What comes on standard
  * input is the body; behind its end come the trailers and the end of the stream, or with -r a
- * reset. The head of the answer is printed as lines, then an empty line, then the body. Standard
+ * reset. The head of the answer is printed as lines, then an empty line, then the body. With -d
+ * datagrams are taken (RFC 9297) and stand in place of both bodies, each behind its length in two
+ * bytes and as it goes over the wire, its stream in front. There is no client of others for these,
+ * and no other here that could send wrong ones. Standard
  * error tells the rest, a word and its value per line: trailer, reset and stopped (codes of the
  * stream), closed. The exit code is 0 for a whole answer, 3 for a reset, 4 where the connection
  * ended, 2 for a fault of the caller.
@@ -60,7 +63,9 @@ static struct {
     size_t kept_bytes;
     uint64_t acknowledged; /* of the first kept one */
     struct buf out;
-    size_t credit; /* body bytes within `out` */
+    size_t credit;        /* body bytes within `out` */
+    struct buf datagrams; /* read, not sent */
+    bool has_datagrams;
     bool resets_at_end;
     bool is_input_ended;
     bool is_bound;
@@ -126,6 +131,11 @@ static int on_trailer(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf
 static int on_body(nghttp3_conn *h3, int64_t id, const uint8_t *p, size_t n, void *user,
                    void *stream_user)
 {
+    if (client.has_datagrams) {
+        fprintf(stderr, "body %zu\n", n);
+        quic_conn_consume(client.quic, id, n);
+        return 0;
+    }
     buf_add(&client.out, p, n);
     client.credit += n;
     return 0;
@@ -246,6 +256,13 @@ static enum err on_acknowledged(void *user, int64_t id, uint64_t n)
     return nghttp3_conn_add_ack_offset(client.h3, id, n) == 0 ? ERR_OK : ERR_INTERNAL;
 }
 
+static void on_message(void *user, const uint8_t *p, size_t n)
+{
+    buf_add_char(&client.out, (char)(n >> 8));
+    buf_add_char(&client.out, (char)(n & 0xff));
+    buf_add(&client.out, p, n);
+}
+
 static void on_reset(void *user, int64_t id, uint64_t code)
 {
     end_with(RESULT_RESET, "reset", code);
@@ -328,6 +345,7 @@ static const struct quic_hooks hooks = {
     .on_taken = on_taken,
     .on_blocked = on_blocked,
     .on_cannot_send = on_cannot_send,
+    .on_message = on_message,
     .random = hook_random,
     .make_cid = make_cid,
     .drop_cid = drop_cid,
@@ -397,12 +415,33 @@ static void receive(void)
 
 /* ---- standard input and output ---- */
 
+/* Those that find no room are lost, as the network may lose them. */
+static void send_datagrams(const char *bytes, size_t n)
+{
+    struct buf *b = &client.datagrams;
+    buf_add(b, bytes, n);
+    while (b->n >= 2) {
+        size_t length = (size_t)(uint8_t)b->p[0] << 8 | (uint8_t)b->p[1];
+        if (b->n - 2 < length) {
+            break;
+        }
+        enum err e = quic_conn_send_message(client.quic, str_make(b->p + 2, length), 0);
+        if (e) {
+            fprintf(stderr, "unsent %s\n", err_name(e));
+        }
+        buf_consume(b, 2 + length);
+    }
+}
+
 static void read_input(void)
 {
     struct chunk_of_body *chunk = calloc(1, sizeof(*chunk));
     must(chunk != NULL, "out of memory");
     ssize_t n = read(STDIN_FILENO, chunk->bytes, sizeof(chunk->bytes));
-    if (n > 0) {
+    if (n > 0 && client.has_datagrams) {
+        send_datagrams(chunk->bytes, (size_t)n);
+        free(chunk);
+    } else if (n > 0) {
         chunk->n = (size_t)n;
         client.unsent = chunk;
     } else {
@@ -500,7 +539,7 @@ static size_t take_fields(char **texts, int count, nghttp3_nv *ret)
 
 static void connect_to(const char *root, const char *name, const char *address, const char *port)
 {
-    static const struct quic_limits limits = {
+    const struct quic_limits limits = {
         .connection_window_bytes = 1 << 20,
         .connection_window_bytes_max = 1 << 22,
         .stream_window_bytes = 1 << 18,
@@ -508,6 +547,7 @@ static void connect_to(const char *root, const char *name, const char *address, 
         .stream_count = 1,
         .handshake_ns = 30000000000u,
         .idle_ns = 120000000000u,
+        .message_bytes_max = client.has_datagrams ? 65535 : 0,
     };
     struct buf pem;
     struct tls_quic_client *tls;
@@ -537,12 +577,11 @@ static void connect_to(const char *root, const char *name, const char *address, 
 int main(int argc, char **argv)
 {
     nghttp3_settings settings;
-    if (argc > 1 && strcmp(argv[1], "-r") == 0) {
-        client.resets_at_end = true;
-        argc--;
-        argv++;
+    for (; argc > 1 && argv[1][0] == '-'; argc--, argv++) {
+        client.resets_at_end |= strcmp(argv[1], "-r") == 0;
+        client.has_datagrams |= strcmp(argv[1], "-d") == 0;
     }
-    must(argc > 5, "[-r] ROOT_PEM NAME ADDRESS PORT FIELD=VALUE... [-- TRAILER=VALUE...]");
+    must(argc > 5, "[-r] [-d] ROOT_PEM NAME ADDRESS PORT FIELD=VALUE... [-- TRAILER=VALUE...]");
     int split = 5;
     while (split < argc && strcmp(argv[split], "--") != 0) {
         split++;
@@ -550,10 +589,12 @@ int main(int argc, char **argv)
     client.stream_id = -1;
     client.kept_tail = &client.kept;
     buf_init(&client.out, 0);
+    buf_init(&client.datagrams, 0);
     client.field_count = take_fields(argv + 5, split - 5, client.fields);
     client.trailer_count =
         split < argc ? take_fields(argv + split + 1, argc - split - 1, client.trailers) : 0;
     nghttp3_settings_default(&settings);
+    settings.h3_datagram = client.has_datagrams;
     must(nghttp3_conn_client_new(&client.h3, &callbacks, &settings, nghttp3_mem_default(), NULL) ==
              0,
          "out of memory");

@@ -222,7 +222,8 @@ static void test_many(void **state)
 
 static void test_malformed(void **state)
 {
-    static const struct str wrong[] = {STR(""), STR("\x40"), STR("\xff\xff\xff\xff\xff\xff\xff\xff"),
+    static const struct str wrong[] = {STR(""), STR("\x40"),
+                                       STR("\xff\xff\xff\xff\xff\xff\xff\xff"),
                                        STR("\x40\x65 a stream past the limit")};
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         begin(NULL);
