@@ -122,7 +122,7 @@ static const struct conf_key TIMEOUT_KEYS[] = {
      .min = 1,
      .max = INT64_MAX,
      .example = "10m",
-     .doc = "How long a WebSocket may be silent in both directions."},
+     .doc = "How long a WebSocket, or another tunnel, may be silent in both directions."},
     {.name = "drain",
      .type = CONF_DURATION,
      AT(timeout_settings, drain_ms),
@@ -601,8 +601,8 @@ static const struct conf_key ROUTE_KEYS[] = {
      .check = check_backend,
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "echo",
-     .doc = "The program that answers; echo is built in and gives back what it gets, requests and "
-            "WebSocket messages alike, for tests."},
+     .doc = "The program that answers; echo is built in and gives back what it gets, requests, "
+            "WebSocket messages and UDP payloads alike, for tests."},
     {.name = "websocket",
      .type = CONF_OBJECT,
      AT(route_keys, websocket),

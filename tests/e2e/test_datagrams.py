@@ -23,7 +23,7 @@ TARGET = "/.well-known/masque/udp/192.0.2.6/443/"
 ECHO = {"hosts": [{"domains": ["default", "localhost"], "https_redirect": False, "routes": [
     {"path": "/.well-known/masque/**", "backend": "echo"},
     {"path": "/fixed", "respond": {"body": "fixed\n"}}]}]}
-PAUSE_SECONDS = 0.5 # before a datagram is taken for lost and sent again
+PAUSE_SECONDS = 0.1 # before a datagram is taken for lost and sent again
 UPGRADE = {"Host": "a.test", "Connection": "Upgrade", "Upgrade": "connect-udp",
            "Capsule-Protocol": "?1"}
 
