@@ -430,6 +430,7 @@ static enum h2_code h2_code_of(enum mux_reset why)
     case MUX_RESET_NO_ERROR:
         return H2_NO_ERROR;
     case MUX_RESET_PROTOCOL:
+    case MUX_RESET_DATAGRAM:
         return H2_PROTOCOL_ERROR;
     case MUX_RESET_INTERNAL:
         return H2_INTERNAL_ERROR;

@@ -213,6 +213,8 @@ static uint64_t h3_code_of(enum mux_reset why)
         return H3_REQUEST_CANCELLED;
     case MUX_RESET_CALM:
         return H3_EXCESSIVE_LOAD;
+    case MUX_RESET_DATAGRAM:
+        return H3_DATAGRAM_ERROR;
     }
     return H3_INTERNAL_ERROR;
 }

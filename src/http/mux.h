@@ -94,7 +94,8 @@ enum mux_reset {
     MUX_RESET_PROTOCOL,
     MUX_RESET_INTERNAL,
     MUX_RESET_CANCEL,
-    MUX_RESET_CALM, /* it costs too much */
+    MUX_RESET_CALM,     /* it costs too much */
+    MUX_RESET_DATAGRAM, /* it has no place for datagrams (HTTP/3 alone) */
 };
 
 /* Gives the response head. `body_bytes`: length or MUX_LENGTH_UNKNOWN; written as Content-Length

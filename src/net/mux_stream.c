@@ -232,8 +232,16 @@ static void mux_on_datagram(void *context, struct mux_stream *stream, const char
 {
     struct mux_conn *c = context;
     struct mux_exchange *e = stream ? mux_exchange_of(stream) : NULL;
-    if (e && mux_stream_is_dropping(e)) {
-        e = NULL;
+    if (e && (mux_stream_is_dropping(e) || stream->is_body_done)) {
+        e = NULL; /* late */
+    }
+    if (e && !e->x.datagrams && (e->is_tunnel || !stream->head.protocol.p)) {
+        /* RFC 9297 section 2: who sends them to such a request takes it for another one. */
+        struct server *s = c->conn.server;
+        s->hooks.on_refused(s->hooks.context, &c->conn.peer, H1_REJECT_DATAGRAM, 0);
+        e->cause = ERR_SYNTAX;
+        mux_reset(c->session, stream, MUX_RESET_DATAGRAM);
+        return;
     }
     if (e) {
         e->read_ms = loop_now_ms(c->conn.server->loop);

@@ -256,6 +256,21 @@ def test_malformed(server, datagram):
     assert server.metric(name) == before + 1
 
 
+def test_a_request_without_datagrams(server):
+    """RFC 9297 section 2: it is aborted."""
+    name = 'sws_bad_requests_total{reason="h3_datagram"}'
+    before = server.metric(name)
+    with Beside(server) as wire:
+        fields = connect_fields("https", TARGET, None, "13", "localhost")
+        assert wire.ask(fields) == 200
+        end = time.monotonic() + ANSWER_SECONDS
+        while not wire.is_over and time.monotonic() < end:
+            wire.put(b"\0\0lost on a WebSocket")
+            wire.wait(PAUSE_SECONDS)
+        assert wire.reset == 0x33
+    assert server.metric(name) == before + 1
+
+
 def test_a_network_that_loses(server):
     """What is lost is not sent again and holds nothing up."""
     with Relay(server.https_address) as relay, beside(server, relay.address) as wire:

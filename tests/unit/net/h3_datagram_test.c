@@ -9,9 +9,11 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "h3_peer.h"
+#include "http/h3_session.h"
 
 #define RUN_MS 20000u
 #define STREAMS 100u
+#define TURN_MS 10u
 
 static struct rig rig;
 static struct h3_port port;
@@ -174,12 +176,31 @@ static void test_nobody_takes_them(void **state)
     close_peer();
 }
 
+/* RFC 9297 section 2: the request is aborted, the connection is not. */
 static void test_a_tunnel_of_bytes(void **state)
 {
     open_tunnel("/w", true);
     h3_peer_send_message(&peer, STR("\0no"));
-    h3_peer_run(&peer, 1000);
+    h3_peer_run(&peer, RUN_MS);
+    assert_int_equal(peer.reset_code, H3_DATAGRAM_ERROR);
+    assert_int_equal(rig.refused, 1);
+    assert_int_equal(rig.ended, 1);
+    assert_int_equal(rig.ended_well, 0);
+    assert_int_equal(rig.connections, 1);
+    close_peer();
+}
+
+/* Who has not answered yet may still open a tunnel of them. */
+static void test_before_the_answer(void **state)
+{
+    assert_true(h3_peer_open_tunnel(&peer, &rig, &port, "/o", true));
+    while (rig.exchanges == 0 && !peer.is_dead) {
+        h3_peer_run(&peer, TURN_MS);
+    }
+    h3_peer_send_message(&peer, STR("\0early"));
+    h3_peer_run(&peer, RIG_LATER_MS - 2 * TURN_MS);
     assert_int_equal(rig.limits[SERVER_LIMIT_DATAGRAMS], 1);
+    assert_int_equal(rig.refused, 0);
     end_stream();
     close_peer();
 }
@@ -308,6 +329,7 @@ int main(void)
         T(test_a_network_that_loses),
         T(test_nobody_takes_them),
         T(test_a_tunnel_of_bytes),
+        T(test_before_the_answer),
         T(test_ended_from_within),
         T(test_broken_off_from_within),
         T(test_many),

@@ -82,8 +82,10 @@ static enum err on_acknowledged(void *user, int64_t id, uint64_t n)
 static void on_code(void *user, int64_t id, uint64_t code)
 {
     struct h3_peer *p = user;
-    (void)code;
-    p->is_dead |= id == p->request_id; /* this client has but one request */
+    if (id == p->request_id) {
+        p->reset_code = code;
+        p->is_dead = true; /* this client has but one request */
+    }
 }
 
 static void on_stream_end(void *user, int64_t id, uint64_t code)

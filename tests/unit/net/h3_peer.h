@@ -35,7 +35,8 @@ struct h3_peer {
     int64_t control_id, request_id;
     size_t control_sent;
     bool is_end_sent;
-    bool is_dead; /* the connection is over */
+    bool is_dead;        /* the connection is over, or the request */
+    uint64_t reset_code; /* of the request */
     bool is_answered;
     struct buf got; /* of the request stream: frames */
     unsigned message_count;
