@@ -97,10 +97,11 @@ static void put_block(struct buf *out, size_t start, unsigned flags, uint32_t id
 }
 
 /* `status` 0: trailers. */
-static void put_fields(struct h2_session *s, struct buf *out, const struct mux_block *b,
-                       uint16_t status, unsigned flags, uint32_t id)
+static void put_fields(struct h2_session *s, const struct mux_block *b, uint16_t status,
+                       unsigned flags, uint32_t id)
 {
     static const uint8_t head[H2_FRAME_HEAD_BYTES];
+    struct buf *out = &s->queue;
     size_t start = out->n;
     buf_add(out, head, sizeof(head));
     hpack_encode_start(&s->encoder, out);
@@ -134,8 +135,7 @@ enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
     if (e || s->is_failed || stream->is_resetting) {
         return e;
     }
-    put_fields(s, &s->queue, &fields, response->head->status,
-               response->has_body ? 0 : H2_END_STREAM, h->id);
+    put_fields(s, &fields, response->head->status, response->has_body ? 0 : H2_END_STREAM, h->id);
     if (s->is_exhausted) {
         return ERR_NOMEM;
     }
@@ -155,7 +155,7 @@ void h2_session_continue(struct h2_session *s, struct mux_stream *stream)
     struct mux_block fields;
     mux_block_start(&fields, 100);
     if (!s->is_failed && !stream->is_resetting) {
-        put_fields(s, &s->queue, &fields, 100, 0, h2_stream_of(stream)->id);
+        put_fields(s, &fields, 100, 0, h2_stream_of(stream)->id);
     }
 }
 
@@ -167,7 +167,7 @@ static void put_trailers(struct h2_session *s, struct h2_stream *h)
         h2_stream_reset(s, h, H2_INTERNAL_ERROR);
         return;
     }
-    put_fields(s, s->out, &fields, 0, H2_END_STREAM, h->id);
+    put_fields(s, &fields, 0, H2_END_STREAM, h->id);
 }
 
 /* ---- order ---- */
@@ -238,6 +238,9 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     bool is_last = false;
     size_t n = s->mux.events.on_offer(s->mux.events.context, stream, max, &is_last);
     ASSERT(n <= max);
+    if (stream->is_resetting) {
+        return; /* it was reset within the event */
+    }
     if (n == 0 && !is_last) {
         /* Without a window it comes back with one, otherwise when there is more to offer. */
         h->is_offering = max == 0;
@@ -263,6 +266,9 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     s->send_window -= (int64_t)n;
     h->send_window -= (int64_t)n;
     s->update_credit = s->update_credit < H2_CONTROL_MAX ? s->update_credit + 2 : H2_CONTROL_MAX;
+    if (stream->is_resetting) {
+        return;
+    }
     if (!is_last) {
         if (h->priority.is_incremental) {
             list_remove(&h->ready);

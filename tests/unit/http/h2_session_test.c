@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What becomes of streams: heads, bodies, trailers, priorities, windows and the end. */
 #include "h2_harness.h"
+#include "http/hpack_int.h"
+
+static void on_field(void *context, const struct hpack_field *f)
+{
+    buf_add_str(context, f->name);
+    buf_add_char(context, ' ');
+}
 
 static void test_head(void **state)
 {
@@ -145,6 +152,42 @@ static void test_body_must_be_as_long_as_said(void **state)
 }
 
 /* ---- trailers, CONNECT, priorities, windows ---- */
+
+/* An answer that is given while another one's body is taken comes before the trailers of that one
+ * in the table, so it leaves before them too. */
+static void test_answer_within_a_body(void **state)
+{
+    struct test *t = *state;
+    struct hpack_decoder decoder;
+    struct buf scratch, fields;
+    struct wire_frame f;
+    t->has_trailers = true;
+    t->answer_bytes = 3;
+    t->is_answering_in_turn = true;
+    for (uint32_t id = 1; id < 9; id += 2) {
+        wire_request(&t->in, id, WIRE_END_STREAM, "GET", "/", "");
+    }
+    run(t);
+    struct str rest = buf_str(&t->out);
+    hpack_decoder_init(&decoder);
+    buf_init(&scratch, 0);
+    buf_init(&fields, 0);
+    while (wire_next(&rest, &f)) {
+        if (f.type == WIRE_HEADERS) {
+            enum err e = hpack_decode(&decoder, (const uint8_t *)f.payload.p, f.payload.n, &scratch,
+                                      on_field, &fields);
+            assert_int_equal(e, ERR_OK);
+        }
+    }
+    buf_add_char(&fields, 0);
+    assert_string_equal(fields.p, ":status date content-length x-own "
+                                  ":status date content-length x-own x-sum "
+                                  ":status date content-length x-own x-sum "
+                                  ":status date content-length x-own x-sum x-sum ");
+    hpack_decoder_done(&decoder);
+    buf_done(&scratch);
+    buf_done(&fields);
+}
 
 static void test_trailers(void **state)
 {
@@ -431,6 +474,7 @@ int main(void)
         T(test_limits_are_answered),
         T(test_body_must_be_as_long_as_said),
         T(test_trailers),
+        T(test_answer_within_a_body),
         T(test_bad_trailers),
         T(test_trailers_count_as_fields),
         cmocka_unit_test(test_connect),
