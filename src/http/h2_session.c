@@ -131,7 +131,7 @@ void h2_stream_gone(struct h2_session *s, struct h2_stream *h, enum err cause)
 static bool stream_is_provoked(enum h2_code code)
 {
     return code == H2_PROTOCOL_ERROR || code == H2_FLOW_CONTROL_ERROR || code == H2_STREAM_CLOSED ||
-           code == H2_FRAME_SIZE_ERROR || code == H2_REFUSED_STREAM;
+           code == H2_FRAME_SIZE_ERROR || code == H2_REFUSED_STREAM || code == H2_ENHANCE_YOUR_CALM;
 }
 
 void h2_stream_reset(struct h2_session *s, struct h2_stream *h, enum h2_code code)

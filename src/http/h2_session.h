@@ -47,6 +47,7 @@ enum h2_abuse {
 #define H2_RESETS_MAX 100u
 #define H2_CONTROL_MAX 1000u
 #define H2_UNACKED_MAX 100u
+#define H2_SETTINGS_MAX 32u /* in one frame */
 #define H2_ABUSE_WINDOW_MS 10000u
 
 struct h2_pool;

@@ -285,6 +285,24 @@ static void test_urgency(void **state)
     assert_ends(t, "7 3 5 1 ");
 }
 
+/* Of updates that come before their stream the newest counts, however many others there are. */
+static void test_early_updates(void **state)
+{
+    struct test *t = *state;
+    t->answer_bytes = 40000;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
+    for (char i = 0; i < 7; i++) {
+        char update[7] = {0, 0, 0, (char)(21 + 2 * i), 'u', '=', '2'};
+        wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make(update, sizeof(update)));
+    }
+    wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make("\0\0\0\3u=7", 7));
+    wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make("\0\0\0\3u=0", 7));
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "priority: u=6\n");
+    run(t);
+    assert_ends(t, "3 1 ");
+}
+
 static void test_incremental(void **state)
 {
     struct test *t = *state;
@@ -408,6 +426,69 @@ static void test_finish(void **state)
     assert_false(h2_session_is_broken(t->session));
 }
 
+/* What a client sent before it heard of the end, a whole upload, is passed over (RFC 9113 6.8);
+ * the requests that were taken are not hurt, and the connection gets its credit back. */
+static void test_finish_passes_late_streams_over(void **state)
+{
+    struct test *t = *state;
+    static char block[16384];
+    struct wire_frame f;
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    h2_session_finish(t->session);
+    wire_request(&t->in, 3, 0, "POST", "/", "");
+    for (int i = 0; i < 32; i++) {
+        wire_put(&t->in, WIRE_DATA, 0, 3, str_make(block, sizeof(block)));
+    }
+    wire_headers(&t->in, 3, WIRE_END_STREAM, "x-sum: 1\n");
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, 1);
+    wire_put_u32(&t->in, WIRE_RST_STREAM, 3, H2_CANCEL);
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_GOAWAY, 0, &f), 1);
+    assert_int_equal(wire_payload_u32(&f, 0), 1);
+    assert_int_equal(wire_payload_u32(&f, 4), H2_NO_ERROR);
+    wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 0, &f);
+    assert_int_equal(wire_payload_u32(&f, 0), sizeof(block) * 32);
+    answer(t, CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link));
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_log(t, "1 GET http://a/\n1 answered\n1 end\n");
+    assert_true(h2_session_is_over(t->session));
+    assert_false(h2_session_is_broken(t->session));
+}
+
+/* The last identifier there is; nothing larger can be asked for, and smaller ones are used up. */
+static void test_last_stream_id(void **state)
+{
+    struct test *t = *state;
+    wire_request(&t->in, INT32_MAX, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_log(t, "2147483647 GET http://a/\n2147483647 answered\n2147483647 end\n");
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, INT32_MAX, 1);
+    assert_no_goaway(t);
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_PROTOCOL_ERROR);
+}
+
+/* A client that leaves is answered to the end. */
+static void test_client_leaves(void **state)
+{
+    struct test *t = *state;
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    wire_put(&t->in, WIRE_GOAWAY, 0, 0, str_make("\0\0\0\0\0\0\0\0", 8));
+    run(t);
+    assert_false(h2_session_is_over(t->session));
+    answer(t, CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link));
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_log(t, "1 GET http://a/\n1 answered\n1 end\n");
+    assert_true(h2_session_is_over(t->session));
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
+}
+
 /* Frames for streams that closed: an error, but where we reset them. */
 static void test_closed_streams(void **state)
 {
@@ -479,10 +560,14 @@ int main(void)
         T(test_trailers_count_as_fields),
         cmocka_unit_test(test_connect),
         T(test_urgency),
+        T(test_early_updates),
         T(test_incremental),
         T(test_windows_hold),
         T(test_windows_grow),
         T(test_finish),
+        T(test_finish_passes_late_streams_over),
+        T(test_last_stream_id),
+        T(test_client_leaves),
         T(test_closed_streams),
         cmocka_unit_test(test_out_of_memory),
     };
