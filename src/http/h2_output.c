@@ -182,6 +182,7 @@ static bool output_is_behind(const struct list *at, const struct h2_stream *h)
 void h2_output_ready(struct h2_session *s, struct h2_stream *h)
 {
     struct list *ready = &s->ready[h->priority.urgency];
+    s->has_ends |= s->send_window <= 0;
     if (!h->is_offering || h->is_ended || h->stream->is_resetting || !list_is_empty(&h->ready)) {
         return;
     }
@@ -244,7 +245,9 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     if (n == 0 && !is_last) {
         /* Without a window it comes back with one, otherwise when there is more to offer. */
         h->is_offering = max == 0;
-        list_remove(&h->ready);
+        if (s->send_window > 0) {
+            list_remove(&h->ready);
+        }
         return;
     }
     bool has_trailers = is_last && stream->ending.n > 0;
@@ -265,6 +268,7 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     }
     s->send_window -= (int64_t)n;
     h->send_window -= (int64_t)n;
+    s->has_ends |= s->send_window <= 0;
     s->update_credit = s->update_credit < H2_CONTROL_MAX ? s->update_credit + 2 : H2_CONTROL_MAX;
     if (stream->is_resetting) {
         return;
@@ -283,6 +287,27 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     if (!stream->is_resetting) {
         h->is_ended = true;
         output_due(s, h);
+    }
+}
+
+/* Where the connection has no window, an end without bytes needs none (RFC 9113 6.9.1): a stream
+ * whose owner is done does not wait for the bodies of others. All are asked once for each time that
+ * one became ready, and keep their order. */
+static void output_ends(struct h2_session *s)
+{
+    s->has_ends = false;
+    for (unsigned i = 0; i < HTTP_URGENCY_COUNT && !s->is_failed; i++) {
+        struct list asked;
+        list_init(&asked);
+        list_splice(&asked, &s->ready[i]);
+        while (!list_is_empty(&asked)) {
+            struct h2_stream *h = CONTAINER_OF(asked.next, struct h2_stream, ready);
+            list_remove(&h->ready);
+            list_push_back(&s->ready[i], &h->ready);
+            if (!s->is_failed) {
+                output_data(s, h);
+            }
+        }
     }
 }
 
@@ -321,6 +346,9 @@ enum err h2_session_pull(struct h2_session *s, uint64_t now_ms, struct buf *out,
     s->now_ms = now_ms;
     s->out = out;
     while (!s->is_failed) {
+        if (s->has_ends && s->send_window <= 0) {
+            output_ends(s);
+        }
         output_queue(s);
         output_tell(s);
         struct h2_stream *h = s->send_window > 0 ? output_next(s) : NULL;
@@ -351,5 +379,6 @@ bool h2_session_wants_output(const struct h2_session *s)
     if (s->is_failed) {
         return !s->is_goaway_pulled;
     }
-    return s->queue.n > 0 || !list_is_empty(&s->due) || (s->send_window > 0 && output_next(s));
+    return s->queue.n > 0 || !list_is_empty(&s->due) ||
+           ((s->send_window > 0 || s->has_ends) && output_next(s));
 }

@@ -324,6 +324,85 @@ static void test_incremental(void **state)
     assert_true(changes >= 6);
 }
 
+/* The body of one stream took the window of the connection: another one ends all the same, by
+ * trailers or by an empty frame, and the order of the bodies stays. */
+static void test_ends_need_no_window(void **state)
+{
+    struct test *t = *state;
+    struct response_head head = {.status = 200};
+    const struct mux_response response = {
+        .head = &head, .body_bytes = MUX_LENGTH_UNKNOWN, .has_body = true};
+    http_fields_init(&head.fields, NULL, 0);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\4\0\1\0\0", 6));
+    t->answer_bytes = 70000;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_false(h2_session_wants_output(t->session));
+    t->is_silent = true;
+    wire_request(&t->in, 5, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    struct test_stream *late = (struct test_stream *)CONTAINER_OF(
+        h2_session_streams(t->session)->prev, struct mux_stream, link);
+    late->is_held = true;
+    assert_int_equal(h2_session_respond(t->session, &late->stream, &response), ERR_OK);
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_false(h2_session_wants_output(t->session));
+    assert_ends(t, "");
+    late->is_held = false;
+    h2_session_resume(t->session, &late->stream);
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_ends(t, "5 ");
+    assert_false(h2_session_wants_output(t->session));
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, 1u << 20);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, 1u << 20);
+    run(t);
+    assert_ends(t, "5 1 3 ");
+}
+
+/* A window that settings take back goes below zero, and what updates give is counted from there
+ * (RFC 9113 6.9.2). */
+static void test_windows_below_zero(void **state)
+{
+    struct test *t = *state;
+    bool is_ended;
+    t->answer_bytes = 100000;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, INT32_MAX - 65535);
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_body(buf_str(&t->out), 1, &is_ended), 65535);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\4\0\0\0\0", 6));
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, 65535);
+    run(t);
+    assert_int_equal(wire_body(buf_str(&t->out), 1, &is_ended), 65535);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, 5);
+    run(t);
+    assert_int_equal(wire_body(buf_str(&t->out), 1, &is_ended), 65540);
+    /* As large as it may be, and one more by way of settings. */
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, INT32_MAX);
+    assert_no_goaway(t);
+    t->is_silent = true;
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, INT32_MAX);
+    assert_no_goaway(t);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\4\0\0\0\1", 6));
+    run(t);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_FLOW_CONTROL_ERROR);
+}
+
+static void test_window_of_the_connection_overflows(void **state)
+{
+    struct test *t = *state;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, INT32_MAX - 65535);
+    assert_no_goaway(t);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1);
+    run(t);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_FLOW_CONTROL_ERROR);
+}
+
 static void test_windows_hold(void **state)
 {
     struct test *t = *state;
@@ -562,6 +641,9 @@ int main(void)
         T(test_urgency),
         T(test_early_updates),
         T(test_incremental),
+        T(test_ends_need_no_window),
+        T(test_windows_below_zero),
+        T(test_window_of_the_connection_overflows),
         T(test_windows_hold),
         T(test_windows_grow),
         T(test_finish),
