@@ -143,6 +143,9 @@ static enum h2_abuse input_count(struct h2_session *s, const struct h2_frame *f)
                      s->block_frames > H2_CONTINUATIONS_MAX)) {
         return H2_ABUSE_HEADERS;
     }
+    if (f->type == H2_SETTINGS && f->length / 6 > H2_SETTINGS_MAX) {
+        return H2_ABUSE_CONTROL; /* each may change the windows of all streams */
+    }
     if (f->type == H2_RST_STREAM && !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         return H2_ABUSE_RESETS;
     }
@@ -460,10 +463,6 @@ static void input_on_settings(struct h2_session *s, const uint8_t *p, size_t n)
         return;
     }
     s->is_ready = true;
-    if (n / 6 > H2_SETTINGS_MAX) {
-        h2_session_fail_calm(s, H2_ABUSE_CONTROL); /* each may change the windows of all streams */
-        return;
-    }
     for (size_t at = 0; at < n; at += 6) {
         enum h2_code code = input_set(s, (uint16_t)(p[at] << 8 | p[at + 1]), get_u32(p + at + 2));
         if (code != H2_NO_ERROR) {

@@ -422,6 +422,85 @@ static void test_windows_hold(void **state)
                 wire_reset_code(buf_str(&t->out), 1) == H2_FLOW_CONTROL_ERROR);
 }
 
+/* The frame that the dice say; returns what it takes of the
+ * window of the connection. */
+static size_t put_some_upload(struct test *t, uint64_t *dice, uint32_t id, bool *ret_is_open)
+{
+    static char block[16384];
+    *dice = *dice * 6364136223846793005u + 1442695040888963407u;
+    unsigned kind = (unsigned)(*dice >> 60);
+    size_t n = (size_t)(*dice >> 33) % sizeof(block);
+    *ret_is_open = true;
+    switch (kind) {
+    case 0: /* the client gives up */
+        wire_put_u32(&t->in, WIRE_RST_STREAM, id, H2_CANCEL);
+        *ret_is_open = false;
+        return 0;
+    case 1: /* the end, and then more, which provokes a reset */
+        wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, id, STR("end"));
+        break;
+    case 2: { /* we give up */
+        LIST_FOR_EACH(at, h2_session_streams(t->session))
+        {
+            struct mux_stream *stream = CONTAINER_OF(at, struct mux_stream, link);
+            if (stream->id == id) {
+                h2_session_reset(t->session, stream, H2_CANCEL);
+            }
+        }
+        return 0;
+    }
+    case 3: /* padding alone */
+        wire_put(&t->in, WIRE_DATA, WIRE_PADDED, id, STR("\0"));
+        return 1;
+    default:
+        block[0] = (char)(n ? (n - 1) % 256 : 0);
+        n = n ? n : 1;
+        wire_put(&t->in, WIRE_DATA, kind & 1 ? WIRE_PADDED : 0, id, str_make(block, n));
+        return n;
+    }
+    return 3;
+}
+
+/* Whatever becomes of a body (used, dropped, refused, too long, late or padding), the connection
+ * gets its bytes back. */
+static void test_credit_is_conserved(void **state)
+{
+    static const char *const more[] = {"", "content-length: 20000\n", "host: other\n"};
+    struct test *t = *state;
+    uint64_t dice = 7, sent = 0;
+    int64_t window = 65535;
+    uint32_t next = 1, ids[8];
+    bool is_open[8] = {false};
+    t->answer_bytes = 10;
+    for (unsigned i = 0; i < 8000; i++) {
+        unsigned place = i % COUNT_OF(ids);
+        if (!is_open[place]) {
+            ids[place] = next;
+            is_open[place] = true;
+            t->is_silent = next % 3 != 0;
+            wire_request(&t->in, next, 0, "POST", "/", more[next / 2 % COUNT_OF(more)]);
+            next += 2;
+            run(t);
+        }
+        size_t n = put_some_upload(t, &dice, ids[place], &is_open[place]);
+        sent += n;
+        window -= (int64_t)n;
+        t->now_ms += H2_ABUSE_WINDOW_MS;
+        run(t);
+        struct str rest = buf_str(&t->out);
+        struct wire_frame f;
+        while (wire_next(&rest, &f)) {
+            bool is_ours = f.type == WIRE_WINDOW_UPDATE && f.id == 0;
+            window += is_ours ? wire_payload_u32(&f, 0) : 0;
+            assert_int_not_equal(f.type, WIRE_GOAWAY);
+        }
+        buf_clear(&t->out);
+        buf_clear(&t->body);
+        assert_true(window > H2_WINDOW_CONNECTION / 2 && window <= H2_WINDOW_CONNECTION);
+    }
+    assert_true(next > 500 && sent > 30u * H2_WINDOW_CONNECTION);
+}
+
 /* A round trip that brings a window's worth makes the window larger, up to its maximum. */
 static void test_windows_grow(void **state)
 {
@@ -645,6 +724,7 @@ int main(void)
         T(test_windows_below_zero),
         T(test_window_of_the_connection_overflows),
         T(test_windows_hold),
+        T(test_credit_is_conserved),
         T(test_windows_grow),
         T(test_finish),
         T(test_finish_passes_late_streams_over),
