@@ -87,6 +87,15 @@ static const struct {
     {":method: G T\n:scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
     {":method: CONNECT\n:scheme: http\n:path: /\n:authority: a:1\n", H1_REJECT_MESSAGE},
     {":method: CONNECT\n:authority: a\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: \n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: \nhost: a\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\nhost: \n", H1_REJECT_HOST_INVALID},
+    {":method: \n:scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: \n:path: /\n:authority: a\n", H1_REJECT_TARGET_FORM},
+    {HEAD "content-length: \n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: 0, 0\n", H1_REJECT_MESSAGE},
+    {HEAD ":method: GET\n", H1_REJECT_MESSAGE},
+    {"", H1_REJECT_MESSAGE},
 };
 
 static void test_malformed(void **state)
@@ -106,6 +115,96 @@ static void test_malformed(void **state)
         }
         close_test(&t);
     }
+}
+
+/* What a line of text cannot say. */
+static void test_malformed_bytes(void **state)
+{
+    static const struct {
+        struct str name, value;
+    } wrong[] = {
+        {STR(""), STR("v")},          {STR("x"), STR("a\0b")}, {STR("x\0"), STR("v")},
+        {STR("x"), STR("a\n")},       {STR("x"), STR(" v")},   {STR("x"), STR("v\t")},
+        {STR("x:y"), STR("v")},       {STR("\xc3"), STR("v")}, {STR("x"), STR("v\r\nHost: b")},
+        {STR(":"), STR("v")},         {STR(":x"), STR("v")},   {STR("x "), STR("v")},
+        {STR("TE"), STR("trailers")},
+    };
+    struct test *t = *state;
+    for (uint32_t i = 0; i < COUNT_OF(wrong); i++) {
+        struct buf block;
+        buf_init(&block, 0);
+        wire_fields(&block, STR(HEAD));
+        wire_field(&block, wrong[i].name, wrong[i].value);
+        wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 2 * i + 1,
+                 buf_str(&block));
+        run(t);
+        if (wire_reset_code(buf_str(&t->out), 2 * i + 1) != H2_PROTOCOL_ERROR ||
+            t->refused != i + 1) {
+            fail_msg("row %u", i);
+        }
+        buf_done(&block);
+    }
+    assert_null(memmem(t->log.p, t->log.n, "GET", 3));
+}
+
+/* A field that was refused stays refused when a table brings it again; one that was fit for a head
+ * is not for trailers. */
+static void test_malformed_by_the_table(void **state)
+{
+    static const char *const names[] = {"Upper", "connection", ":status", "transfer-encoding"};
+    struct test *t = *state;
+    uint32_t id = 1;
+    struct buf block;
+    t->is_silent = true;
+    buf_init(&block, 0);
+    for (unsigned i = 0; i < COUNT_OF(names); i++) {
+        for (unsigned again = 0; again < 2; again++, id += 2) {
+            buf_clear(&block);
+            wire_fields(&block, STR(HEAD));
+            if (again) {
+                buf_add_char(&block, (char)0xbe);
+            } else {
+                buf_add_char(&block, 0x40);
+                wire_length(&block, strlen(names[i]));
+                buf_add_str(&block, str_of(names[i]));
+                buf_add(&block, "\1v", 2);
+            }
+            wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, id, buf_str(&block));
+            run(t);
+            assert_int_equal(wire_reset_code(buf_str(&t->out), id), H2_PROTOCOL_ERROR);
+        }
+    }
+    buf_clear(&block);
+    wire_fields(&block, STR(HEAD));
+    buf_add(&block,
+            "\x5c\1"
+            "4",
+            3); /* content-length, into the table */
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS, id, buf_str(&block));
+    wire_put(&t->in, WIRE_DATA, 0, id, STR("1234"));
+    assert_no_goaway(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), id), -1);
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, id, STR("\xbe"));
+    assert_no_goaway(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), id), H2_PROTOCOL_ERROR);
+    buf_done(&block);
+}
+
+/* A table that shrinks to nothing and grows again within one frame is said to have done so. */
+static void test_table_sizes(void **state)
+{
+    struct test *t = *state;
+    struct wire_frame f;
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\1\0\0\0\0\0\1\0\0\x10\0", 12));
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_HEADERS, 1, &f), 1);
+    assert_true(f.payload.n > 5 && memcmp(f.payload.p, "\x20\x3f\xe1\x1f\x88", 5) == 0);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\1\xff\xff\xff\xff", 6));
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_HEADERS, 3, &f), 1);
+    assert_int_equal((uint8_t)f.payload.p[0], 0x88);
 }
 
 static void test_limits_are_answered(void **state)
@@ -710,6 +809,9 @@ int main(void)
         T(test_head),
         T(test_cuts),
         cmocka_unit_test(test_malformed),
+        T(test_malformed_bytes),
+        T(test_malformed_by_the_table),
+        T(test_table_sizes),
         T(test_limits_are_answered),
         T(test_body_must_be_as_long_as_said),
         T(test_trailers),
