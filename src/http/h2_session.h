@@ -39,7 +39,7 @@ enum h2_abuse {
     H2_ABUSE_NONE,
     H2_ABUSE_RESETS,  /* streams opened and reset, by the client or by its faults */
     H2_ABUSE_CONTROL, /* frames that carry nothing */
-    H2_ABUSE_HEADERS, /* a header block without end */
+    H2_ABUSE_HEADERS, /* a header block without end, or that copies names without end */
 };
 
 #define H2_DROP_BYTES_MAX H2_WINDOW_STREAM /* of a body behind its answer */

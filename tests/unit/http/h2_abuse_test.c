@@ -35,6 +35,31 @@ static void assert_calm(struct test *t, enum h2_abuse abuse)
     assert_true(h2_session_is_over(t->session));
 }
 
+/* One entry with a name of 4000 bytes, then entries of two bytes that have it copied. */
+static void test_copied_names(void **state)
+{
+    struct test *t = *state;
+    struct buf block;
+    char name[4000];
+    memset(name, 'n', sizeof(name));
+    buf_init(&block, 0);
+    wire_fields(&block, STR(HEAD));
+    buf_add_char(&block, 0x40);
+    wire_length(&block, sizeof(name));
+    buf_add(&block, name, sizeof(name));
+    buf_add_char(&block, 0);
+    for (int i = 0; i < 16; i++) {
+        buf_add(&block, "\x7e\0", 2);
+    }
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, buf_str(&block));
+    assert_status(t, 1, H1_REJECT_HEAD_LONG, 431);
+    buf_add(&block, "\x7e\0", 2);
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 3, buf_str(&block));
+    run(t);
+    assert_calm(t, H2_ABUSE_HEADERS);
+    buf_done(&block);
+}
+
 static void put_open_and_reset(struct test *t, uint32_t *id, unsigned count)
 {
     for (unsigned i = 0; i < count; i++, *id += 2) {
@@ -304,6 +329,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         T(test_bomb),
+        T(test_copied_names),
         T(test_rapid_reset),
         T(test_provoked_reset),
         T(test_malformed_heads_are_resets),
