@@ -292,7 +292,7 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
 
 /* Where the connection has no window, an end without bytes needs none (RFC 9113 6.9.1): a stream
  * whose owner is done does not wait for the bodies of others. All are asked once for each time that
- * one became ready, and keep their order. */
+ * one became ready, and keep their order; a head that is queued meanwhile goes first. */
 static void output_ends(struct h2_session *s)
 {
     s->has_ends = false;
@@ -304,7 +304,9 @@ static void output_ends(struct h2_session *s)
             struct h2_stream *h = CONTAINER_OF(asked.next, struct h2_stream, ready);
             list_remove(&h->ready);
             list_push_back(&s->ready[i], &h->ready);
-            if (!s->is_failed) {
+            if (s->queue.n > 0) {
+                s->has_ends = true;
+            } else if (!s->is_failed) {
                 output_data(s, h);
             }
         }
@@ -345,18 +347,21 @@ enum err h2_session_pull(struct h2_session *s, uint64_t now_ms, struct buf *out,
 {
     s->now_ms = now_ms;
     s->out = out;
+    bool is_asked = false;
     while (!s->is_failed) {
-        if (s->has_ends && s->send_window <= 0) {
-            output_ends(s);
-        }
         output_queue(s);
         output_tell(s);
-        struct h2_stream *h = s->send_window > 0 ? output_next(s) : NULL;
-        if (s->is_failed || (s->queue.n == 0 && (!h || out->n >= bytes_max))) {
-            break;
+        if (s->is_failed || s->queue.n > 0) {
+            continue; /* what the events gave goes first */
         }
-        if (s->queue.n == 0) {
+        struct h2_stream *h = s->send_window > 0 ? output_next(s) : NULL;
+        if (s->send_window <= 0 && s->has_ends && !is_asked) {
+            is_asked = true;
+            output_ends(s);
+        } else if (h && out->n < bytes_max) {
             output_data(s, h);
+        } else {
+            break;
         }
     }
     if (s->is_failed && !s->is_goaway_pulled && !s->is_exhausted) {

@@ -455,11 +455,24 @@ static void test_ends_need_no_window(void **state)
     run(t);
     assert_ends(t, "5 ");
     assert_false(h2_session_wants_output(t->session));
+    /* One that is answered and ended at once: the head first. */
+    wire_request(&t->in, 7, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    struct mux_stream *last =
+        CONTAINER_OF(h2_session_streams(t->session)->prev, struct mux_stream, link);
+    size_t before = t->out.n;
+    struct wire_frame f;
+    assert_int_equal(h2_session_respond(t->session, last, &response), ERR_OK);
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    struct str rest = str_sub(buf_str(&t->out), before, t->out.n);
+    assert_true(wire_next(&rest, &f) && f.type == WIRE_HEADERS && f.id == 7);
+    assert_ends(t, "5 7 ");
     wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
     wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, 1u << 20);
     wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, 1u << 20);
     run(t);
-    assert_ends(t, "5 1 3 ");
+    assert_ends(t, "5 7 1 3 ");
 }
 
 /* A window that settings take back goes below zero, and what updates give is counted from there
