@@ -193,9 +193,11 @@ void h2_window_on_ping(struct h2_session *s, const uint8_t *payload)
         return;
     }
     s->is_ping_out = false;
-    /* What came within one round trip fills the window nearly: the window holds the peer back. */
+    /* What came within one round trip fills the window nearly: the window holds the peer back, not
+     * the owner, who would only keep more of it. */
     int64_t product = (int64_t)s->ping_bytes;
-    if (product < s->window / 3 * 2 || s->window >= H2_WINDOW_MAX) {
+    int64_t kept = s->recv_max - s->recv_window - s->consumed;
+    if (product < s->window / 3 * 2 || s->window >= H2_WINDOW_MAX || kept > s->window / 2) {
         return;
     }
     s->window = product * 2 < H2_WINDOW_MAX ? product * 2 : H2_WINDOW_MAX;

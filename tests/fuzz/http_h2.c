@@ -412,9 +412,9 @@ static void check_output(struct str got)
             ASSERT(heads[id] <= 2 || !id);
         }
         if (id) {
-            is_ended[id] |= f.type == WIRE_RST_STREAM ||
-                            ((f.type == WIRE_DATA || f.type == WIRE_HEADERS) &&
-                             (f.flags & WIRE_END_STREAM));
+            is_ended[id] |=
+                f.type == WIRE_RST_STREAM ||
+                ((f.type == WIRE_DATA || f.type == WIRE_HEADERS) && (f.flags & WIRE_END_STREAM));
         }
     }
     ASSERT(got.n == 0);

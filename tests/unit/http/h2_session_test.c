@@ -402,6 +402,33 @@ static void test_early_updates(void **state)
     assert_ends(t, "3 1 ");
 }
 
+/* An earlier stream of the same urgency that has nothing to offer, or no window, holds nobody up,
+ * and goes first again when it has. */
+static void test_held_stream(void **state)
+{
+    struct test *t = *state;
+    t->answer_bytes = 40000;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\4\0\0\0\0", 6));
+    for (uint32_t id = 1; id <= 7; id += 2) {
+        wire_request(&t->in, id, WIRE_END_STREAM, "GET", "/", "");
+    }
+    run(t);
+    struct test_stream *first = (struct test_stream *)CONTAINER_OF(
+        h2_session_streams(t->session)->next, struct mux_stream, link);
+    first->is_held = true;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 5, 40000);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 1, 40000);
+    run(t);
+    assert_ends(t, "5 ");
+    first->is_held = false;
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 7, 40000);
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, 40000);
+    h2_session_resume(t->session, &first->stream);
+    run(t);
+    assert_ends(t, "5 1 3 7 ");
+}
+
 static void test_incremental(void **state)
 {
     struct test *t = *state;
@@ -657,6 +684,81 @@ static void test_windows_grow(void **state)
     fail_msg("the window stayed as it was");
 }
 
+/* Not where the owner leaves the bytes lie, however fast they come. */
+static void test_windows_stay_where_bodies_lie(void **state)
+{
+    struct test *t = *state;
+    static char block[16384];
+    struct wire_frame ping;
+    t->is_silent = t->is_hoarding = true;
+    wire_request(&t->in, 1, 0, "POST", "/", "");
+    for (uint32_t id = 1; id <= 3; id += 2) {
+        for (int i = 0; i < 16; i++) {
+            wire_put(&t->in, WIRE_DATA, 0, id, str_make(block, sizeof(block)));
+            run(t);
+        }
+        if (wire_count(buf_str(&t->out), WIRE_PING, 0, &ping)) {
+            char payload[8];
+            memcpy(payload, ping.payload.p, 8);
+            wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, str_make(payload, 8));
+        }
+        t->now_ms += 200;
+        wire_request(&t->in, id + 2, 0, "POST", "/", "");
+        run(t);
+    }
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_PING, 0, NULL), 2);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, UINT32_MAX, NULL), 1);
+}
+
+/* An answer's head of more than a frame goes on in others, and is one block. */
+static void test_long_answer_head(void **state)
+{
+    struct test *t = *state;
+    static char value[20000];
+    struct response_head head = {.status = 200};
+    struct http_field v[3];
+    struct hpack_decoder decoder;
+    struct buf scratch, block, names;
+    struct wire_frame f;
+    memset(value, '!', sizeof(value)); /* not shorter in the code */
+    http_fields_init(&head.fields, v, 3);
+    for (int i = 0; i < 3; i++) {
+        enum err e = http_fields_add(&head.fields, STR("X-Long"), str_make(value, sizeof(value)));
+        assert_int_equal(e, ERR_OK);
+    }
+    const struct mux_response response = {.head = &head};
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    struct mux_stream *stream =
+        CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link);
+    assert_int_equal(h2_session_respond(t->session, stream, &response), ERR_OK);
+    buf_clear(&t->out);
+    wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, STR("12345678"));
+    run(t);
+    hpack_decoder_init(&decoder);
+    buf_init(&scratch, 0);
+    buf_init(&block, 0);
+    buf_init(&names, 0);
+    struct str rest = buf_str(&t->out);
+    for (unsigned i = 0; wire_next(&rest, &f); i++) {
+        assert_int_equal(f.type, i ? WIRE_CONTINUATION : WIRE_HEADERS);
+        assert_int_equal(f.id, 1);
+        assert_int_equal(f.flags, (i ? 0 : WIRE_END_STREAM) | (rest.n ? 0 : WIRE_END_HEADERS));
+        assert_true(f.payload.n == 16384 || rest.n == 0);
+        buf_add_str(&block, f.payload);
+    }
+    assert_int_equal(
+        hpack_decode(&decoder, (const uint8_t *)block.p, block.n, &scratch, on_field, &names),
+        ERR_OK);
+    buf_add_char(&names, 0);
+    assert_string_equal(names.p, ":status content-length x-long x-long x-long ");
+    hpack_decoder_done(&decoder);
+    buf_done(&scratch);
+    buf_done(&block);
+    buf_done(&names);
+}
+
 static void test_finish(void **state)
 {
     struct test *t = *state;
@@ -834,6 +936,7 @@ int main(void)
         cmocka_unit_test(test_connect),
         T(test_urgency),
         T(test_early_updates),
+        T(test_held_stream),
         T(test_incremental),
         T(test_ends_need_no_window),
         T(test_windows_below_zero),
@@ -841,6 +944,8 @@ int main(void)
         T(test_windows_hold),
         T(test_credit_is_conserved),
         T(test_windows_grow),
+        T(test_windows_stay_where_bodies_lie),
+        T(test_long_answer_head),
         T(test_finish),
         T(test_finish_passes_late_streams_over),
         T(test_last_stream_id),
