@@ -207,6 +207,120 @@ static void test_table_sizes(void **state)
     assert_int_equal((uint8_t)f.payload.p[0], 0x88);
 }
 
+#define PRIORITY_OF_1 "\0\0\0\1\0"
+
+/* What ends the connection: one frame, with stream 1 open, and the code for it. */
+static const struct {
+    unsigned type, flags;
+    uint32_t id;
+    struct str payload;
+    enum h2_code code;
+} faults[] = {
+    /* Padding and priorities that do not fit. */
+    {WIRE_HEADERS, WIRE_PADDED | WIRE_END_HEADERS, 3, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_PADDED | WIRE_END_HEADERS, 3, STR("\5abcd"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS | 0x20, 3, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS | 0x20, 1, STR(PRIORITY_OF_1), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR("\1"), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR("\xff\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY, 0, 1, STR(PRIORITY_OF_1), H2_PROTOCOL_ERROR},
+    /* Lengths. */
+    {WIRE_RST_STREAM, 0, 1, STR("123"), H2_FRAME_SIZE_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 1, STR("12345"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PING, 0, 0, STR("1234567"), H2_FRAME_SIZE_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("12345"), H2_FRAME_SIZE_ERROR},
+    {WIRE_SETTINGS, WIRE_ACK, 0, STR("\0\1\0\0\0\0"), H2_FRAME_SIZE_ERROR},
+    {WIRE_GOAWAY, 0, 0, STR("1234567"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("123"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PRIORITY, 0, 1, STR("1234"), H2_FRAME_SIZE_ERROR},
+    /* Streams. */
+    {WIRE_DATA, 0, 0, STR("x"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS, 0, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS, 2, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_RST_STREAM, 0, 0, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY, 0, 0, STR("12345"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 1, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_PING, 0, 1, STR("12345678"), H2_PROTOCOL_ERROR},
+    {WIRE_GOAWAY, 0, 1, STR("12345678"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 1, STR("\0\0\0\1u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("\0\0\0\0u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("\0\0\0\2u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PUSH_PROMISE, WIRE_END_HEADERS, 1, STR("\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_CONTINUATION, WIRE_END_HEADERS, 1, STR(""), H2_PROTOCOL_ERROR},
+    /* Streams that nobody began. */
+    {WIRE_DATA, 0, 3, STR("x"), H2_PROTOCOL_ERROR},
+    {WIRE_RST_STREAM, 0, 3, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 3, STR("\0\0\0\1"), H2_PROTOCOL_ERROR},
+    /* Windows and settings. */
+    {WIRE_WINDOW_UPDATE, 0, 0, STR("\0\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 0, STR("\x80\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\2\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\4\x80\0\0\0"), H2_FLOW_CONTROL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\5\0\0\x3f\xff"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\5\1\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\x08\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\x09\0\0\0\2"), H2_PROTOCOL_ERROR},
+};
+
+/* However the bytes were cut, the verdict is the same, nothing is told of the frame, and the GOAWAY
+ * is the last word. */
+static void test_faults_of_frames(void **state)
+{
+    for (size_t i = 0; i < 2 * COUNT_OF(faults); i++) {
+        struct test t;
+        struct wire_frame f;
+        const struct mux_limits limits = test_limits();
+        size_t row = i / 2;
+        assert_int_equal(open_with(&t, &limits), ERR_OK);
+        t.is_silent = true;
+        wire_request(&t.in, 1, 0, "POST", "/", "");
+        wire_put(&t.in, faults[row].type, faults[row].flags, faults[row].id, faults[row].payload);
+        wire_request(&t.in, 5, WIRE_END_STREAM, "GET", "/", "");
+        assert_int_equal(run_cut(&t, i % 2 ? 1 : SIZE_MAX), ERR_OK);
+        struct str rest = buf_str(&t.out);
+        while (wire_next(&rest, &f)) {
+            assert_true(f.type != WIRE_GOAWAY || rest.n == 0);
+        }
+        if (wire_goaway_code(buf_str(&t.out)) != (long)faults[row].code) {
+            fail_msg("row %zu: %ld", row, wire_goaway_code(buf_str(&t.out)));
+        }
+        assert_int_equal(wire_payload_u32(&f, 0), 1);
+        assert_log(&t, "1 POST http://a/\n");
+        assert_true(h2_session_is_over(t.session));
+        close_test(&t);
+    }
+}
+
+/* A header block is one piece: nothing else may come within it. */
+static void test_faults_within_a_block(void **state)
+{
+    for (int i = 0; i < 4; i++) {
+        struct test t;
+        const struct mux_limits limits = test_limits();
+        assert_int_equal(open_with(&t, &limits), ERR_OK);
+        wire_put(&t.in, WIRE_HEADERS, WIRE_END_STREAM, 1, STR("\x82\x84"));
+        switch (i) {
+        case 0:
+            wire_put(&t.in, WIRE_PING, 0, 0, STR("12345678"));
+            break;
+        case 1:
+            wire_put(&t.in, WIRE_CONTINUATION, WIRE_END_HEADERS, 3, STR("\x86"));
+            break;
+        case 2:
+            wire_put(&t.in, 0x77, 0, 1, STR("?"));
+            break;
+        default:
+            wire_put(&t.in, WIRE_HEADERS, WIRE_END_HEADERS, 1, STR("\x86"));
+            break;
+        }
+        run(&t);
+        assert_int_equal(wire_goaway_code(buf_str(&t.out)), H2_PROTOCOL_ERROR);
+        assert_int_equal(t.live, 0);
+        close_test(&t);
+    }
+}
+
 static void test_limits_are_answered(void **state)
 {
     struct test *t = *state;
@@ -243,9 +357,16 @@ static void test_body_must_be_as_long_as_said(void **state)
     wire_put(&t->in, WIRE_DATA, 0, 1, STR("12345"));
     wire_request(&t->in, 3, 0, "POST", "/", "content-length: 4\n");
     wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, 3, STR("123"));
+    wire_request(&t->in, 5, 0, "POST", "/", "content-length: 4\n");
+    wire_put(&t->in, WIRE_DATA, 0, 5, STR("123"));
+    wire_headers(&t->in, 5, WIRE_END_STREAM, "x-sum: 1\n");
+    wire_request(&t->in, 7, 0, "POST", "/", "content-length: 0\n");
+    wire_put(&t->in, WIRE_DATA, WIRE_PADDED, 7, STR("\1x\0"));
     run(t);
     assert_int_equal(wire_reset_code(buf_str(&t->out), 1), H2_PROTOCOL_ERROR);
     assert_int_equal(wire_reset_code(buf_str(&t->out), 3), H2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 5), H2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 7), H2_PROTOCOL_ERROR);
     assert_int_equal(t->live, 0);
     assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
 }
@@ -571,6 +692,8 @@ int main(void)
         T(test_malformed_bytes),
         T(test_malformed_by_the_table),
         T(test_table_sizes),
+        cmocka_unit_test(test_faults_of_frames),
+        cmocka_unit_test(test_faults_within_a_block),
         T(test_limits_are_answered),
         T(test_body_must_be_as_long_as_said),
         T(test_trailers),
