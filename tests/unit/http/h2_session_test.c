@@ -466,9 +466,13 @@ static void test_connect(void **state)
                  ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:path: /chat?a\n"
                  ":authority: a\n");
     wire_headers(&t.in, 3, 0, ":method: CONNECT\n:authority: a:1\n");
+    wire_headers(&t.in, 5, 0,
+                 ":method: CONNECT\n:protocol: \n:scheme: https\n:path: /\n:authority: a\n");
     t.is_silent = true;
     run(&t);
-    assert_log(&t, "1 CONNECT https://a/chat?a protocol=websocket\n3 CONNECT ://a:1\n");
+    assert_int_equal(wire_reset_code(buf_str(&t.out), 5), H2_PROTOCOL_ERROR);
+    assert_log(&t, "1 CONNECT https://a/chat?a protocol=websocket\n3 CONNECT ://a:1\n"
+                   "5 ERR_RESET\n");
     struct wire_frame f;
     assert_int_equal(wire_count(buf_str(&t.out), WIRE_SETTINGS, 0, &f), 2);
     assert_non_null(memmem(t.out.p, t.out.n, "\0\x08\0\0\0\x01", 6));
