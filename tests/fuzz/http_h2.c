@@ -15,6 +15,7 @@
 #define SCRIPT_BYTES_MAX 32768u /* below what a window update is worth: those depend on cuts */
 #define STREAMS_MAX 128
 #define MISCHIEF_COUNT 8
+#define MISCHIEF_MAX 500 /* an owner who always resumed would never come to rest */
 
 struct input {
     const uint8_t *p;
@@ -267,7 +268,9 @@ static void owner_act(struct owner *o, unsigned what)
 
 static void owner_mischief(struct owner *o)
 {
-    owner_act(o, o->script->mischief[o->mischief_at++ % MISCHIEF_COUNT]);
+    if (o->mischief_at < MISCHIEF_MAX) {
+        owner_act(o, o->script->mischief[o->mischief_at++ % MISCHIEF_COUNT]);
+    }
 }
 
 static struct mux_stream *on_stream(void *context)
