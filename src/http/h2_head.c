@@ -208,6 +208,8 @@ void h2_head_read(struct h2_session *s, struct h2_stream *h, const uint8_t *bloc
     s->reading = NULL;
     if (e == ERR_NOMEM) {
         h2_session_exhaust(s);
+    } else if (e == ERR_LIMIT) {
+        h2_session_fail_calm(s, H2_ABUSE_HEADERS);
     } else if (e) {
         h2_session_fail(s, H2_COMPRESSION_ERROR);
     } else if (h && !h->is_malformed && !h->stream->is_resetting && !h->stream->is_trailer) {

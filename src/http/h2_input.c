@@ -20,7 +20,9 @@ static enum h2_code input_check_stream(const struct h2_session *s, const struct 
         return H2_PROTOCOL_ERROR;
     }
     if (f->id > s->last_id) {
-        return f->type == H2_HEADERS || f->type == H2_PRIORITY ? H2_NO_ERROR : H2_PROTOCOL_ERROR;
+        /* Behind our GOAWAY there may be all of a stream that we do not take (6.8). */
+        bool may_begin = f->type == H2_HEADERS || f->type == H2_PRIORITY || s->is_finishing;
+        return may_begin ? H2_NO_ERROR : H2_PROTOCOL_ERROR;
     }
     bool is_of_stream = f->type == H2_DATA || f->type == H2_HEADERS;
     if (!is_of_stream || h2_stream_find(s, f->id) || f->id <= s->closed_floor) {
@@ -99,12 +101,20 @@ static enum h2_code input_check(const struct h2_session *s, const struct h2_fram
 
 /* ---- what it costs ---- */
 
+/* Of a stream that was reset, or that is not taken: it changes nothing any more. */
+static bool input_is_late(const struct h2_session *s, const struct h2_frame *f)
+{
+    const struct h2_stream *h = h2_stream_find(s, f->id);
+    return h ? h->stream->is_resetting : f->id <= s->last_id || s->is_finishing;
+}
+
 static bool input_is_control(struct h2_session *s, const struct h2_frame *f)
 {
     switch (f->type) {
     case H2_DATA:
-        return f->length == 0 && !(f->flags & H2_END_STREAM);
+        return f->length == 0 && (!(f->flags & H2_END_STREAM) || input_is_late(s, f));
     case H2_HEADERS:
+        return input_is_late(s, f);
     case H2_CONTINUATION:
     case H2_RST_STREAM:
         return false; /* they have their own budgets */
@@ -132,6 +142,9 @@ static enum h2_abuse input_count(struct h2_session *s, const struct h2_frame *f)
     if (is_block && (s->block_bytes > s->mux.limits.header_bytes_max ||
                      s->block_frames > H2_CONTINUATIONS_MAX)) {
         return H2_ABUSE_HEADERS;
+    }
+    if (f->type == H2_SETTINGS && f->length / 6 > H2_SETTINGS_MAX) {
+        return H2_ABUSE_CONTROL; /* each may change the windows of all streams */
     }
     if (f->type == H2_RST_STREAM && !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         return H2_ABUSE_RESETS;
@@ -334,6 +347,10 @@ static size_t input_take_data(struct h2_session *s, const uint8_t *p, size_t n)
         }
         h2_session_consume(s, s->target ? s->target->stream : NULL, 1);
         s->left--;
+        bool is_empty = s->left == s->pad_left && !(s->frame.flags & H2_END_STREAM);
+        if (is_empty && !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
+            h2_session_fail_calm(s, H2_ABUSE_CONTROL);
+        }
         return 1;
     }
     size_t body = s->left - s->pad_left;
@@ -469,7 +486,13 @@ static void input_on_priority_update(struct h2_session *s, const uint8_t *p, siz
     if (h) {
         h2_output_prioritise(s, h, priority);
     } else if (id > s->last_id) {
-        unsigned place = s->early_count++ % H2_EARLY_PRIORITIES;
+        unsigned place = 0;
+        while (place < H2_EARLY_PRIORITIES && s->early[place].id != id) {
+            place++;
+        }
+        if (place == H2_EARLY_PRIORITIES) {
+            place = s->early_count++ % H2_EARLY_PRIORITIES;
+        }
         s->early[place].id = id;
         s->early[place].priority = priority;
     }

@@ -97,10 +97,11 @@ static void put_block(struct buf *out, size_t start, unsigned flags, uint32_t id
 }
 
 /* `status` 0: trailers. */
-static void put_fields(struct h2_session *s, struct buf *out, const struct mux_block *b,
-                       uint16_t status, unsigned flags, uint32_t id)
+static void put_fields(struct h2_session *s, const struct mux_block *b, uint16_t status,
+                       unsigned flags, uint32_t id)
 {
     static const uint8_t head[H2_FRAME_HEAD_BYTES];
+    struct buf *out = &s->queue;
     size_t start = out->n;
     buf_add(out, head, sizeof(head));
     hpack_encode_start(&s->encoder, out);
@@ -134,8 +135,7 @@ enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
     if (e || s->is_failed || stream->is_resetting) {
         return e;
     }
-    put_fields(s, &s->queue, &fields, response->head->status,
-               response->has_body ? 0 : H2_END_STREAM, h->id);
+    put_fields(s, &fields, response->head->status, response->has_body ? 0 : H2_END_STREAM, h->id);
     if (s->is_exhausted) {
         return ERR_NOMEM;
     }
@@ -155,7 +155,7 @@ void h2_session_continue(struct h2_session *s, struct mux_stream *stream)
     struct mux_block fields;
     mux_block_start(&fields, 100);
     if (!s->is_failed && !stream->is_resetting) {
-        put_fields(s, &s->queue, &fields, 100, 0, h2_stream_of(stream)->id);
+        put_fields(s, &fields, 100, 0, h2_stream_of(stream)->id);
     }
 }
 
@@ -167,7 +167,7 @@ static void put_trailers(struct h2_session *s, struct h2_stream *h)
         h2_stream_reset(s, h, H2_INTERNAL_ERROR);
         return;
     }
-    put_fields(s, s->out, &fields, 0, H2_END_STREAM, h->id);
+    put_fields(s, &fields, 0, H2_END_STREAM, h->id);
 }
 
 /* ---- order ---- */
@@ -182,6 +182,7 @@ static bool output_is_behind(const struct list *at, const struct h2_stream *h)
 void h2_output_ready(struct h2_session *s, struct h2_stream *h)
 {
     struct list *ready = &s->ready[h->priority.urgency];
+    s->has_ends |= s->send_window <= 0;
     if (!h->is_offering || h->is_ended || h->stream->is_resetting || !list_is_empty(&h->ready)) {
         return;
     }
@@ -238,10 +239,15 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     bool is_last = false;
     size_t n = s->mux.events.on_offer(s->mux.events.context, stream, max, &is_last);
     ASSERT(n <= max);
+    if (stream->is_resetting) {
+        return; /* it was reset within the event */
+    }
     if (n == 0 && !is_last) {
         /* Without a window it comes back with one, otherwise when there is more to offer. */
         h->is_offering = max == 0;
-        list_remove(&h->ready);
+        if (s->send_window > 0) {
+            list_remove(&h->ready);
+        }
         return;
     }
     bool has_trailers = is_last && stream->ending.n > 0;
@@ -262,7 +268,11 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     }
     s->send_window -= (int64_t)n;
     h->send_window -= (int64_t)n;
+    s->has_ends |= s->send_window <= 0;
     s->update_credit = s->update_credit < H2_CONTROL_MAX ? s->update_credit + 2 : H2_CONTROL_MAX;
+    if (stream->is_resetting) {
+        return;
+    }
     if (!is_last) {
         if (h->priority.is_incremental) {
             list_remove(&h->ready);
@@ -277,6 +287,29 @@ static void output_data(struct h2_session *s, struct h2_stream *h)
     if (!stream->is_resetting) {
         h->is_ended = true;
         output_due(s, h);
+    }
+}
+
+/* Where the connection has no window, an end without bytes needs none (RFC 9113 6.9.1): a stream
+ * whose owner is done does not wait for the bodies of others. All are asked once for each time that
+ * one became ready, and keep their order; a head that is queued meanwhile goes first. */
+static void output_ends(struct h2_session *s)
+{
+    s->has_ends = false;
+    for (unsigned i = 0; i < HTTP_URGENCY_COUNT && !s->is_failed; i++) {
+        struct list asked;
+        list_init(&asked);
+        list_splice(&asked, &s->ready[i]);
+        while (!list_is_empty(&asked)) {
+            struct h2_stream *h = CONTAINER_OF(asked.next, struct h2_stream, ready);
+            list_remove(&h->ready);
+            list_push_back(&s->ready[i], &h->ready);
+            if (s->queue.n > 0) {
+                s->has_ends = true;
+            } else if (!s->is_failed) {
+                output_data(s, h);
+            }
+        }
     }
 }
 
@@ -314,15 +347,21 @@ enum err h2_session_pull(struct h2_session *s, uint64_t now_ms, struct buf *out,
 {
     s->now_ms = now_ms;
     s->out = out;
+    bool is_asked = false;
     while (!s->is_failed) {
         output_queue(s);
         output_tell(s);
-        struct h2_stream *h = s->send_window > 0 ? output_next(s) : NULL;
-        if (s->is_failed || (s->queue.n == 0 && (!h || out->n >= bytes_max))) {
-            break;
+        if (s->is_failed || s->queue.n > 0) {
+            continue; /* what the events gave goes first */
         }
-        if (s->queue.n == 0) {
+        struct h2_stream *h = s->send_window > 0 ? output_next(s) : NULL;
+        if (s->send_window <= 0 && s->has_ends && !is_asked) {
+            is_asked = true;
+            output_ends(s);
+        } else if (h && out->n < bytes_max) {
             output_data(s, h);
+        } else {
+            break;
         }
     }
     if (s->is_failed && !s->is_goaway_pulled && !s->is_exhausted) {
@@ -345,5 +384,6 @@ bool h2_session_wants_output(const struct h2_session *s)
     if (s->is_failed) {
         return !s->is_goaway_pulled;
     }
-    return s->queue.n > 0 || !list_is_empty(&s->due) || (s->send_window > 0 && output_next(s));
+    return s->queue.n > 0 || !list_is_empty(&s->due) ||
+           ((s->send_window > 0 || s->has_ends) && output_next(s));
 }

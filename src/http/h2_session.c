@@ -131,7 +131,7 @@ void h2_stream_gone(struct h2_session *s, struct h2_stream *h, enum err cause)
 static bool stream_is_provoked(enum h2_code code)
 {
     return code == H2_PROTOCOL_ERROR || code == H2_FLOW_CONTROL_ERROR || code == H2_STREAM_CLOSED ||
-           code == H2_FRAME_SIZE_ERROR || code == H2_REFUSED_STREAM;
+           code == H2_FRAME_SIZE_ERROR || code == H2_REFUSED_STREAM || code == H2_ENHANCE_YOUR_CALM;
 }
 
 void h2_stream_reset(struct h2_session *s, struct h2_stream *h, enum h2_code code)
@@ -193,9 +193,11 @@ void h2_window_on_ping(struct h2_session *s, const uint8_t *payload)
         return;
     }
     s->is_ping_out = false;
-    /* What came within one round trip fills the window nearly: the window holds the peer back. */
+    /* What came within one round trip fills the window nearly: the window holds the peer back, not
+     * the owner, who would only keep more of it. */
     int64_t product = (int64_t)s->ping_bytes;
-    if (product < s->window / 3 * 2 || s->window >= H2_WINDOW_MAX) {
+    int64_t kept = s->recv_max - s->recv_window - s->consumed;
+    if (product < s->window / 3 * 2 || s->window >= H2_WINDOW_MAX || kept > s->window / 2) {
         return;
     }
     s->window = product * 2 < H2_WINDOW_MAX ? product * 2 : H2_WINDOW_MAX;

@@ -39,7 +39,7 @@ enum h2_abuse {
     H2_ABUSE_NONE,
     H2_ABUSE_RESETS,  /* streams opened and reset, by the client or by its faults */
     H2_ABUSE_CONTROL, /* frames that carry nothing */
-    H2_ABUSE_HEADERS, /* a header block without end */
+    H2_ABUSE_HEADERS, /* a header block without end, or that copies names without end */
 };
 
 #define H2_DROP_BYTES_MAX H2_WINDOW_STREAM /* of a body behind its answer */
@@ -47,6 +47,7 @@ enum h2_abuse {
 #define H2_RESETS_MAX 100u
 #define H2_CONTROL_MAX 1000u
 #define H2_UNACKED_MAX 100u
+#define H2_SETTINGS_MAX 32u /* in one frame */
 #define H2_ABUSE_WINDOW_MS 10000u
 
 struct h2_pool;

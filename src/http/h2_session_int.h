@@ -137,6 +137,7 @@ struct h2_session {
     enum h2_code goaway_code; /* of the one that ends it in fault */
     bool is_block_open;       /* CONTINUATION must follow */
     bool is_within_head;
+    bool has_ends;          /* of `ready`, some may end though the connection has no window */
     bool is_ready;          /* SETTINGS came */
     bool is_settings_acked; /* ours are known to the client */
     bool is_failed;         /* nothing but the GOAWAY follows */

@@ -388,6 +388,10 @@ static enum err decoder_literal(struct hpack_decoder *d, struct hpack_input *in,
     if (err || !is_inserted) {
         return err;
     }
+    d->names_bytes += index && !ret->is_name_lasting ? (uint32_t)ret->name.n : 0;
+    if (d->names_bytes > HPACK_NAMES_BYTES_MAX) {
+        return ERR_LIMIT;
+    }
     struct hpack_entry *e;
     err = table_insert(&d->table, ret->name, ret->value, ret->id, &e);
     if (!err && e) {
@@ -416,6 +420,7 @@ enum err hpack_decode(struct hpack_decoder *d, const uint8_t *p, size_t n, struc
     struct hpack_field field;
     uint32_t value;
     bool is_begun = false;
+    d->names_bytes = 0;
     scratch->n = 0;
     if (!buf_reserve(scratch, HPACK_PLAIN_BYTES(n))) {
         return ERR_NOMEM;

@@ -13,6 +13,7 @@
 
 #define HPACK_TABLE_BYTES 4096u /* the usual size, and the most that we keep */
 #define HPACK_ENTRY_COST 32u    /* RFC 7541 4.1 */
+#define HPACK_NAMES_BYTES_MAX 65536u
 
 struct hpack_entry {
     uint32_t at; /* in the bytes of the table: the name, then the value */
@@ -46,6 +47,9 @@ struct hpack_field {
 struct hpack_decoder {
     struct hpack_table table;
     uint32_t bytes_max; /* what we announced (SETTINGS_HEADER_TABLE_SIZE) */
+    /* Of names that entries of this block took from others: two octets can have one of 4 KiB
+     * copied, so there is a maximum, far beyond what a list of fields may have. */
+    uint32_t names_bytes;
 };
 
 /* The texts are valid during the call. */
@@ -55,7 +59,8 @@ void hpack_decoder_init(struct hpack_decoder *d);
 void hpack_decoder_done(struct hpack_decoder *d);
 
 /* A whole block. `scratch` is used for texts and may be shared by decoders. ERR_SYNTAX: the
- * connection is beyond help (COMPRESSION_ERROR); ERR_NOMEM the same. */
+ * connection is beyond help (COMPRESSION_ERROR); ERR_LIMIT: past HPACK_NAMES_BYTES_MAX, and
+ * ERR_NOMEM: the same. */
 enum err hpack_decode(struct hpack_decoder *d, const uint8_t *p, size_t n, struct buf *scratch,
                       hpack_field_fn on_field, void *context) MUST_CHECK;
 

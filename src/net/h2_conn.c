@@ -411,6 +411,13 @@ static void h2_conn_on_settle(struct loop_task *t)
     h2_conn_settle(c);
 }
 
+/* Something is to be sent, or will be. */
+static bool h2_conn_is_owing(const struct h2_conn *c)
+{
+    return h2_session_stream_count(c->session) > 0 || h2_conn_is_blocked(c) ||
+           h2_session_wants_output(c->session);
+}
+
 /* The client sends no more: what it asked for completely is still answered. */
 static void h2_conn_on_eof(struct h2_conn *c)
 {
@@ -436,7 +443,7 @@ static void h2_conn_read(struct h2_conn *c)
     if (e == ERR_AGAIN) {
         return;
     }
-    if (e == ERR_EOF && !c->is_lingering && h2_session_stream_count(c->session) > 0) {
+    if (e == ERR_EOF && !c->is_lingering && h2_conn_is_owing(c)) {
         h2_conn_on_eof(c);
         return;
     }

@@ -202,6 +202,7 @@ static void mux_on_body(void *context, struct mux_stream *stream, const char *by
         buf_add(&e->in, bytes, n);
         if (e->in.is_failed) {
             e->cause = ERR_NOMEM;
+            mux_consume(c->session, NULL, n); /* dropped, and the stream with it */
             mux_reset(c->session, stream, MUX_RESET_INTERNAL);
         }
     }

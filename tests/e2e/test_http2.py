@@ -274,12 +274,40 @@ def test_rapid_reset(server, client):
     b"\0\0\0\x04\0\0\0\0\0",                   # SETTINGS
     b"\0\0\x05\x02\0\0\0\0\x0b\0\0\0\x01\x07",  # PRIORITY
     b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",       # WINDOW_UPDATE
+    b"\0\0\x07\x10\0\0\0\0\0\0\0\0\x07u=0",    # PRIORITY_UPDATE
     b"\0\0\0\x0c\0\0\0\0\0",                   # what nobody knows
 ])
 def test_control_flood(server, client, frame):
     limit = 'sws_limit_hits_total{limit="h2_control_frames"}'
     before = server.metric(limit)
     client.raw(frame * 1100)
+    assert_calm(server, client, limit, before)
+
+
+def test_late_frames_flood(server):
+    """Frames of a stream that was reset, which change nothing."""
+    limit = 'sws_limit_hits_total{limit="h2_control_frames"}'
+    before = server.metric(limit)
+    with Client(server.address, strict=False) as client:
+        stream = client.request("/fixed", more=[("host", "other.test")])
+        client.read_until(lambda: stream in client.resets)
+        client.raw((b"\0\0\0\1\5" + stream.to_bytes(4, "big")) * 1100)
+        assert_calm(server, client, limit, before)
+
+
+def test_long_settings(server, client):
+    limit = 'sws_limit_hits_total{limit="h2_control_frames"}'
+    before = server.metric(limit)
+    client.raw(b"\0\0\xc6\4\0\0\0\0\0" + b"\0\4\0\1\0\0" * 33)
+    assert_calm(server, client, limit, before)
+
+
+def test_copied_names(server, client):
+    """A name of 4000 bytes that two octets have copied, again and again."""
+    limit = 'sws_limit_hits_total{limit="h2_header_block"}'
+    before = server.metric(limit)
+    block = b"\x82\x84\x86\x40\x7f\xa1\x1e" + b"n" * 4000 + b"\0" + b"\x7e\0" * 6000
+    client.raw(len(block).to_bytes(3, "big") + b"\1\5\0\0\0\1" + block)
     assert_calm(server, client, limit, before)
 
 

@@ -2,12 +2,15 @@
 /*
  * An HTTP/2 connection gets frames that the input describes, right and wrong ones, in pieces. What
  * comes back must be frames again, each stream answered at most once and never past its end, and no
- * more data than the windows allow; and every exchange ends once.
+ * more data than the windows allow; every exchange ends once; and each byte of a body that is
+ * neither with a stream nor given back is on its way to either.
  */
 #include <sys/socket.h>
 
 #include "../unit/http/h2_wire.h"
 #include "../unit/net/rig.c"
+#include "http/h2_session_int.h"
+#include "net/h2_conn_int.h"
 
 #define STREAMS_MAX 128
 #define FRAMES_MAX 200
@@ -163,6 +166,25 @@ static void check(struct str got, uint64_t window)
     ASSERT(data <= window);
 }
 
+/* The preface came, so the connection, if there is one still, speaks HTTP/2. */
+static void check_credit(const struct rig *rig)
+{
+    LIST_FOR_EACH(at, &rig->server->connections)
+    {
+        struct conn *conn = CONTAINER_OF(at, struct conn, link);
+        const struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, mux.conn);
+        const struct h2_session *s = c->session;
+        bool is_data = s->head_n == H2_FRAME_HEAD_BYTES && s->frame.type == H2_DATA;
+        int64_t kept = is_data ? s->left : 0;
+        ASSERT_MAGIC(c, H2_CONN_MAGIC);
+        LIST_FOR_EACH(stream, &s->mux.streams)
+        {
+            kept += (int64_t)mux_exchange_of(CONTAINER_OF(stream, struct mux_stream, link))->in.n;
+        }
+        ASSERT(s->is_failed || s->recv_window + s->consumed + kept == s->recv_max);
+    }
+}
+
 static void run(struct input cuts, const struct script *s)
 {
     struct server_limits limits = rig_limits();
@@ -184,8 +206,10 @@ static void run(struct input cuts, const struct script *s)
         all = str_sub(all, n, all.n);
     }
     client_send(&c, all);
+    check_credit(&rig);
     rig_advance(&rig, RIG_LATER_MS + 2);
     client_send(&c, STR(""));
+    check_credit(&rig);
     rig_advance(&rig, 200000);
     client_send(&c, STR(""));
     check(buf_str(&c.got), s->window);

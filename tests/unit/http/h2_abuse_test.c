@@ -35,6 +35,31 @@ static void assert_calm(struct test *t, enum h2_abuse abuse)
     assert_true(h2_session_is_over(t->session));
 }
 
+/* One entry with a name of 4000 bytes, then entries of two bytes that have it copied. */
+static void test_copied_names(void **state)
+{
+    struct test *t = *state;
+    struct buf block;
+    char name[4000];
+    memset(name, 'n', sizeof(name));
+    buf_init(&block, 0);
+    wire_fields(&block, STR(HEAD));
+    buf_add_char(&block, 0x40);
+    wire_length(&block, sizeof(name));
+    buf_add(&block, name, sizeof(name));
+    buf_add_char(&block, 0);
+    for (int i = 0; i < 16; i++) {
+        buf_add(&block, "\x7e\0", 2);
+    }
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 1, buf_str(&block));
+    assert_status(t, 1, H1_REJECT_HEAD_LONG, 431);
+    buf_add(&block, "\x7e\0", 2);
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 3, buf_str(&block));
+    run(t);
+    assert_calm(t, H2_ABUSE_HEADERS);
+    buf_done(&block);
+}
+
 static void put_open_and_reset(struct test *t, uint32_t *id, unsigned count)
 {
     for (unsigned i = 0; i < count; i++, *id += 2) {
@@ -83,7 +108,40 @@ static void test_malformed_heads_are_resets(void **state)
     assert_calm(t, H2_ABUSE_RESETS);
 }
 
-enum flood { FLOOD_PING, FLOOD_SETTINGS, FLOOD_PRIORITY, FLOOD_DATA, FLOOD_UPDATE, FLOOD_UNKNOWN };
+/* Trailers that are too many cost as much as what is malformed. */
+static void test_long_trailers_are_resets(void **state)
+{
+    struct test *t = *state;
+    struct buf block;
+    t->is_silent = true;
+    buf_init(&block, 0);
+    for (int i = 0; i < 101; i++) {
+        wire_field(&block, STR("x"), STR("y"));
+    }
+    for (unsigned i = 0; i <= H2_RESETS_MAX; i++) {
+        assert_int_equal(h2_session_abuse(t->session), H2_ABUSE_NONE);
+        wire_request(&t->in, 2 * i + 1, 0, "POST", "/", "");
+        wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 2 * i + 1,
+                 buf_str(&block));
+        run(t);
+    }
+    assert_calm(t, H2_ABUSE_RESETS);
+    buf_done(&block);
+}
+
+enum flood {
+    FLOOD_PING,
+    FLOOD_SETTINGS,
+    FLOOD_PRIORITY,
+    FLOOD_PRIORITY_UPDATE,
+    FLOOD_DATA,
+    FLOOD_PADDING,
+    FLOOD_LATE_END,
+    FLOOD_LATE_HEAD,
+    FLOOD_GOAWAY,
+    FLOOD_UPDATE,
+    FLOOD_UNKNOWN
+};
 
 static void put_flood(struct test *t, enum flood flood)
 {
@@ -97,8 +155,23 @@ static void put_flood(struct test *t, enum flood flood)
     case FLOOD_PRIORITY:
         wire_put(&t->in, WIRE_PRIORITY, 0, 9, str_make("\0\0\0\1\7", 5));
         break;
+    case FLOOD_PRIORITY_UPDATE:
+        wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make("\0\0\0\7u=0", 7));
+        break;
     case FLOOD_DATA:
         wire_put(&t->in, WIRE_DATA, 0, 1, STR(""));
+        break;
+    case FLOOD_PADDING:
+        wire_put(&t->in, WIRE_DATA, WIRE_PADDED, 1, str_make("\2\0\0", 3));
+        break;
+    case FLOOD_LATE_END: /* the session resets stream 3 */
+        wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, 3, STR(""));
+        break;
+    case FLOOD_LATE_HEAD:
+        wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 3, STR(""));
+        break;
+    case FLOOD_GOAWAY:
+        wire_put(&t->in, WIRE_GOAWAY, 0, 0, str_make("\0\0\0\0\0\0\0\0", 8));
         break;
     case FLOOD_UPDATE:
         wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1);
@@ -117,6 +190,7 @@ static void test_control_floods(void **state)
         assert_int_equal(open_with(&t, &limits), ERR_OK);
         t.is_silent = true;
         wire_request(&t.in, 1, 0, "POST", "/", "");
+        wire_request(&t.in, 3, WIRE_END_STREAM, "GET", "/", "host: other\n");
         run(&t);
         /* The settings of the hello count too, and 100 unacknowledged ones are another matter. */
         for (unsigned i = 0; i + 1 < H2_CONTROL_MAX; i++) {
@@ -134,6 +208,24 @@ static void test_control_floods(void **state)
         assert_calm(&t, H2_ABUSE_CONTROL);
         close_test(&t);
     }
+}
+
+/* A frame of settings that repeats what costs most. */
+static void test_long_settings(void **state)
+{
+    struct test *t = *state;
+    struct buf entries;
+    buf_init(&entries, 0);
+    for (unsigned i = 0; i < H2_SETTINGS_MAX; i++) {
+        buf_add(&entries, "\0\4\0\1\0\0", 6);
+    }
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, buf_str(&entries));
+    assert_no_goaway(t);
+    buf_add(&entries, "\0\4\0\1\0\0", 6);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, buf_str(&entries));
+    run(t);
+    assert_calm(t, H2_ABUSE_CONTROL);
+    buf_done(&entries);
 }
 
 static void test_unacked(void **state)
@@ -237,10 +329,13 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
         T(test_bomb),
+        T(test_copied_names),
         T(test_rapid_reset),
         T(test_provoked_reset),
         T(test_malformed_heads_are_resets),
+        T(test_long_trailers_are_resets),
         cmocka_unit_test(test_control_floods),
+        T(test_long_settings),
         T(test_unacked),
         T(test_updates_of_a_download),
         T(test_continuations),

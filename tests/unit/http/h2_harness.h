@@ -20,6 +20,7 @@ struct test_stream {
     struct mux_stream stream;
     size_t body_left; /* to be offered */
     bool is_held;     /* nothing is offered yet */
+    bool is_answered; /* by `answer` */
 };
 
 struct test {
@@ -37,7 +38,8 @@ struct test {
     size_t answer_bytes; /* of every answer's body */
     bool is_silent;      /* no answers */
     bool has_trailers;
-    bool is_hoarding; /* body bytes are not given back */
+    bool is_hoarding;          /* body bytes are not given back */
+    bool is_answering_in_turn; /* the first at once, each other while a body is taken */
 };
 
 static const char date[] = "Sat, 21 Nov 2026 08:00:00 GMT";
@@ -59,6 +61,7 @@ static inline void answer(struct test *t, struct mux_stream *stream)
     enum err e = http_fields_add(&head.fields, STR("X-Own"), STR("yes"));
     assert_int_equal(e, ERR_OK);
     s->body_left = t->answer_bytes;
+    s->is_answered = true;
     const struct mux_response response = {.head = &head,
                                           .body_bytes = t->answer_bytes,
                                           .date = date,
@@ -90,7 +93,7 @@ static inline void on_request(void *context, struct mux_stream *stream)
                    STR_ARG(h->fields.v[i].value));
     }
     buf_add_char(&t->log, '\n');
-    if (!t->is_silent) {
+    if (!t->is_silent && (!t->is_answering_in_turn || stream->id == 1)) {
         answer(t, stream);
     }
 }
@@ -152,6 +155,15 @@ static inline enum err on_take(void *context, struct mux_stream *stream, struct 
     assert_true(n <= s->body_left);
     buf_add(out, zeros, n);
     s->body_left -= n;
+    struct test *t = context;
+    LIST_FOR_EACH(at, h2_session_streams(t->session))
+    {
+        struct mux_stream *other = CONTAINER_OF(at, struct mux_stream, link);
+        if (t->is_answering_in_turn && !((struct test_stream *)other)->is_answered) {
+            answer(t, other);
+            break;
+        }
+    }
     return ERR_OK;
 }
 

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of streams: heads, bodies, trailers, priorities, windows and the end. */
+/* What becomes of streams: heads, bodies, trailers and the end. */
 #include "h2_harness.h"
+#include "http/hpack_int.h"
+
+static void on_field(void *context, const struct hpack_field *f)
+{
+    buf_add_str(context, f->name);
+    buf_add_char(context, ' ');
+}
 
 static void test_head(void **state)
 {
@@ -80,6 +87,15 @@ static const struct {
     {":method: G T\n:scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
     {":method: CONNECT\n:scheme: http\n:path: /\n:authority: a:1\n", H1_REJECT_MESSAGE},
     {":method: CONNECT\n:authority: a\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: \n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\n:authority: \nhost: a\n", H1_REJECT_AUTHORITY},
+    {":method: GET\n:scheme: http\n:path: /\nhost: \n", H1_REJECT_HOST_INVALID},
+    {":method: \n:scheme: http\n:path: /\n:authority: a\n", H1_REJECT_MESSAGE},
+    {":method: GET\n:scheme: \n:path: /\n:authority: a\n", H1_REJECT_TARGET_FORM},
+    {HEAD "content-length: \n", H1_REJECT_MESSAGE},
+    {HEAD "content-length: 0, 0\n", H1_REJECT_MESSAGE},
+    {HEAD ":method: GET\n", H1_REJECT_MESSAGE},
+    {"", H1_REJECT_MESSAGE},
 };
 
 static void test_malformed(void **state)
@@ -97,6 +113,210 @@ static void test_malformed(void **state)
             fail_msg("row %zu: code %ld, refused %u for %d: %s", i, code, t.refused, t.reject,
                      malformed[i].fields);
         }
+        close_test(&t);
+    }
+}
+
+/* What a line of text cannot say. */
+static void test_malformed_bytes(void **state)
+{
+    static const struct {
+        struct str name, value;
+    } wrong[] = {
+        {STR(""), STR("v")},          {STR("x"), STR("a\0b")}, {STR("x\0"), STR("v")},
+        {STR("x"), STR("a\n")},       {STR("x"), STR(" v")},   {STR("x"), STR("v\t")},
+        {STR("x:y"), STR("v")},       {STR("\xc3"), STR("v")}, {STR("x"), STR("v\r\nHost: b")},
+        {STR(":"), STR("v")},         {STR(":x"), STR("v")},   {STR("x "), STR("v")},
+        {STR("TE"), STR("trailers")},
+    };
+    struct test *t = *state;
+    for (uint32_t i = 0; i < COUNT_OF(wrong); i++) {
+        struct buf block;
+        buf_init(&block, 0);
+        wire_fields(&block, STR(HEAD));
+        wire_field(&block, wrong[i].name, wrong[i].value);
+        wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 2 * i + 1,
+                 buf_str(&block));
+        run(t);
+        if (wire_reset_code(buf_str(&t->out), 2 * i + 1) != H2_PROTOCOL_ERROR ||
+            t->refused != i + 1) {
+            fail_msg("row %u", i);
+        }
+        buf_done(&block);
+    }
+    assert_null(memmem(t->log.p, t->log.n, "GET", 3));
+}
+
+/* A field that was refused stays refused when a table brings it again; one that was fit for a head
+ * is not for trailers. */
+static void test_malformed_by_the_table(void **state)
+{
+    static const char *const names[] = {"Upper", "connection", ":status", "transfer-encoding"};
+    struct test *t = *state;
+    uint32_t id = 1;
+    struct buf block;
+    t->is_silent = true;
+    buf_init(&block, 0);
+    for (unsigned i = 0; i < COUNT_OF(names); i++) {
+        for (unsigned again = 0; again < 2; again++, id += 2) {
+            buf_clear(&block);
+            wire_fields(&block, STR(HEAD));
+            if (again) {
+                buf_add_char(&block, (char)0xbe);
+            } else {
+                buf_add_char(&block, 0x40);
+                wire_length(&block, strlen(names[i]));
+                buf_add_str(&block, str_of(names[i]));
+                buf_add(&block, "\1v", 2);
+            }
+            wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, id, buf_str(&block));
+            run(t);
+            assert_int_equal(wire_reset_code(buf_str(&t->out), id), H2_PROTOCOL_ERROR);
+        }
+    }
+    buf_clear(&block);
+    wire_fields(&block, STR(HEAD));
+    buf_add(&block,
+            "\x5c\1"
+            "4",
+            3); /* content-length, into the table */
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS, id, buf_str(&block));
+    wire_put(&t->in, WIRE_DATA, 0, id, STR("1234"));
+    assert_no_goaway(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), id), -1);
+    wire_put(&t->in, WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, id, STR("\xbe"));
+    assert_no_goaway(t);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), id), H2_PROTOCOL_ERROR);
+    buf_done(&block);
+}
+
+/* A table that shrinks to nothing and grows again within one frame is said to have done so. */
+static void test_table_sizes(void **state)
+{
+    struct test *t = *state;
+    struct wire_frame f;
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\1\0\0\0\0\0\1\0\0\x10\0", 12));
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_HEADERS, 1, &f), 1);
+    assert_true(f.payload.n > 5 && memcmp(f.payload.p, "\x20\x3f\xe1\x1f\x88", 5) == 0);
+    wire_put(&t->in, WIRE_SETTINGS, 0, 0, str_make("\0\1\xff\xff\xff\xff", 6));
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_HEADERS, 3, &f), 1);
+    assert_int_equal((uint8_t)f.payload.p[0], 0x88);
+}
+
+#define PRIORITY_OF_1 "\0\0\0\1\0"
+
+/* What ends the connection: one frame, with stream 1 open, and the code for it. */
+static const struct {
+    unsigned type, flags;
+    uint32_t id;
+    struct str payload;
+    enum h2_code code;
+} faults[] = {
+    /* Padding and priorities that do not fit. */
+    {WIRE_HEADERS, WIRE_PADDED | WIRE_END_HEADERS, 3, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_PADDED | WIRE_END_HEADERS, 3, STR("\5abcd"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS | 0x20, 3, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS | 0x20, 1, STR(PRIORITY_OF_1), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR("\1"), H2_PROTOCOL_ERROR},
+    {WIRE_DATA, WIRE_PADDED, 1, STR("\xff\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY, 0, 1, STR(PRIORITY_OF_1), H2_PROTOCOL_ERROR},
+    /* Lengths. */
+    {WIRE_RST_STREAM, 0, 1, STR("123"), H2_FRAME_SIZE_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 1, STR("12345"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PING, 0, 0, STR("1234567"), H2_FRAME_SIZE_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("12345"), H2_FRAME_SIZE_ERROR},
+    {WIRE_SETTINGS, WIRE_ACK, 0, STR("\0\1\0\0\0\0"), H2_FRAME_SIZE_ERROR},
+    {WIRE_GOAWAY, 0, 0, STR("1234567"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("123"), H2_FRAME_SIZE_ERROR},
+    {WIRE_PRIORITY, 0, 1, STR("1234"), H2_FRAME_SIZE_ERROR},
+    /* Streams. */
+    {WIRE_DATA, 0, 0, STR("x"), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS, 0, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_HEADERS, WIRE_END_HEADERS, 2, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_RST_STREAM, 0, 0, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY, 0, 0, STR("12345"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 1, STR(""), H2_PROTOCOL_ERROR},
+    {WIRE_PING, 0, 1, STR("12345678"), H2_PROTOCOL_ERROR},
+    {WIRE_GOAWAY, 0, 1, STR("12345678"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 1, STR("\0\0\0\1u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("\0\0\0\0u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PRIORITY_UPDATE, 0, 0, STR("\0\0\0\2u=1"), H2_PROTOCOL_ERROR},
+    {WIRE_PUSH_PROMISE, WIRE_END_HEADERS, 1, STR("\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_CONTINUATION, WIRE_END_HEADERS, 1, STR(""), H2_PROTOCOL_ERROR},
+    /* Streams that nobody began. */
+    {WIRE_DATA, 0, 3, STR("x"), H2_PROTOCOL_ERROR},
+    {WIRE_RST_STREAM, 0, 3, STR("1234"), H2_PROTOCOL_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 3, STR("\0\0\0\1"), H2_PROTOCOL_ERROR},
+    /* Windows and settings. */
+    {WIRE_WINDOW_UPDATE, 0, 0, STR("\0\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_WINDOW_UPDATE, 0, 0, STR("\x80\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\2\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\4\x80\0\0\0"), H2_FLOW_CONTROL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\5\0\0\x3f\xff"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\5\1\0\0\0"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\x08\0\0\0\2"), H2_PROTOCOL_ERROR},
+    {WIRE_SETTINGS, 0, 0, STR("\0\x09\0\0\0\2"), H2_PROTOCOL_ERROR},
+};
+
+/* However the bytes were cut, the verdict is the same, nothing is told of the frame, and the GOAWAY
+ * is the last word. */
+static void test_faults_of_frames(void **state)
+{
+    for (size_t i = 0; i < 2 * COUNT_OF(faults); i++) {
+        struct test t;
+        struct wire_frame f;
+        const struct mux_limits limits = test_limits();
+        size_t row = i / 2;
+        assert_int_equal(open_with(&t, &limits), ERR_OK);
+        t.is_silent = true;
+        wire_request(&t.in, 1, 0, "POST", "/", "");
+        wire_put(&t.in, faults[row].type, faults[row].flags, faults[row].id, faults[row].payload);
+        wire_request(&t.in, 5, WIRE_END_STREAM, "GET", "/", "");
+        assert_int_equal(run_cut(&t, i % 2 ? 1 : SIZE_MAX), ERR_OK);
+        struct str rest = buf_str(&t.out);
+        while (wire_next(&rest, &f)) {
+            assert_true(f.type != WIRE_GOAWAY || rest.n == 0);
+        }
+        if (wire_goaway_code(buf_str(&t.out)) != (long)faults[row].code) {
+            fail_msg("row %zu: %ld", row, wire_goaway_code(buf_str(&t.out)));
+        }
+        assert_int_equal(wire_payload_u32(&f, 0), 1);
+        assert_log(&t, "1 POST http://a/\n");
+        assert_true(h2_session_is_over(t.session));
+        close_test(&t);
+    }
+}
+
+/* A header block is one piece: nothing else may come within it. */
+static void test_faults_within_a_block(void **state)
+{
+    for (int i = 0; i < 4; i++) {
+        struct test t;
+        const struct mux_limits limits = test_limits();
+        assert_int_equal(open_with(&t, &limits), ERR_OK);
+        wire_put(&t.in, WIRE_HEADERS, WIRE_END_STREAM, 1, STR("\x82\x84"));
+        switch (i) {
+        case 0:
+            wire_put(&t.in, WIRE_PING, 0, 0, STR("12345678"));
+            break;
+        case 1:
+            wire_put(&t.in, WIRE_CONTINUATION, WIRE_END_HEADERS, 3, STR("\x86"));
+            break;
+        case 2:
+            wire_put(&t.in, 0x77, 0, 1, STR("?"));
+            break;
+        default:
+            wire_put(&t.in, WIRE_HEADERS, WIRE_END_HEADERS, 1, STR("\x86"));
+            break;
+        }
+        run(&t);
+        assert_int_equal(wire_goaway_code(buf_str(&t.out)), H2_PROTOCOL_ERROR);
+        assert_int_equal(t.live, 0);
         close_test(&t);
     }
 }
@@ -137,14 +357,57 @@ static void test_body_must_be_as_long_as_said(void **state)
     wire_put(&t->in, WIRE_DATA, 0, 1, STR("12345"));
     wire_request(&t->in, 3, 0, "POST", "/", "content-length: 4\n");
     wire_put(&t->in, WIRE_DATA, WIRE_END_STREAM, 3, STR("123"));
+    wire_request(&t->in, 5, 0, "POST", "/", "content-length: 4\n");
+    wire_put(&t->in, WIRE_DATA, 0, 5, STR("123"));
+    wire_headers(&t->in, 5, WIRE_END_STREAM, "x-sum: 1\n");
+    wire_request(&t->in, 7, 0, "POST", "/", "content-length: 0\n");
+    wire_put(&t->in, WIRE_DATA, WIRE_PADDED, 7, STR("\1x\0"));
     run(t);
     assert_int_equal(wire_reset_code(buf_str(&t->out), 1), H2_PROTOCOL_ERROR);
     assert_int_equal(wire_reset_code(buf_str(&t->out), 3), H2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 5), H2_PROTOCOL_ERROR);
+    assert_int_equal(wire_reset_code(buf_str(&t->out), 7), H2_PROTOCOL_ERROR);
     assert_int_equal(t->live, 0);
     assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
 }
 
-/* ---- trailers, CONNECT, priorities, windows ---- */
+/* ---- trailers, CONNECT ---- */
+
+/* An answer that is given while another one's body is taken comes before the trailers of that one
+ * in the table, so it leaves before them too. */
+static void test_answer_within_a_body(void **state)
+{
+    struct test *t = *state;
+    struct hpack_decoder decoder;
+    struct buf scratch, fields;
+    struct wire_frame f;
+    t->has_trailers = true;
+    t->answer_bytes = 3;
+    t->is_answering_in_turn = true;
+    for (uint32_t id = 1; id < 9; id += 2) {
+        wire_request(&t->in, id, WIRE_END_STREAM, "GET", "/", "");
+    }
+    run(t);
+    struct str rest = buf_str(&t->out);
+    hpack_decoder_init(&decoder);
+    buf_init(&scratch, 0);
+    buf_init(&fields, 0);
+    while (wire_next(&rest, &f)) {
+        if (f.type == WIRE_HEADERS) {
+            enum err e = hpack_decode(&decoder, (const uint8_t *)f.payload.p, f.payload.n, &scratch,
+                                      on_field, &fields);
+            assert_int_equal(e, ERR_OK);
+        }
+    }
+    buf_add_char(&fields, 0);
+    assert_string_equal(fields.p, ":status date content-length x-own "
+                                  ":status date content-length x-own x-sum "
+                                  ":status date content-length x-own x-sum "
+                                  ":status date content-length x-own x-sum x-sum ");
+    hpack_decoder_done(&decoder);
+    buf_done(&scratch);
+    buf_done(&fields);
+}
 
 static void test_trailers(void **state)
 {
@@ -203,127 +466,66 @@ static void test_connect(void **state)
                  ":method: CONNECT\n:protocol: websocket\n:scheme: https\n:path: /chat?a\n"
                  ":authority: a\n");
     wire_headers(&t.in, 3, 0, ":method: CONNECT\n:authority: a:1\n");
+    wire_headers(&t.in, 5, 0,
+                 ":method: CONNECT\n:protocol: \n:scheme: https\n:path: /\n:authority: a\n");
     t.is_silent = true;
     run(&t);
-    assert_log(&t, "1 CONNECT https://a/chat?a protocol=websocket\n3 CONNECT ://a:1\n");
+    assert_int_equal(wire_reset_code(buf_str(&t.out), 5), H2_PROTOCOL_ERROR);
+    assert_log(&t, "1 CONNECT https://a/chat?a protocol=websocket\n3 CONNECT ://a:1\n"
+                   "5 ERR_RESET\n");
     struct wire_frame f;
     assert_int_equal(wire_count(buf_str(&t.out), WIRE_SETTINGS, 0, &f), 2);
     assert_non_null(memmem(t.out.p, t.out.n, "\0\x08\0\0\0\x01", 6));
     close_test(&t);
 }
 
-/* In which order the bodies end. */
-static void assert_ends(struct test *t, const char *wanted)
+/* An answer's head of more than a frame goes on in others, and is one block. */
+static void test_long_answer_head(void **state)
 {
-    char order[64];
-    size_t n = 0;
-    struct str rest = buf_str(&t->out);
+    struct test *t = *state;
+    static char value[20000];
+    struct response_head head = {.status = 200};
+    struct http_field v[3];
+    struct hpack_decoder decoder;
+    struct buf scratch, block, names;
     struct wire_frame f;
-    while (wire_next(&rest, &f)) {
-        if (f.type == WIRE_DATA && (f.flags & WIRE_END_STREAM)) {
-            n += (size_t)snprintf(order + n, sizeof(order) - n, "%u ", f.id);
-        }
+    memset(value, '!', sizeof(value)); /* not shorter in the code */
+    http_fields_init(&head.fields, v, 3);
+    for (int i = 0; i < 3; i++) {
+        enum err e = http_fields_add(&head.fields, STR("X-Long"), str_make(value, sizeof(value)));
+        assert_int_equal(e, ERR_OK);
     }
-    order[n] = 0;
-    assert_string_equal(order, wanted);
-}
-
-static void test_urgency(void **state)
-{
-    struct test *t = *state;
-    t->answer_bytes = 40000;
-    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
-    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "priority: u=5\n");
-    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "priority: u=1\n");
-    wire_request(&t->in, 5, WIRE_END_STREAM, "GET", "/", "");
-    wire_request(&t->in, 7, WIRE_END_STREAM, "GET", "/", "priority: u=7\n");
-    wire_put(&t->in, WIRE_PRIORITY_UPDATE, 0, 0, str_make("\0\0\0\7u=0", 7));
-    run(t);
-    assert_ends(t, "7 3 5 1 ");
-}
-
-static void test_incremental(void **state)
-{
-    struct test *t = *state;
-    t->answer_bytes = 60000;
-    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 0, 1u << 20);
-    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "priority: i\n");
-    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "priority: i\n");
-    run(t);
-    struct str rest = buf_str(&t->out);
-    struct wire_frame f;
-    unsigned changes = 0;
-    uint32_t last = 0;
-    while (wire_next(&rest, &f)) {
-        if (f.type == WIRE_DATA) {
-            changes += f.id != last;
-            last = f.id;
-        }
-    }
-    assert_true(changes >= 6);
-}
-
-static void test_windows_hold(void **state)
-{
-    struct test *t = *state;
-    static char block[16384];
-    t->is_silent = t->is_hoarding = true;
-    wire_put(&t->in, WIRE_SETTINGS, WIRE_ACK, 0, STR(""));
-    wire_request(&t->in, 1, 0, "POST", "/", "");
-    for (size_t sent = 0; sent < H2_WINDOW_STREAM; sent += sizeof(block)) {
-        wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
-    }
-    assert_no_goaway(t);
-    assert_int_equal(wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 1, NULL), 0);
-    assert_int_equal(t->body.n, H2_WINDOW_STREAM);
-    wire_put(&t->in, WIRE_DATA, 0, 1, STR("!"));
-    run(t);
-    assert_true(wire_goaway_code(buf_str(&t->out)) == H2_FLOW_CONTROL_ERROR ||
-                wire_reset_code(buf_str(&t->out), 1) == H2_FLOW_CONTROL_ERROR);
-}
-
-/* A round trip that brings a window's worth makes the window larger, up to its maximum. */
-static void test_windows_grow(void **state)
-{
-    struct test *t = *state;
-    static char block[16384];
-    struct wire_frame ping, update;
+    const struct mux_response response = {.head = &head};
     t->is_silent = true;
-    wire_request(&t->in, 1, 0, "POST", "/", "");
-    uint64_t granted = H2_WINDOW_STREAM;
-    for (int round = 0; round < 12; round++) {
-        t->now_ms += 200;
-        size_t window = H2_WINDOW_STREAM;
-        buf_clear(&t->out);
-        for (int i = 0; i < 16; i++) {
-            wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
-            run(t);
-        }
-        if (wire_count(buf_str(&t->out), WIRE_PING, 0, &ping) == 0) {
-            continue;
-        }
-        for (int i = 0; i < 16; i++) {
-            wire_put(&t->in, WIRE_DATA, 0, 1, str_make(block, sizeof(block)));
-            run(t);
-        }
-        char payload[8];
-        struct str rest = buf_str(&t->out);
-        while (wire_next(&rest, &ping)) {
-            if (ping.type == WIRE_PING) {
-                memcpy(payload, ping.payload.p, 8);
-            }
-        }
-        buf_clear(&t->out);
-        wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, str_make(payload, 8));
-        run(t);
-        if (wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 1, &update)) {
-            granted = wire_payload_u32(&update, 0);
-            assert_true(granted > 0 && granted <= H2_WINDOW_MAX);
-            assert_true(window == H2_WINDOW_STREAM);
-            return;
-        }
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    struct mux_stream *stream =
+        CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link);
+    assert_int_equal(h2_session_respond(t->session, stream, &response), ERR_OK);
+    buf_clear(&t->out);
+    wire_put(&t->in, WIRE_PING, WIRE_ACK, 0, STR("12345678"));
+    run(t);
+    hpack_decoder_init(&decoder);
+    buf_init(&scratch, 0);
+    buf_init(&block, 0);
+    buf_init(&names, 0);
+    struct str rest = buf_str(&t->out);
+    for (unsigned i = 0; wire_next(&rest, &f); i++) {
+        assert_int_equal(f.type, i ? WIRE_CONTINUATION : WIRE_HEADERS);
+        assert_int_equal(f.id, 1);
+        assert_int_equal(f.flags, (i ? 0 : WIRE_END_STREAM) | (rest.n ? 0 : WIRE_END_HEADERS));
+        assert_true(f.payload.n == 16384 || rest.n == 0);
+        buf_add_str(&block, f.payload);
     }
-    fail_msg("the window stayed as it was");
+    assert_int_equal(
+        hpack_decode(&decoder, (const uint8_t *)block.p, block.n, &scratch, on_field, &names),
+        ERR_OK);
+    buf_add_char(&names, 0);
+    assert_string_equal(names.p, ":status content-length x-long x-long x-long ");
+    hpack_decoder_done(&decoder);
+    buf_done(&scratch);
+    buf_done(&block);
+    buf_done(&names);
 }
 
 static void test_finish(void **state)
@@ -363,6 +565,69 @@ static void test_finish(void **state)
     run(t);
     assert_true(h2_session_is_over(t->session));
     assert_false(h2_session_is_broken(t->session));
+}
+
+/* What a client sent before it heard of the end, a whole upload, is passed over (RFC 9113 6.8);
+ * the requests that were taken are not hurt, and the connection gets its credit back. */
+static void test_finish_passes_late_streams_over(void **state)
+{
+    struct test *t = *state;
+    static char block[16384];
+    struct wire_frame f;
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    h2_session_finish(t->session);
+    wire_request(&t->in, 3, 0, "POST", "/", "");
+    for (int i = 0; i < 32; i++) {
+        wire_put(&t->in, WIRE_DATA, 0, 3, str_make(block, sizeof(block)));
+    }
+    wire_headers(&t->in, 3, WIRE_END_STREAM, "x-sum: 1\n");
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, 3, 1);
+    wire_put_u32(&t->in, WIRE_RST_STREAM, 3, H2_CANCEL);
+    run(t);
+    assert_int_equal(wire_count(buf_str(&t->out), WIRE_GOAWAY, 0, &f), 1);
+    assert_int_equal(wire_payload_u32(&f, 0), 1);
+    assert_int_equal(wire_payload_u32(&f, 4), H2_NO_ERROR);
+    wire_count(buf_str(&t->out), WIRE_WINDOW_UPDATE, 0, &f);
+    assert_int_equal(wire_payload_u32(&f, 0), sizeof(block) * 32);
+    answer(t, CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link));
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_log(t, "1 GET http://a/\n1 answered\n1 end\n");
+    assert_true(h2_session_is_over(t->session));
+    assert_false(h2_session_is_broken(t->session));
+}
+
+/* The last identifier there is; nothing larger can be asked for, and smaller ones are used up. */
+static void test_last_stream_id(void **state)
+{
+    struct test *t = *state;
+    wire_request(&t->in, INT32_MAX, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_log(t, "2147483647 GET http://a/\n2147483647 answered\n2147483647 end\n");
+    wire_put_u32(&t->in, WIRE_WINDOW_UPDATE, INT32_MAX, 1);
+    assert_no_goaway(t);
+    wire_request(&t->in, 3, WIRE_END_STREAM, "GET", "/", "");
+    run(t);
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), H2_PROTOCOL_ERROR);
+}
+
+/* A client that leaves is answered to the end. */
+static void test_client_leaves(void **state)
+{
+    struct test *t = *state;
+    t->is_silent = true;
+    wire_request(&t->in, 1, WIRE_END_STREAM, "GET", "/", "");
+    wire_put(&t->in, WIRE_GOAWAY, 0, 0, str_make("\0\0\0\0\0\0\0\0", 8));
+    run(t);
+    assert_false(h2_session_is_over(t->session));
+    answer(t, CONTAINER_OF(h2_session_streams(t->session)->next, struct mux_stream, link));
+    wire_put(&t->in, WIRE_PING, 0, 0, STR("12345678"));
+    run(t);
+    assert_log(t, "1 GET http://a/\n1 answered\n1 end\n");
+    assert_true(h2_session_is_over(t->session));
+    assert_int_equal(wire_goaway_code(buf_str(&t->out)), -1);
 }
 
 /* Frames for streams that closed: an error, but where we reset them. */
@@ -428,17 +693,23 @@ int main(void)
         T(test_head),
         T(test_cuts),
         cmocka_unit_test(test_malformed),
+        T(test_malformed_bytes),
+        T(test_malformed_by_the_table),
+        T(test_table_sizes),
+        cmocka_unit_test(test_faults_of_frames),
+        cmocka_unit_test(test_faults_within_a_block),
         T(test_limits_are_answered),
         T(test_body_must_be_as_long_as_said),
         T(test_trailers),
+        T(test_answer_within_a_body),
         T(test_bad_trailers),
         T(test_trailers_count_as_fields),
         cmocka_unit_test(test_connect),
-        T(test_urgency),
-        T(test_incremental),
-        T(test_windows_hold),
-        T(test_windows_grow),
+        T(test_long_answer_head),
         T(test_finish),
+        T(test_finish_passes_late_streams_over),
+        T(test_last_stream_id),
+        T(test_client_leaves),
         T(test_closed_streams),
         cmocka_unit_test(test_out_of_memory),
     };

@@ -25,7 +25,7 @@ enum wire_type {
     WIRE_PRIORITY_UPDATE = 0x10
 };
 
-enum wire_flag { WIRE_END_STREAM = 1, WIRE_ACK = 1, WIRE_END_HEADERS = 4 };
+enum wire_flag { WIRE_END_STREAM = 1, WIRE_ACK = 1, WIRE_END_HEADERS = 4, WIRE_PADDED = 8 };
 
 struct wire_frame {
     uint8_t type;

@@ -516,6 +516,34 @@ static void test_client_ends_its_side(void **state)
     assert_int_equal(rig.connections, 0);
 }
 
+/* The last answer waits for the socket when the client ends its side: it is sent all the same. */
+static void test_client_ends_its_side_while_output_waits(void **state)
+{
+    static char body[8192];
+    uint32_t id = 1;
+    open_windows();
+    client_put(&client, buf_str(&out));
+    rig_settle(&rig);
+    struct conn *conn = CONTAINER_OF(rig.server->connections.next, struct conn, link);
+    const struct h2_conn *c = CONTAINER_OF(conn, struct h2_conn, mux.conn);
+    for (; c->rest.n == 0; id += 2) {
+        buf_clear(&out);
+        wire_request(&out, id, 0, "POST", "/k", "");
+        wire_put(&out, WIRE_DATA, WIRE_END_STREAM, id, str_make(body, sizeof(body)));
+        assert_int_equal(client_put(&client, buf_str(&out)), out.n);
+        rig_settle(&rig);
+        assert_true(id < 1000);
+    }
+    assert_int_equal(h2_session_stream_count(c->session), 0);
+    shutdown(client.fd, SHUT_WR);
+    rig_settle(&rig);
+    client_send(&client, STR(""));
+    for (; id > 1; id -= 2) {
+        assert_body(id - 2, sizeof(body));
+    }
+    assert_int_equal(rig.connections, 0);
+}
+
 static void test_idle_connections_are_small(void **state)
 {
     open_windows();
@@ -603,6 +631,7 @@ int main(void)
         T(test_drain_of_an_idle_connection),
         T(test_drain_at_once),
         T(test_client_ends_its_side),
+        T(test_client_ends_its_side_while_output_waits),
         T(test_idle_connections_are_small),
         T(test_out_of_memory),
     };

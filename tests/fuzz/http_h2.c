@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An HTTP/2 session gets frames that the input describes, right and wrong ones, and an owner that
+ * answers, resets and resumes streams at any time, from within events too. What comes out must not
+ * depend on how the bytes were cut; header blocks leave in the order of the table; every stream
+ * object ends once; and each byte of DATA gives the connection its credit back.
+ */
+#include <stdlib.h>
+
+#include "../unit/http/h2_wire.h"
+#include "base/mem.h"
+#include "http/h2_session_int.h"
+
+#define OPS_MAX 200
+#define SCRIPT_BYTES_MAX 32768u /* below what a window update is worth: those depend on cuts */
+#define STREAMS_MAX 128
+#define MISCHIEF_COUNT 8
+#define MISCHIEF_MAX 500 /* an owner who always resumed would never come to rest */
+
+struct input {
+    const uint8_t *p;
+    size_t n;
+};
+
+static unsigned take(struct input *in)
+{
+    if (in->n == 0) {
+        return 0;
+    }
+    in->n--;
+    return *in->p++;
+}
+
+static struct str take_text(struct input *in)
+{
+    size_t n = take(in);
+    n = n < in->n ? n : in->n;
+    struct str text = str_make((const char *)in->p, n);
+    in->p += n;
+    in->n -= n;
+    return text;
+}
+
+/* ---- the script ---- */
+
+enum op_kind { OP_BYTES, OP_PULL, OP_ACT, OP_TIME, OP_NOTICE, OP_FINISH };
+
+struct op {
+    enum op_kind kind;
+    unsigned value;
+    size_t at, n; /* in the bytes of the script */
+};
+
+struct script {
+    struct op ops[OPS_MAX];
+    size_t count;
+    struct buf bytes;
+    uint8_t mischief[MISCHIEF_COUNT]; /* what the owner does within events, in turn */
+    unsigned mode;
+};
+
+static void put_request(struct input *in, struct buf *out, uint32_t id)
+{
+    static const char *const more[] = {"",
+                                       "content-length: 5\n",
+                                       "expect: 100-continue\n",
+                                       "priority: u=1, i\n",
+                                       "cookie: a\ncookie: b\n",
+                                       "host: other\n",
+                                       "te: trailers\n",
+                                       "connection: close\n"};
+    static const char *const methods[] = {"GET", "POST", "HEAD", "CONNECT"};
+    unsigned how = take(in);
+    wire_request(out, id, how & 1, methods[how >> 1 & 3], how & 8 ? "*" : "/", more[how >> 4 & 7]);
+}
+
+static void put_data(struct input *in, struct buf *out, uint32_t id)
+{
+    unsigned flags = take(in);
+    struct str text = take_text(in);
+    /* Mostly a length that fits the padding. */
+    struct buf payload;
+    buf_init(&payload, 0);
+    if (flags & 8 && !(flags & 0x80)) {
+        buf_add_char(&payload, (char)(text.n / 2));
+    }
+    buf_add_str(&payload, text);
+    wire_put(out, WIRE_DATA, flags & 9, id, buf_str(&payload));
+    buf_done(&payload);
+}
+
+static void put_setting(struct input *in, struct buf *out)
+{
+    char entry[6] = {0, (char)(take(in) % 10), 0, 0, 0, 0};
+    unsigned value = take(in);
+    entry[2] = (char)(value & 0x40 ? 0x7f : 0);
+    entry[4] = (char)(value & 0x3f);
+    entry[5] = (char)take(in);
+    unsigned is_ack = value >> 7;
+    wire_put(out, WIRE_SETTINGS, is_ack, 0, str_make(entry, is_ack ? 0 : 6));
+}
+
+static void put_update(struct input *in, struct buf *out, uint32_t id)
+{
+    uint32_t value = take(in);
+    value = value & 0x80 ? value << 16 : value;
+    wire_put_u32(out, WIRE_WINDOW_UPDATE, value & 1 ? id : 0, value);
+}
+
+static void put_bytes(struct input *in, struct buf *out, unsigned what)
+{
+    uint32_t id = (what >> 4 & 7) * 2 + (what & 0x80 ? take(in) : 1);
+    unsigned flags;
+    switch (what & 15) {
+    case 0:
+    case 1:
+        put_request(in, out, id);
+        break;
+    case 2:
+        flags = take(in);
+        wire_put(out, flags & 0x80 ? WIRE_CONTINUATION : WIRE_HEADERS, flags & 0x2d, id,
+                 take_text(in));
+        break;
+    case 3:
+    case 4:
+        put_data(in, out, id);
+        break;
+    case 5:
+        wire_headers(out, id, WIRE_END_STREAM, take(in) & 1 ? "x: y\n" : "host: a\n");
+        break;
+    case 6:
+        wire_put_u32(out, WIRE_RST_STREAM, id, take(in));
+        break;
+    case 7:
+        put_setting(in, out);
+        break;
+    case 8:
+        put_update(in, out, id);
+        break;
+    case 9:
+        wire_put(out, WIRE_PRIORITY_UPDATE, 0, 0, take_text(in));
+        break;
+    case 10:
+        flags = take(in);
+        wire_put(out, flags, take(in), id, take_text(in));
+        break;
+    default:
+        buf_add_str(out, take_text(in));
+        break;
+    }
+}
+
+static void make_script(struct input *in, struct script *s)
+{
+    s->mode = take(in);
+    for (unsigned i = 0; i < MISCHIEF_COUNT; i++) {
+        s->mischief[i] = (uint8_t)take(in);
+    }
+    wire_hello(&s->bytes);
+    s->ops[s->count++] = (struct op){.kind = OP_BYTES, .n = s->bytes.n};
+    while (in->n && s->count < OPS_MAX && s->bytes.n < SCRIPT_BYTES_MAX) {
+        struct op *op = &s->ops[s->count++];
+        unsigned what = take(in);
+        *op = (struct op){.kind = OP_BYTES, .at = s->bytes.n};
+        if ((what & 15) < 12) {
+            put_bytes(in, &s->bytes, what);
+        } else if ((what & 15) < 15) {
+            op->kind = (what & 15) == 12 ? OP_PULL : OP_ACT;
+            op->value = take(in);
+        } else {
+            op->kind = what & 0xe0 ? OP_TIME : what & 0x10 ? OP_FINISH : OP_NOTICE;
+        }
+        op->n = s->bytes.n - op->at;
+    }
+}
+
+/* ---- the owner of the session ---- */
+
+struct owner {
+    struct h2_pool pool;
+    struct h2_session *session;
+    const struct script *script;
+    struct buf log;
+    struct buf out;
+    uint64_t now_ms;
+    unsigned live;
+    unsigned mischief_at;
+    size_t hoarded; /* body bytes that were not given back */
+};
+
+struct fuzz_stream {
+    struct mux_stream stream; /* first */
+    struct buf body;
+    size_t hoarded;
+    size_t left;       /* of the answer */
+    bool is_requested; /* on_request came */
+    bool is_answered;  /* the head was given */
+    bool is_held;      /* nothing is offered */
+};
+
+static struct fuzz_stream *owner_pick(const struct owner *o, unsigned n)
+{
+    struct list *streams = h2_session_streams(o->session);
+    size_t count = h2_session_stream_count(o->session);
+    struct list *at = streams->next;
+    for (size_t i = count ? n % count : 0; i > 0; i--) {
+        at = at->next;
+    }
+    return count ? (struct fuzz_stream *)CONTAINER_OF(at, struct mux_stream, link) : NULL;
+}
+
+static void owner_answer(struct owner *o, struct fuzz_stream *f, unsigned how)
+{
+    static const size_t sizes[] = {0, 1, 100, 70000};
+    struct response_head head = {.status = how & 16 ? 200 : 404};
+    struct http_field v[2];
+    http_fields_init(&head.fields, v, 2);
+    struct str value = str_make("abcdefghijklmnop", how >> 4);
+    if (!f->is_requested || f->is_answered ||
+        http_fields_add(&head.fields, STR("X-Own"), value) != ERR_OK) {
+        return;
+    }
+    f->is_answered = true;
+    f->is_held = how & 4;
+    f->left = sizes[how & 3];
+    const struct mux_response response = {
+        .head = &head, .body_bytes = MUX_LENGTH_UNKNOWN, .has_body = (how & 8) || f->left};
+    enum err e = h2_session_respond(o->session, &f->stream, &response);
+    if (!e && how & 32) {
+        e = mux_trailers(&f->stream, &head.fields);
+    }
+    ASSERT(e == ERR_OK);
+}
+
+static void owner_act(struct owner *o, unsigned what)
+{
+    struct fuzz_stream *f = owner_pick(o, what >> 4);
+    if (!f) {
+        return;
+    }
+    switch (what & 7) {
+    case 0:
+    case 1:
+        owner_answer(o, f, what >> 3 ^ what);
+        break;
+    case 2:
+        h2_session_reset(o->session, &f->stream, H2_CANCEL);
+        break;
+    case 3:
+    case 4:
+        f->is_held = false;
+        h2_session_resume(o->session, &f->stream);
+        break;
+    case 5:
+        if (f->is_requested && !f->is_answered) {
+            h2_session_continue(o->session, &f->stream);
+        }
+        break;
+    case 6:
+        o->hoarded -= f->hoarded;
+        h2_session_consume(o->session, &f->stream, f->hoarded);
+        f->hoarded = 0;
+        break;
+    default:
+        break;
+    }
+}
+
+static void owner_mischief(struct owner *o)
+{
+    if (o->mischief_at < MISCHIEF_MAX) {
+        owner_act(o, o->script->mischief[o->mischief_at++ % MISCHIEF_COUNT]);
+    }
+}
+
+static struct mux_stream *on_stream(void *context)
+{
+    struct owner *o = context;
+    struct fuzz_stream *f = mem_zalloc(1, sizeof(*f));
+    if (!f) {
+        abort();
+    }
+    buf_init(&f->body, 0);
+    o->live++;
+    return &f->stream;
+}
+
+static void on_request(void *context, struct mux_stream *stream)
+{
+    struct owner *o = context;
+    struct fuzz_stream *f = (struct fuzz_stream *)stream;
+    buf_printf(&o->log, "%d " STR_FMT " %u\n", (int)stream->id, STR_ARG(stream->head.method_text),
+               stream->head.fields.n);
+    f->is_requested = true;
+    if (o->script->mode & 1) {
+        owner_answer(o, f, (unsigned)stream->id);
+    }
+    owner_mischief(o);
+}
+
+static void on_body(void *context, struct mux_stream *stream, const char *bytes, size_t n)
+{
+    struct owner *o = context;
+    struct fuzz_stream *f = (struct fuzz_stream *)stream;
+    buf_add(&f->body, bytes, n);
+    if (o->script->mode & 2) {
+        o->hoarded += n;
+        f->hoarded += n;
+    } else {
+        h2_session_consume(o->session, stream, n);
+    }
+}
+
+/* How much of a body came before it proved wrong may depend on cuts, what is complete may not. */
+static void on_body_end(void *context, struct mux_stream *stream)
+{
+    struct owner *o = context;
+    struct fuzz_stream *f = (struct fuzz_stream *)stream;
+    buf_printf(&o->log, "%d body ", (int)stream->id);
+    buf_add_str(&o->log, buf_str(&f->body));
+    buf_printf(&o->log, " %u\n", stream->trailers.n);
+    owner_mischief(o);
+}
+
+static void on_answered(void *context, struct mux_stream *stream)
+{
+    struct owner *o = context;
+    buf_printf(&o->log, "%d answered\n", (int)stream->id);
+    owner_mischief(o);
+}
+
+static void free_stream(struct owner *o, struct mux_stream *stream)
+{
+    ASSERT(o->live > 0);
+    o->live--;
+    buf_done(&((struct fuzz_stream *)stream)->body);
+    arena_done(&stream->arena);
+    mem_free(stream);
+}
+
+static void on_stream_end(void *context, struct mux_stream *stream, enum err cause)
+{
+    struct owner *o = context;
+    size_t hoarded = ((struct fuzz_stream *)stream)->hoarded;
+    buf_printf(&o->log, "%d %s\n", (int)stream->id, cause ? err_name(cause) : "end");
+    o->hoarded -= hoarded;
+    h2_session_consume(o->session, NULL, hoarded);
+    free_stream(o, stream);
+    owner_mischief(o);
+}
+
+static size_t on_offer(void *context, struct mux_stream *stream, size_t n, bool *ret_is_last)
+{
+    struct owner *o = context;
+    struct fuzz_stream *f = (struct fuzz_stream *)stream;
+    owner_mischief(o);
+    *ret_is_last = !f->is_held && f->left <= n;
+    return f->is_held ? 0 : f->left < n ? f->left : n;
+}
+
+static enum err on_take(void *context, struct mux_stream *stream, struct buf *out, size_t n)
+{
+    static const char zeros[H2_FRAME_BYTES_MAX];
+    struct owner *o = context;
+    ASSERT((int64_t)n <= o->session->send_window);
+    ASSERT((int64_t)n <= h2_stream_of(stream)->send_window);
+    ((struct fuzz_stream *)stream)->left -= n;
+    buf_add(out, zeros, n);
+    owner_mischief(o);
+    return o->script->mode & 4 && n == 100 ? ERR_EOF : ERR_OK;
+}
+
+static void on_refused(void *context, enum h1_reject reason, unsigned status)
+{
+    buf_printf(&((struct owner *)context)->log, "refused %d %u\n", (int)reason, status);
+}
+
+/* ---- what must hold ---- */
+
+/* What the peer may not send now is with the owner, or used and not told yet, or on its way in. */
+static void check_credit(const struct owner *o)
+{
+    const struct h2_session *s = o->session;
+    int64_t coming = s->head_n == H2_FRAME_HEAD_BYTES && s->frame.type == H2_DATA ? s->left : 0;
+    ASSERT(s->is_failed ||
+           s->recv_window + s->consumed + coming + (int64_t)o->hoarded == s->recv_max);
+}
+
+static void on_field(void *context, const struct hpack_field *f)
+{
+    unsigned *count = context;
+    bool is_known = str_eq(f->name, STR(":status")) || str_eq(f->name, STR("x-own"));
+    ASSERT(is_known);
+    *count += str_eq(f->name, STR(":status")) && str_eq(f->value, STR("100")) ? 100 : 1;
+}
+
+/* Frames of a stream keep to RFC 9113 5.1, and blocks to the table. */
+static void check_output(struct str got)
+{
+    unsigned heads[STREAMS_MAX * 2] = {0};
+    bool is_ended[STREAMS_MAX * 2] = {false};
+    struct hpack_decoder decoder;
+    struct buf scratch;
+    struct wire_frame f;
+    hpack_decoder_init(&decoder);
+    buf_init(&scratch, 0);
+    while (wire_next(&got, &f)) {
+        ASSERT(f.type <= WIRE_CONTINUATION && f.payload.n <= H2_FRAME_BYTES_MAX);
+        uint32_t id = f.id < STREAMS_MAX * 2 ? f.id : 0;
+        if (f.type == WIRE_DATA && id) {
+            ASSERT(!is_ended[id]);
+            ASSERT(heads[id] > 0);
+        }
+        if (f.type == WIRE_HEADERS) {
+            unsigned fields = 0;
+            enum err e = hpack_decode(&decoder, (const uint8_t *)f.payload.p, f.payload.n, &scratch,
+                                      on_field, &fields);
+            ASSERT(e == ERR_OK);
+            ASSERT(!is_ended[id]);
+            heads[id] += fields < 100;
+            ASSERT(heads[id] <= 2 || !id);
+        }
+        if (id) {
+            is_ended[id] |=
+                f.type == WIRE_RST_STREAM ||
+                ((f.type == WIRE_DATA || f.type == WIRE_HEADERS) && (f.flags & WIRE_END_STREAM));
+        }
+    }
+    ASSERT(got.n == 0);
+    hpack_decoder_done(&decoder);
+    buf_done(&scratch);
+}
+
+/* ---- both runs ---- */
+
+static void pull(struct owner *o, size_t max)
+{
+    for (unsigned rounds = 0; h2_session_wants_output(o->session); rounds++) {
+        size_t before = o->out.n;
+        ASSERT(rounds < 100000);
+        enum err e = h2_session_pull(o->session, o->now_ms, &o->out, before + max);
+        ASSERT(e == ERR_OK);
+        if (o->out.n == before) {
+            break;
+        }
+    }
+    ASSERT(o->session->is_failed || o->session->queue.n == 0);
+    ASSERT(list_is_empty(&o->session->due) || o->session->is_failed);
+}
+
+static void run_op(struct owner *o, const struct op *op, size_t cut)
+{
+    const char *p = o->script->bytes.p + op->at;
+    switch (op->kind) {
+    case OP_BYTES:
+        for (size_t at = 0, n; at < op->n; at += n) {
+            n = cut && cut < op->n - at ? cut : op->n - at;
+            enum err e = h2_session_recv(o->session, o->now_ms, p + at, n);
+            ASSERT(e == ERR_OK);
+            check_credit(o);
+        }
+        break;
+    case OP_PULL:
+        pull(o, op->value * 64 + 1);
+        break;
+    case OP_ACT:
+        owner_act(o, op->value);
+        break;
+    case OP_TIME:
+        o->now_ms += H2_ABUSE_WINDOW_MS;
+        break;
+    case OP_NOTICE:
+        h2_session_notice(o->session);
+        break;
+    case OP_FINISH:
+        h2_session_finish(o->session);
+        break;
+    }
+    check_credit(o);
+}
+
+static void run(const struct script *s, size_t cut, struct owner *o)
+{
+    const struct mux_limits limits = {.header_bytes_max = 1024,
+                                      .header_count_max = 8,
+                                      .uri_bytes_max = 128,
+                                      .stream_count_max = 6};
+    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
+                                      on_stream_end, on_offer,   on_take, on_refused,  o};
+    *o = (struct owner){.script = s, .now_ms = 1000};
+    buf_init(&o->log, 0);
+    buf_init(&o->out, 0);
+    h2_pool_init(&o->pool);
+    if (h2_session_create(&limits, &events, &o->pool, &o->session) != ERR_OK) {
+        abort();
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        run_op(o, &s->ops[i], cut);
+    }
+    pull(o, 65536);
+    check_credit(o);
+    buf_printf(&o->log, "over %d broken %d abuse %d ready %d\n",
+               (int)h2_session_is_over(o->session), (int)h2_session_is_broken(o->session),
+               (int)h2_session_abuse(o->session), (int)h2_session_is_ready(o->session));
+    struct list *streams = h2_session_streams(o->session);
+    while (!list_is_empty(streams)) {
+        struct mux_stream *stream = CONTAINER_OF(streams->next, struct mux_stream, link);
+        list_remove(&stream->link);
+        free_stream(o, stream);
+    }
+    h2_session_destroy(o->session);
+    h2_pool_done(&o->pool);
+    ASSERT(o->live == 0);
+    check_output(buf_str(&o->out));
+}
+
+static void owner_done(struct owner *o)
+{
+    buf_done(&o->log);
+    buf_done(&o->out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct input in = {data, n};
+    struct script s = {.count = 0};
+    struct owner whole, pieces;
+    buf_init(&s.bytes, 0);
+    size_t cut = 1 + take(&in) % 11;
+    make_script(&in, &s);
+    run(&s, 0, &whole);
+    run(&s, cut, &pieces);
+    ASSERT(str_eq(buf_str(&whole.log), buf_str(&pieces.log)));
+    ASSERT(str_eq(buf_str(&whole.out), buf_str(&pieces.out)));
+    owner_done(&whole);
+    owner_done(&pieces);
+    buf_done(&s.bytes);
+    return 0;
+}
