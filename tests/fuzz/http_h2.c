@@ -485,8 +485,9 @@ static void run(const struct script *s, size_t cut, struct owner *o)
                                       .header_count_max = 8,
                                       .uri_bytes_max = 128,
                                       .stream_count_max = 6};
-    const struct mux_events events = {on_stream,     on_request, on_body, on_body_end, on_answered,
-                                      on_stream_end, on_offer,   on_take, on_refused,  o};
+    const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
+                                      on_answered, on_stream_end, on_offer, on_take,
+                                      on_refused,  NULL,          o};
     *o = (struct owner){.script = s, .now_ms = 1000};
     buf_init(&o->log, 0);
     buf_init(&o->out, 0);
