@@ -83,6 +83,17 @@ enum err transport_want(struct transport *t, unsigned events)
     return loop_rewatch(t->loop, &t->watch, events);
 }
 
+void transport_rest(struct transport *t)
+{
+    if (t->watch.is_added) {
+        int fd = t->watch.fd;
+        loop_ready_fn on_ready = t->watch.on_ready;
+        loop_unwatch(t->loop, &t->watch);
+        enum err never = loop_watch_later(t->loop, &t->watch, fd, on_ready);
+        (void)never; /* it fails only for a descriptor that was never watched */
+    }
+}
+
 static enum err transport_recv_tls(struct transport *t, char *bytes, size_t n, size_t *ret_n)
 {
     ASSERT(n > TRANSPORT_RECORD_BYTES);

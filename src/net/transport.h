@@ -49,6 +49,10 @@ void transport_move(struct transport *to, struct transport *from);
 /* What is waited for: POLLER_READ, POLLER_WRITE. */
 enum err transport_want(struct transport *t, unsigned events) MUST_CHECK;
 
+/* Nothing is waited for until the next transport_want, not even the end of the connection: a peer
+ * that is gone would be reported in every turn, and bytes of it may wait that nobody wants yet. */
+void transport_rest(struct transport *t);
+
 /* Receives at most `n` bytes. ERR_AGAIN, ERR_EOF (for TLS: in order), ERR_RESET (also: the stream
  * was cut), ERR_IO, and the errors of tls_conn_read. */
 enum err transport_recv(struct transport *t, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
