@@ -184,6 +184,30 @@ struct respond_settings {
     struct str type;
 };
 
+struct backend_timeout_settings {
+    struct conf_object object;
+    int64_t connect_ms;
+    int64_t first_ms;
+    int64_t idle_ms;
+    int64_t stream_ms;
+};
+
+struct keepalive_settings {
+    struct conf_object object;
+    bool is_on;
+    int64_t count_max; /* of one event loop */
+    int64_t idle_ms;
+};
+
+struct backend_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str_list proxy; /* value_parse_upstream; one */
+    struct str host;       /* "pass", "upstream", or a name */
+    struct backend_timeout_settings timeout;
+    struct keepalive_settings keepalive;
+};
+
 struct websocket_settings {
     struct conf_object object;
     struct str_list origins; /* besides the host itself */
@@ -214,7 +238,8 @@ struct rewrite_list {
 
 struct headers_settings {
     struct conf_object object;
-    struct str_map response; /* null: remove the field */
+    struct str_map request; /* null: remove the field; likewise below */
+    struct str_map response;
 };
 
 struct compress_settings {
@@ -246,7 +271,7 @@ struct route_keys {
     struct enum_list precompressed; /* enum coding_choice, best first */
     struct redirect_settings redirect;
     struct respond_settings respond;
-    struct str backend; /* "echo"; pointer NULL = none */
+    struct backend_settings backend;
     struct websocket_settings websocket;
     struct rewrite_list rewrites;
     struct headers_settings headers;

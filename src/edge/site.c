@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "edge/upstream.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
 #define MIME_TYPES_BYTES_MAX (1024u * 1024u)
@@ -169,6 +170,7 @@ static enum err site_build_fields(struct site_builder *b, struct site_route *r)
             r->fields[r->field_count++] = preset[i];
         }
     }
+    r->preset_count = r->field_count;
     for (size_t i = 0; i < own->count; i++) {
         const struct str_pair *pair = &own->items[i];
         if (pair->is_null) {
@@ -216,6 +218,9 @@ static enum err site_build_route(struct site_builder *b, struct site_host *host,
     }
     if (!e) {
         e = site_build_rewrites(b, r);
+    }
+    if (!e && r->keys->backend.is_on) {
+        e = upstream_create(&b->site->arena, &r->keys->backend, &r->upstream);
     }
     return e ? e : site_build_fields(b, r);
 }

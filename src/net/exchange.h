@@ -160,8 +160,9 @@ void exchange_serve(struct exchange *x, const struct exchange_service *service, 
 void exchange_read_body(struct exchange *x);
 
 /* Gives the response head. `body_bytes`: length, EXCHANGE_LENGTH_UNKNOWN, or 0. Framing fields
- * (Content-Length, Transfer-Encoding, Connection) and Date belong to the protocol, not to
- * `head`. The bytes are copied. ERR_NOMEM; ERR_SYNTAX for a field that cannot be sent. */
+ * (Content-Length, Transfer-Encoding, Connection) belong to the protocol, not to `head`, and so
+ * does Date where the head has none. The bytes are copied. ERR_NOMEM; ERR_SYNTAX for a field that
+ * cannot be sent. */
 enum err exchange_respond(struct exchange *x, const struct response_head *head,
                           uint64_t body_bytes) MUST_CHECK;
 

@@ -294,9 +294,11 @@ static enum err h1_write_head(struct h1_stream *s, const struct response_head *h
         return e;
     }
     out->n -= 2; /* the empty line comes behind ours */
-    buf_add_str(out, STR("Date: "));
-    buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
-    buf_add_str(out, STR("\r\n"));
+    if (head->fields.n == 0 || !http_fields_get(&head->fields, HTTP_FIELD_DATE)) {
+        buf_add_str(out, STR("Date: "));
+        buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
+        buf_add_str(out, STR("\r\n"));
+    }
     h1_write_framing(s, out, head->status, body_bytes);
     buf_add_str(out, STR("\r\n"));
     return out->is_failed ? ERR_NOMEM : ERR_OK;

@@ -458,6 +458,13 @@ static void mux_read_body(struct exchange *x)
     }
 }
 
+/* An answer that is passed on keeps the date of its making. */
+static const char *mux_date(const struct exchange *x, const struct http_fields *fields)
+{
+    bool has_date = fields->n > 0 && http_fields_get(fields, HTTP_FIELD_DATE) != NULL;
+    return has_date ? NULL : server_date(x->server);
+}
+
 static enum err mux_respond_checked(struct exchange *x, const struct response_head *head,
                                     uint64_t body_bytes, bool is_checked)
 {
@@ -465,7 +472,7 @@ static enum err mux_respond_checked(struct exchange *x, const struct response_he
     struct mux_response response = {
         .head = head,
         .body_bytes = body_bytes == EXCHANGE_LENGTH_UNKNOWN ? MUX_LENGTH_UNKNOWN : body_bytes,
-        .date = server_date(x->server),
+        .date = mux_date(x, &head->fields),
         .has_body = body_bytes != 0 && !x->is_head_only && http_status_has_content(head->status),
         .is_checked = is_checked,
     };
@@ -562,7 +569,7 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     const struct mux_response response = {
         .head = &head,
         .body_bytes = MUX_LENGTH_UNKNOWN,
-        .date = server_date(x->server),
+        .date = mux_date(x, fields),
         .has_body = true,
     };
     (void)protocol;

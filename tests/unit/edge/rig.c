@@ -295,6 +295,8 @@ void rig_start(struct rig *r, struct site *site)
         .limit_count = SERVER_LIMIT_COUNT,
         .reason_names = pipeline_reason_names(),
         .reason_count = H1_REJECT_COUNT,
+        .cause_names = pipeline_cause_names(),
+        .cause_count = CLIENT_FAULT_COUNT,
     };
     const struct server_limits limits = {
         .connections_max = 100,
