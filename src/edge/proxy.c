@@ -228,14 +228,18 @@ static void proxy_on_head(struct client_exchange *answer, const struct response_
 {
     struct proxy *p = client_state(answer);
     bool is_switch = head->status == 101;
+    /* To an extended CONNECT any 2xx would be a yes. */
+    bool is_false_yes = p->x->request->protocol.p && head->status / 100 == 2;
     timer_cancel(&p->continue_timer);
     p->is_waiting_continue = false;
-    enum err e = is_switch ? proxy_switch(p, head) : proxy_respond(p, head, body_bytes);
+    enum err e = is_switch      ? proxy_switch(p, head)
+                 : is_false_yes ? ERR_SYNTAX
+                                : proxy_respond(p, head, body_bytes);
     if (e) {
         const struct client_end end = {
-            .fault = e == ERR_NOMEM ? CLIENT_FAULT_MEMORY
-                     : is_switch    ? CLIENT_FAULT_UPGRADE
-                                    : CLIENT_FAULT_RESPONSE,
+            .fault = e == ERR_NOMEM              ? CLIENT_FAULT_MEMORY
+                     : is_switch || is_false_yes ? CLIENT_FAULT_UPGRADE
+                                                 : CLIENT_FAULT_RESPONSE,
             .detail = err_text(e),
         };
         client_cancel(p->answer);

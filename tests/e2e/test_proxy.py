@@ -15,7 +15,7 @@ import websockets
 from conftest import ANSWER_SECONDS, Server, Wire, wait_for
 from upstreams import Upstream, answering, gunicorn, memory_kb, nginx, node, ok, uvicorn
 from versions import VERSIONS, versions_config, wire_of
-from websocket_wire import BINARY, FIN, RAW, TEXT, frame
+from websocket_wire import BINARY, FIN, KEY, RAW, TEXT, frame
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -84,7 +84,7 @@ def test_nginx(real, version):
         assert (part.status, part.body, part["Content-Range"]) == (206, b"ell", "bytes 1-3/6")
         assert wire.get("/big.bin").body == big
         assert wire.get("/none").status == 404
-        assert wire.get("/moved")["Location"] == "http://a.test/new"
+        assert wire.get("/moved")["Location"] == "/new"
         assert wire.get("/facts?a=b%20c", host="b.test").body == b"GET /facts?a=b%20c b.test"
         assert wire.get("/%66acts").body == b"GET /facts a.test"
 
@@ -106,7 +106,7 @@ def test_node(real, version):
 def test_node_trailers(real):
     with Wire(real.address) as wire:
         wire.send(b"GET /trailers HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n")
-        assert wire.rest().endswith(b"4\r\nbody\r\n0\r\nX-Sum: 42\r\n\r\n")
+        assert wire.rest()[0].endswith(b"4\r\nbody\r\n0\r\nX-Sum: 42\r\n\r\n")
     with Wire(real.address) as wire:
         wire.send(b"POST /node/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
                   b"Connection: close\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\nX_Alias: 1\r\n\r\n")
@@ -148,9 +148,9 @@ def test_websocket_of_others(real):
     asyncio.run(asyncio.wait_for(talk(), 3 * ANSWER_SECONDS))
 
 
-@pytest.mark.parametrize("raw", RAW)
-def test_websocket_of_every_version(real, raw):
-    with raw(real) as wire:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_websocket_of_every_version(real, version):
+    with RAW[version](real) as wire:
         assert wire.open("/uvicorn/ws") == wire.opened
         for opcode, payload in [(TEXT, b"hello"), (BINARY, b"x" * 100_000)]:
             wire.send(frame(opcode, payload))
@@ -230,7 +230,7 @@ def test_trusted_proxy(proxy):
         assert field(fields, "Forwarded") == \
             ['for=9.9.9.9, for=127.0.0.1;host="a";proto=http']
         # The last address that is no proxy of ours, whatever the client wrote before.
-        assert json.loads(server.access_lines(1)[0])["client_ip"] == "9.9.9.9"
+        assert json.loads(server.access_lines(1)[0])["client"] == "9.9.9.9"
 
 
 @pytest.mark.parametrize("policy,want", [("pass", "a.test"), ("upstream", None),
@@ -296,8 +296,8 @@ def test_wrong_answers(proxy, version):
                   if k.startswith("sws_upstream_errors_total{")}
         assert causes == {"response": len(answers) - 2, "interim": 1, "upgrade": 1}
         lines = [json.loads(x) for x in server.access_lines(2 * len(answers))]
-        assert all(("malformed" in x["error"] or "interim" in x["error"] or
-                    "protocol" in x["error"]) == (x["status"] == 502) for x in lines)
+        assert all(x.get("error", "").startswith(upstream.url + ": upstream: ") ==
+                   (x["status"] == 502) for x in lines)
 
 
 WHOLE = {
@@ -332,7 +332,10 @@ def test_broken_off_at_each_byte(proxy, version, kind):
             if cut < answer.index(b"\r\n\r\n") + 4:
                 assert got.status == 502, cut
             else:
-                assert got.status == 200 and got.body != b"hello world\n" or version != "h1", cut
+                # Only the end of the chunks may be what is missing, and these clients of HTTP/2
+                # and 3 do not tell.
+                assert got.status == 200 and (got.body != b"hello world\n" or
+                                              (kind == "chunks" and version != "h1")), cut
         assert server.get("/0").status == 502
 
 
@@ -383,7 +386,7 @@ def test_slow_upstream(proxy):
         assert server.get("/first").status == 504
         with Wire(server.address) as wire:
             wire.send(b"GET /idle HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert wire.rest().endswith(b"hello")
+            assert wire.rest()[0].endswith(b"hello")
         for cause in ["first_byte_timeout", "idle_timeout"]:
             assert server.metric('sws_upstream_errors_total{cause="%s"}' % cause) == 1
         gate.set()
@@ -398,7 +401,7 @@ def test_stale_connection(proxy):
         if "POST" in line or "/close" in line:
             connection.head()  # and no answer
     with Upstream(serve) as upstream:
-        server = proxy(upstream.url)
+        server = proxy(upstream.url, worker={"processes": 1})
         assert server.get("/close").status == 200
         assert server.get("/close").status == 200  # over another connection, after a retry
         assert server.metric("sws_upstream_retries_total") == 1
@@ -442,10 +445,10 @@ def test_expect_continue(proxy):
         connection.send(ok(body))
     with Upstream(serve) as upstream:
         server = proxy(upstream.url)
-        for path, want in [("/yes", 200), ("/late", 200), ("/no", 403)]:
+        for path, want in [(b"/yes", 200), (b"/late", 200), (b"/no", 403)]:
             with Wire(server.address) as wire:
-                wire.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
-                          "Content-Length: 5\r\n\r\n")
+                wire.send(b"POST %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                          b"Content-Length: 5\r\n\r\n" % path)
                 line = wire.file.readline()
                 if want == 200:
                     assert line == b"HTTP/1.1 100 Continue\r\n"
@@ -462,7 +465,7 @@ def test_expect_continue(proxy):
 def test_long_upload_takes_no_memory(proxy, version, monkeypatch):
     """300 MB through an upstream that reads slowly at first."""
     monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTIONS", ""))
-    total = 300_000_000 if version == "h1" else 50_000_000
+    total = 300_000_000 if version == "h1" else 10_000_000
     is_peaking = threading.Event()
 
     def serve(connection):
@@ -513,7 +516,7 @@ def test_long_upload_takes_no_memory(proxy, version, monkeypatch):
 @pytest.mark.parametrize("version", ["h1", "h2"])
 def test_long_download_takes_no_memory(proxy, version, monkeypatch):
     monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTIONS", ""))
-    block, count = os.urandom(1_000_000), 200
+    block, count = os.urandom(1_000_000), 200 if version == "h1" else 30
 
     def serve(connection):
         connection.head()
@@ -539,8 +542,9 @@ def test_long_download_takes_no_memory(proxy, version, monkeypatch):
         assert most - before < 30_000, f"{most - before} kB more"
 
 
-def test_client_gone(proxy):
-    """A client that leaves ends the work behind it."""
+@pytest.mark.parametrize("version", ["h1", "h2"])
+def test_client_gone(proxy, version):
+    """A client that breaks off ends the work behind it."""
     is_cut = threading.Event()
 
     def serve(connection):
@@ -553,10 +557,20 @@ def test_client_gone(proxy):
             raise
     with Upstream(serve) as upstream:
         server = proxy(upstream.url)
-        wire = Wire(server.address)
-        wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_for(lambda: upstream.heads, "request at the upstream")
-        wire.close()
+        with wire_of(server, version) as wire:
+            if version == "h1":
+                wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            else:
+                stream = wire.h2.get_next_available_stream_id()
+                wire.h2.send_headers(stream, [(":method", "GET"), (":scheme", "http"),
+                                              (":authority", "a"), (":path", "/")], True)
+                wire.socket.sendall(wire.h2.data_to_send())
+            wait_for(lambda: upstream.heads, "request at the upstream")
+            if version == "h2":
+                wire.h2.reset_stream(stream)
+                wire.socket.sendall(wire.h2.data_to_send())
+                assert is_cut.wait(ANSWER_SECONDS)
         assert is_cut.wait(ANSWER_SECONDS)
 
 
@@ -582,8 +596,8 @@ def accept_of(fields):
 SWITCH = "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Accept: %s\r\n\r\n"
 
 
-@pytest.mark.parametrize("raw", RAW)
-def test_upgrade(proxy, raw):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_upgrade(proxy, version):
     """Bytes go through as they are, and what the client sends early waits for the 101."""
     early = []
 
@@ -607,25 +621,26 @@ def test_upgrade(proxy, raw):
         connection.send(b"third")
     with Upstream(serve) as upstream:
         server = proxy(upstream.url, protocols=["h1", "h2", "h3"])
-        with raw(server) as wire:
+        with RAW[version](server) as wire:
             assert wire.open("/", behind=b"early") == wire.opened
-            if raw is RAW[0]:
+            if version == "h1":
                 # Ours towards the client, for the client's key.
-                assert wire.headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+                assert wire.headers["Sec-WebSocket-Accept"] == accept_of([("Sec-WebSocket-Key", KEY)])
             assert wire.read(11) == b"firstsecond"
             wire.end()
             assert wire.read(5) == b"third"
         assert early == [b""]
 
 
-@pytest.mark.parametrize("raw", RAW)
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("answer,want", [
     (SWITCH % ("websocket", "wrong"), 502),
     (SWITCH % ("h2c", "@"), 502),
     ("HTTP/1.1 101 x\r\n\r\n", 502),
     ("HTTP/1.1 403 no\r\nContent-Length: 2\r\n\r\nno", 403),
-    ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", None)])
-def test_upgrade_refused(proxy, raw, answer, want):
+    ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", None)],
+    ids=["accept", "protocol", "bare", "no", "ok"])
+def test_upgrade_refused(proxy, version, answer, want):
     def serve(connection):
         _, fields = connection.head()
         connection.send(answer.replace("@", accept_of(fields)).encode())
@@ -633,13 +648,13 @@ def test_upgrade_refused(proxy, raw, answer, want):
             connection.fill()
     with Upstream(serve) as upstream:
         server = proxy(upstream.url, protocols=["h1", "h2", "h3"])
-        with raw(server) as wire:
+        with RAW[version](server) as wire:
             status = wire.open("/", behind=b"early")
             if want:
                 assert status == want
             else:
                 # To an extended CONNECT any 2xx would be a yes.
-                assert status == (200 if raw is RAW[0] else 502)
+                assert status == (200 if version == "h1" else 502)
         assert upstream.heads[-1][0] == "GET / HTTP/1.1"
     assert upstream.count == 1
 
@@ -671,7 +686,7 @@ def test_smuggling(real, behind):
         with Wire(real.address) as wire:
             wire.send_while_open(text.replace(b" / ", b" " + prefix + b" ") +
                                  b"GET " + prefix + b" HTTP/1.1\r\nHost: hidden\r\n\r\n")
-            got = wire.rest()
+            got, _ = wire.rest()
             assert b"hidden" not in got, text
             assert got.count(b"HTTP/1.1 ") <= 1, text
             assert b"HTTP/1.1 200" not in got, text

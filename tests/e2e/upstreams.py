@@ -23,8 +23,8 @@ class Upstream:
         self.heads = []
         self.faults = []
         self.count = 0
-        self.is_stopping = False
         self.threads = []
+        self.sockets = []
         if path:
             self.listener = socket.socket(socket.AF_UNIX)
             self.listener.bind(path)
@@ -40,9 +40,9 @@ class Upstream:
         return self
 
     def __exit__(self, kind, *_):
-        self.is_stopping = True
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
+        for sock in [self.listener, *self.sockets]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for thread in self.threads:
             thread.join(ANSWER_SECONDS)
@@ -56,6 +56,7 @@ class Upstream:
             except OSError:
                 return
             self.count += 1
+            self.sockets.append(sock)
             sock.settimeout(2 * ANSWER_SECONDS)
             thread = threading.Thread(target=self.run, args=(sock,), daemon=True)
             self.threads.append(thread)
@@ -185,6 +186,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         root {home}/www;
+        absolute_redirect off;
         location = /moved {{ return 301 /new; }}
         location = /facts {{ return 200 "$request_method $request_uri $http_host"; }}
     }}
