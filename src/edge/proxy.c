@@ -155,6 +155,17 @@ static void proxy_on_upstream_room(struct client_exchange *answer)
 
 /* ---- the answer ---- */
 
+/* RFC 8297; other interim answers are of no use to anyone. */
+static void proxy_pass_hints(struct proxy *p, const struct response_head *head)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields fields;
+    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
+    if (proxy_trailers(&head->fields, &fields) == ERR_OK) {
+        exchange_send_interim(p->x, head->status, &fields);
+    }
+}
+
 static void proxy_on_interim(struct client_exchange *answer, const struct response_head *head)
 {
     struct proxy *p = client_state(answer);
@@ -162,6 +173,8 @@ static void proxy_on_interim(struct client_exchange *answer, const struct respon
         timer_cancel(&p->continue_timer);
         p->is_waiting_continue = false;
         proxy_pull(p);
+    } else if (head->status == 103) {
+        proxy_pass_hints(p, head);
     }
 }
 

@@ -18,5 +18,5 @@ enum err proxy_request_fields(struct request *r, const struct upstream *u,
 enum err proxy_response_fields(const struct request *r, const struct http_fields *from,
                                bool is_switch, struct http_fields *fields) MUST_CHECK;
 
-/* Trailers, in either direction. Errors as above. */
+/* Trailers, in either direction, and the fields of an interim answer. Errors as above. */
 enum err proxy_trailers(const struct http_fields *from, struct http_fields *fields) MUST_CHECK;

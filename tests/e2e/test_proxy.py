@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+import h2.events
 import pytest
 import websockets
 
@@ -428,6 +429,37 @@ def test_early_answer(proxy):
             assert (answer.status, answer.body) == (413, b"no\n")
         assert server.get().status == 413
         assert upstream.count == 2
+
+
+def test_early_hints(proxy):
+    """103 passes over every version."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX_Alias: 1\r\n\r\n"
+    with Upstream(answering(b"HTTP/1.1 102 x\r\n\r\n" + hints + ok())) as upstream:
+        server = proxy(upstream.url)
+        with Wire(server.address) as wire:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert wire.rest()[0].startswith(b"HTTP/1.1 103 Early Hints\r\n"
+                                             b"Link: </a.css>; rel=preload\r\n\r\n"
+                                             b"HTTP/1.1 200 OK\r\n")
+        with wire_of(server, "h2") as wire:
+            stream = wire.h2.get_next_available_stream_id()
+            wire.h2.send_headers(stream, [(":method", "GET"), (":scheme", "http"),
+                                          (":authority", "a"), (":path", "/")], True)
+            wire.socket.sendall(wire.h2.data_to_send())
+            events = []
+            while not any(isinstance(e, h2.events.StreamEnded) for e in events):
+                data = wire.socket.recv(65536)
+                assert data
+                events += wire.h2.receive_data(data)
+            informed = [e for e in events if isinstance(e, h2.events.InformationalResponseReceived)]
+            assert [dict(e.headers) for e in informed] == \
+                [{":status": "103", "link": "</a.css>; rel=preload"}]
+        with wire_of(server, "h3") as wire:
+            lines = []
+            take = wire.take_line
+            wire.take_line = lambda line: (lines.append(line), take(line))[1]
+            assert wire.get("/").body == b"ok\n"
+            assert lines[0].startswith(b"HTTP/3 103") and b"link: </a.css>; rel=preload\r\n" in lines
 
 
 def test_expect_continue(proxy):
