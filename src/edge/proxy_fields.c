@@ -170,6 +170,9 @@ enum err proxy_request_fields(struct request *r, const struct upstream *u,
     if (!e && websocket_key.n) {
         e = proxy_add_websocket(from, websocket_key, fields);
     }
+    if (!e && r->x->is_early) {
+        e = http_fields_set_id(fields, HTTP_FIELD_EARLY_DATA, STR("1"));
+    }
     e = e ? e : http_fields_set_id(fields, HTTP_FIELD_X_REQUEST_ID, request_id(r));
     e = e ? e : proxy_add_forwarding(r, fields);
     e = e ? e : proxy_add_via(fields, head->version);
