@@ -164,6 +164,7 @@ struct server_settings {
     bool sandbox;
     struct timeout_settings timeouts;
     struct max_settings max;
+    struct str_list resolver; /* empty = those of the machine */
     struct cidr_list trusted_proxies;
     struct listen_address admin; /* LISTEN_OFF: none */
 };

@@ -21,7 +21,7 @@ static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", "h3", NULL};
 static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
                                          "notify",   "plugins", "cluster", NULL};
-static const char *const SERVER_LATER[] = {"resolver", "locale", NULL};
+static const char *const SERVER_LATER[] = {"locale", NULL};
 static const char *const WORKER_LATER[] = {"affinity", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
 static const char *const ROUTE_LATER[] = {"process", "proxy",  "static",  "cors", "errors",
@@ -257,6 +257,13 @@ static const struct conf_key SERVER_KEYS[] = {
      AT(server_settings, max),
      .child = &MAX_TABLE,
      .doc = "How large things may be."},
+    {.name = "resolver",
+     .type = CONF_STRING_LIST,
+     AT(server_settings, resolver),
+     .check = value_check_name_server,
+     .default_text = "[]",
+     .example = "[\"192.0.2.53\", \"[2001:db8::53]:5353\"]",
+     .doc = "Name servers for the names of backends; without them those of the machine."},
     {.name = "trusted_proxies",
      .type = CONF_CIDR_LIST,
      AT(server_settings, trusted_proxies),

@@ -111,7 +111,8 @@ struct status_file_list {
 /* The address of an upstream; views of its text. */
 struct upstream_address {
     struct str unix_path; /* pointer NULL = TCP */
-    struct str host;      /* a number address, without brackets */
+    struct str host;      /* a number address without brackets, or a name */
+    bool is_name;
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };
@@ -151,5 +152,6 @@ const char *value_check_method(struct str text, size_t *ret_at);
 const char *value_check_field_value(struct str text, size_t *ret_at); /* section 5.5 */
 const char *value_check_media_type(struct str text, size_t *ret_at);
 const char *value_check_media_range(struct str text, size_t *ret_at);
-const char *value_check_file_name(struct str text, size_t *ret_at); /* one segment */
+const char *value_check_file_name(struct str text, size_t *ret_at);   /* one segment */
+const char *value_check_name_server(struct str text, size_t *ret_at); /* address, maybe a port */
 const char *value_check_not_empty(struct str text, size_t *ret_at);

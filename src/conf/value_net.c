@@ -303,7 +303,25 @@ const char *value_parse_domain(struct arena *arena, struct str text, struct doma
     return NULL;
 }
 
-/* `address`, `address:port` or `[v6]:port`. */
+static bool is_host_name(struct str name)
+{
+    size_t label = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (c == '.') {
+            if (label == 0) {
+                return false;
+            }
+            label = 0;
+        } else if ((!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_') ||
+                   ++label > LABEL_BYTES_MAX) {
+            return false;
+        }
+    }
+    return name.n > 0 && name.n <= NAME_BYTES_MAX;
+}
+
+/* `host`, `host:port` or `[v6]:port`. */
 static const char *parse_upstream_authority(struct str text, struct upstream_address *a,
                                             size_t *ret_at)
 {
@@ -319,8 +337,9 @@ static const char *parse_upstream_authority(struct str text, struct upstream_add
     } else {
         ptrdiff_t colon = str_index(text, ':');
         a->host = colon < 0 ? text : str_sub(text, 0, (size_t)colon);
-        if (!parse_ip(a->host, &family, bytes) || family != 4) {
-            return "the address of a backend is numeric, such as 127.0.0.1 or [::1]";
+        a->is_name = !parse_ip(a->host, &family, bytes);
+        if (a->is_name && !is_host_name(a->host)) {
+            return "an address or a name of letters, digits and hyphens is due here";
         }
         rest = str_sub(text, a->host.n, text.n);
     }
@@ -368,4 +387,12 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         *ret = a;
     }
     return fault;
+}
+
+const char *value_check_name_server(struct str text, size_t *ret_at)
+{
+    struct upstream_address a = {0};
+    *ret_at = 0;
+    const char *fault = parse_upstream_authority(text, &a, ret_at);
+    return !fault && a.is_name ? "a name server is given by its address" : fault;
 }

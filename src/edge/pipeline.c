@@ -15,6 +15,7 @@
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
+#include "net/resolver.h"
 #include "os/random.h"
 
 #define FILE_ENTRIES_MAX 2048
@@ -97,6 +98,7 @@ void pipeline_done(struct pipeline *p)
     rewrite_scratch_destroy(p->rewrite);
     ws_loop_destroy(p->ws);
     client_destroy(p->client);
+    resolver_destroy(p->resolver);
     site_use_end(p->use);
     certificate_store_unref(p->certificates);
     challenge_done(p);
@@ -105,6 +107,7 @@ void pipeline_done(struct pipeline *p)
     p->rewrite = NULL;
     p->ws = NULL;
     p->client = NULL;
+    p->resolver = NULL;
     p->use = NULL;
     slab_done(&p->uses);
     buf_done(&p->line);

@@ -34,8 +34,9 @@ struct pipeline {
     struct host_memo memo;
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
-    struct ws_loop *ws;    /* NULL before the first WebSocket */
-    struct client *client; /* NULL before the first request to a backend */
+    struct ws_loop *ws;        /* NULL before the first WebSocket */
+    struct client *client;     /* NULL before the first request to a backend */
+    struct resolver *resolver; /* NULL before the first name of one */
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */

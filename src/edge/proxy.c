@@ -5,6 +5,7 @@
 #include "crypto/digest.h"
 #include "edge/proxy_int.h"
 #include "http/websocket_handshake.h"
+#include "net/resolver.h"
 #include "os/random.h"
 
 /* How long the client's body waits for the upstream's 100: not all of them know it (RFC 9110
@@ -17,6 +18,8 @@ struct proxy {
     struct exchange *x;
     const struct upstream *upstream;
     struct upstream_use use;
+    struct client_target target_now; /* of the try that is under way */
+    struct resolver_question question;
     struct client_exchange *answer; /* NULL: none is under way */
     struct timer continue_timer;
     struct str target;        /* encoded for the upstream */
@@ -64,6 +67,11 @@ static void proxy_report(struct proxy *p, const struct client_end *end)
 {
     bool is_idempotent = http_method_is_idempotent(p->x->request->method);
     bool is_replayable = p->x->phase == EXCHANGE_OPEN && !p->is_body_spent && !p->is_tunnel;
+    const struct upstream_endpoint *endpoint = p->use.endpoint;
+    if (endpoint->host.n &&
+        (end->fault == CLIENT_FAULT_CONNECT || end->fault == CLIENT_FAULT_CONNECT_TIME)) {
+        resolver_avoid(p->request->pipeline->resolver, endpoint->host, &p->target_now.address);
+    }
     if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, is_idempotent,
                         is_replayable)) {
         proxy_try(p);
@@ -91,6 +99,7 @@ static void proxy_on_end(struct request *r)
 {
     struct proxy *p = proxy_of(r);
     timer_cancel(&p->continue_timer);
+    resolver_forget(&p->question);
     if (p->answer) {
         client_cancel(p->answer);
         p->answer = NULL;
@@ -368,14 +377,13 @@ static enum err proxy_start(struct proxy *p)
                           : p->x->request_body_bytes,
         .upgrade = is_websocket ? STR("websocket") : STR(""),
     };
-    return client_start(r->pipeline->client, &p->use.endpoint->target,
-                        upstream_timeouts(p->upstream), &request, p->use.wants_new_connection,
-                        &proxy_service, p, &p->answer);
+    return client_start(r->pipeline->client, &p->target_now, upstream_timeouts(p->upstream),
+                        &request, p->use.wants_new_connection, &proxy_service, p, &p->answer);
 }
 
-static void proxy_try(struct proxy *p)
+/* The address of the endpoint is known. */
+static void proxy_connect(struct proxy *p)
 {
-    upstream_pick(p->upstream, &p->use);
     enum err e = proxy_start(p);
     if (e == ERR_NOMEM || e == ERR_SYNTAX) {
         proxy_give_up(p, e);
@@ -400,6 +408,56 @@ static void proxy_try(struct proxy *p)
         loop_timer_set(loop, &p->continue_timer, loop_now_ms(loop) + CONTINUE_MS);
     }
     proxy_pull(p);
+}
+
+static void proxy_on_addresses(struct resolver_question *q, const struct socket_address *addresses,
+                               unsigned count)
+{
+    struct proxy *p = CONTAINER_OF(q, struct proxy, question);
+    if (count == 0) {
+        const struct client_end end = {.fault = CLIENT_FAULT_NAME, .detail = ""};
+        proxy_report(p, &end);
+        return;
+    }
+    p->target_now.address = addresses[0];
+    proxy_connect(p);
+}
+
+static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *endpoint)
+{
+    struct pipeline *pipeline = p->request->pipeline;
+    const struct str_list *servers = &p->request->use->site->settings->server.resolver;
+    enum err e = ERR_OK;
+    if (!pipeline->resolver) {
+        struct buf text;
+        buf_init(&text, 0);
+        for (size_t i = 0; i < servers->count; i++) {
+            buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
+        }
+        buf_add_char(&text, '\0');
+        e = text.is_failed ? ERR_NOMEM
+                           : resolver_create(pipeline->loop, servers->count ? text.p : NULL,
+                                             &pipeline->resolver);
+        buf_done(&text);
+    }
+    return e ? e
+             : resolver_ask(pipeline->resolver, endpoint->host, endpoint->port, &p->question,
+                            proxy_on_addresses);
+}
+
+static void proxy_try(struct proxy *p)
+{
+    upstream_pick(p->upstream, &p->use);
+    const struct upstream_endpoint *endpoint = p->use.endpoint;
+    p->target_now = endpoint->target;
+    if (!endpoint->host.n) {
+        proxy_connect(p);
+        return;
+    }
+    enum err e = proxy_resolve(p, endpoint);
+    if (e) {
+        proxy_give_up(p, e == ERR_NOMEM ? e : ERR_SYNTAX);
+    }
 }
 
 /* A request without content says nothing of it, but for those whose content is their point (RFC

@@ -24,6 +24,11 @@ static void upstream_set_endpoint(struct upstream_endpoint *endpoint, struct str
     endpoint->target.idle_max = keepalive->is_on ? (unsigned)keepalive->count_max : 0;
     endpoint->target.idle_ms = (uint64_t)keepalive->idle_ms;
     endpoint->authority = a.unix_path.p ? STR("localhost") : a.authority;
+    if (a.is_name) {
+        endpoint->host = a.host;
+        endpoint->port = a.port;
+        return;
+    }
     enum err e = a.unix_path.p ? socket_address_unix(a.unix_path, &endpoint->target.address)
                                : socket_address_ip(a.host, a.port, &endpoint->target.address);
     ASSERT(!e);

@@ -16,7 +16,9 @@ struct upstream;
 struct upstream_endpoint {
     struct str name;             /* as configured, for logs */
     struct str authority;        /* its own, for Host; never empty */
-    struct client_target target; /* its address */
+    struct client_target target; /* its address, unless it has a name */
+    struct str host;             /* its name; empty: it has an address */
+    uint16_t port;
 };
 
 /* One request on its way through the tries; zeroed at first. */

@@ -32,6 +32,7 @@ struct loop;
 #define CLIENT_FAULT_TABLE(X)                                                                      \
     X(NONE, "none", 0, "")                                                                         \
     X(MEMORY, "memory", 503, "out of memory")                                                      \
+    X(NAME, "name", 502, "upstream: its name has no address")                                      \
     X(CONNECT, "connect", 502, "upstream: no connection")                                          \
     X(CONNECT_TIME, "connect_timeout", 504, "upstream: connecting took too long")                  \
     X(CLOSED, "closed", 502, "upstream: closed before it answered")                                \

@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from conftest import ANSWER_SECONDS, Server, Wire, wait_for
-from upstreams import Upstream, answering, gunicorn, memory_kb, nginx, node, ok, uvicorn
+from upstreams import NameServer, Upstream, answering, gunicorn, memory_kb, nginx, node, ok, uvicorn
 from versions import VERSIONS, versions_config, wire_of
 from websocket_wire import BINARY, FIN, KEY, RAW, TEXT, frame
 
@@ -241,6 +241,43 @@ def test_host_policy(proxy, policy, want):
         server = proxy({"proxy": upstream.url, "host": policy})
         assert server.get().status == 200
         assert field(upstream.heads[-1][1], "Host") == [want or upstream.url[len("http://"):]]
+
+
+def test_localhost(proxy):
+    """A name with two addresses, at one of which nobody listens."""
+    with Upstream(answering(ok())) as upstream:
+        server = proxy(upstream.url.replace("127.0.0.1", "localhost"), worker={"processes": 1})
+        for _ in range(3):
+            assert server.get().status == 200
+        assert server.get(method="POST").status == 200
+        assert server.metric('sws_upstream_errors_total{cause="connect"}') <= 1
+
+
+def test_names(proxy):
+    """A name that does not resolve stops neither the start nor another host."""
+    with Upstream(answering(ok())) as upstream, NameServer({}) as dns:
+        url = upstream.url.replace("127.0.0.1", "app.internal.test")
+        server = proxy(None, versions_config(
+            [{"domains": ["default", "localhost"], "backend": url},
+             {"domains": "fine.test", "backend": upstream.url}],
+            resolver=[dns.address], worker={"processes": 1}))
+        assert server.get().status == 502
+        assert json.loads(server.access_lines(1)[0])["error"] == \
+            url + ": upstream: its name has no address"
+        assert server.metric('sws_upstream_errors_total{cause="name"}') == 1
+        assert server.get(host="fine.test").status == 200
+        dns.names["app.internal.test"] = "127.0.0.1"
+        wait_for(lambda: server.get().status == 200, "address of the name", 3 * ANSWER_SECONDS, 0.5)
+        assert field(upstream.heads[-1][1], "Host") == ["a.test"]
+        # Gone again: the last good answer serves.
+        dns.names.clear()
+        asked = len(dns.asked)
+
+        def is_asked_again():
+            assert server.get().status == 200
+            return len(dns.asked) > asked
+        wait_for(is_asked_again, "next question", 3 * ANSWER_SECONDS, 0.5)
+        assert server.get().status == 200
 
 
 def test_unix_socket(proxy, tmp_path):

@@ -131,6 +131,47 @@ class UpstreamConnection:
         self.socket.close()
 
 
+class NameServer:
+    """Answers questions for A by `names`, a dict of name to address; nothing else exists."""
+
+    def __init__(self, names):
+        self.names = names
+        self.asked = []
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.sendto(b"", self.socket.getsockname())
+        self.thread.join(ANSWER_SECONDS)
+        self.socket.close()
+
+    def run(self):
+        while True:
+            packet, peer = self.socket.recvfrom(512)
+            if not packet:
+                return
+            end, labels = 12, []
+            while packet[end]:
+                labels.append(packet[end + 1:end + 1 + packet[end]].decode())
+                end += packet[end] + 1
+            question, kind = packet[12:end + 5], packet[end + 1:end + 3]
+            name = ".".join(labels).lower()
+            self.asked.append(name)
+            address = self.names.get(name)
+            record = b""
+            if address and kind == b"\0\1":
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(address)
+            self.socket.sendto(packet[:2] + (b"\x81\x80" if address else b"\x81\x83") + b"\0\1" +
+                               (b"\0\1" if record else b"\0\0") + b"\0\0\0\0" + question + record,
+                               peer)
+
+
 def answering(*answers):
     """Gives one of `answers` to each request, the last one again and again."""
     def serve(connection):
