@@ -200,6 +200,19 @@ struct keepalive_settings {
     int64_t idle_ms;
 };
 
+struct backend_tls_settings {
+    struct conf_object object;
+    bool verify;
+    struct str ca;   /* files; pointer NULL = as the system does */
+    struct str cert; /* pointer NULL = none */
+    struct str key;
+    struct str sni; /* pointer NULL = the host of the address */
+    /* What the files hold, read when the settings were loaded. */
+    struct str ca_pem;
+    struct str cert_pem;
+    struct str key_pem;
+};
+
 struct backend_settings {
     struct conf_object object;
     bool is_on;
@@ -207,6 +220,7 @@ struct backend_settings {
     struct str host;       /* "pass", "upstream", or a name */
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;
+    struct backend_tls_settings tls;
 };
 
 struct websocket_settings {

@@ -2,9 +2,9 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {
-    "balance", "hash", "health",  "outlier", "slow_start", "breaker", "retry",
-    "sticky",  "tls",  "process", "static",  "discover",   NULL};
+static const char *const BACKEND_LATER[] = {"balance",    "hash",    "health",   "outlier",
+                                            "slow_start", "breaker", "retry",    "sticky",
+                                            "process",    "static",  "discover", NULL};
 
 static const char *check_upstream(struct str text, size_t *ret_at)
 {
@@ -94,6 +94,38 @@ static const struct conf_table KEEPALIVE_TABLE = {.name = "keepalive",
                                                   .on_offset =
                                                       offsetof(struct keepalive_settings, is_on)};
 
+static const struct conf_key BACKEND_TLS_KEYS[] = {
+    {.name = "verify",
+     .type = CONF_BOOL,
+     AT(backend_tls_settings, verify),
+     .default_text = "true",
+     .example = "false",
+     .doc = "Whether its certificate must be good and its own; false lets anybody answer."},
+    {.name = "ca",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, ca),
+     .example = "/etc/ssl/internal-ca.pem",
+     .doc = "Who may sign it, in PEM; without it whom the system trusts."},
+    {.name = "sni",
+     .type = CONF_STRING,
+     AT(backend_tls_settings, sni),
+     .check = check_host_policy,
+     .example = "app.internal",
+     .doc = "The name that is asked for and verified; without it the host of the address."},
+    {.name = "cert",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, cert),
+     .example = "/etc/ssl/proxy.pem",
+     .doc = "The certificate that we show, in PEM."},
+    {.name = "key",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, key),
+     .example = "/etc/ssl/proxy-key.pem",
+     .doc = "Its private key; without it that in the file of the certificate."},
+};
+static const struct conf_table BACKEND_TLS_TABLE = {
+    .name = "tls", KEYS(BACKEND_TLS_KEYS), .struct_bytes = sizeof(struct backend_tls_settings)};
+
 static const struct conf_key BACKEND_KEYS[] = {
     {.name = "proxy",
      .type = CONF_STRING_LIST,
@@ -101,7 +133,7 @@ static const struct conf_key BACKEND_KEYS[] = {
      .check = check_upstream,
      .flags = CONF_REQUIRED,
      .example = "http://127.0.0.1:3000",
-     .doc = "Its address: http://HOST:PORT or unix:/PATH; or echo."},
+     .doc = "Its address: http:// or https://HOST:PORT, or unix:/PATH; or echo."},
     {.name = "host",
      .type = CONF_STRING,
      AT(backend_settings, host),
@@ -120,6 +152,11 @@ static const struct conf_key BACKEND_KEYS[] = {
      AT(backend_settings, keepalive),
      .child = &KEEPALIVE_TABLE,
      .doc = "Connections that are kept for the next request, or off."},
+    {.name = "tls",
+     .type = CONF_OBJECT,
+     AT(backend_settings, tls),
+     .child = &BACKEND_TLS_TABLE,
+     .doc = "Encryption of an address that begins with https://."},
 };
 const struct conf_table conf_table_backend = {.name = "backend",
                                               KEYS(BACKEND_KEYS),

@@ -113,6 +113,7 @@ struct upstream_address {
     struct str unix_path; /* pointer NULL = TCP */
     struct str host;      /* a number address without brackets, or a name */
     bool is_name;
+    bool is_tls;
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };

@@ -353,7 +353,7 @@ static const char *parse_upstream_authority(struct str text, struct upstream_add
 
 const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at)
 {
-    struct upstream_address a = {.port = 80};
+    struct upstream_address a = {0};
     *ret_at = 0;
     if (str_starts_with(text, STR("unix:"))) {
         a.unix_path = str_sub(text, 5, text.n);
@@ -364,24 +364,24 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         *ret = a;
         return NULL;
     }
-    if (str_starts_with(text, STR("https://"))) {
-        return "backends are not spoken to over TLS yet; http:// and unix: are there";
+    a.is_tls = str_starts_with(text, STR("https://"));
+    if (!a.is_tls && !str_starts_with(text, STR("http://"))) {
+        return "there is no backend of this name; an address begins with http://, https:// or "
+               "unix:, and echo is built in";
     }
-    if (!str_starts_with(text, STR("http://"))) {
-        return "there is no backend of this name; an address begins with http:// or unix:, and "
-               "echo is built in";
-    }
-    a.authority = str_sub(text, 7, text.n);
+    size_t scheme = a.is_tls ? 8 : 7;
+    a.port = a.is_tls ? 443 : 80;
+    a.authority = str_sub(text, scheme, text.n);
     if (a.authority.n && a.authority.p[a.authority.n - 1] == '/') {
         a.authority.n--;
     }
     for (size_t i = 0; i < a.authority.n; i++) {
         if (a.authority.p[i] == '/' || a.authority.p[i] == '?' || a.authority.p[i] == '#') {
-            *ret_at = 7 + i;
+            *ret_at = scheme + i;
             return "an address ends with its port: the path of the request is passed on as it is";
         }
     }
-    *ret_at = 7;
+    *ret_at = scheme;
     const char *fault = parse_upstream_authority(a.authority, &a, ret_at);
     if (!fault) {
         *ret = a;

@@ -202,6 +202,17 @@ static enum access_format site_access_format(enum log_format f)
     return ACCESS_JSON;
 }
 
+static enum err site_build_upstream(struct site_builder *b, struct site_route *r)
+{
+    struct fault fault;
+    enum err e = upstream_create(&b->site->arena, &r->keys->backend, &r->upstream, &fault);
+    if (e == ERR_CONFIG) {
+        struct str text = arena_printf(&b->site->arena, "%s", fault.text);
+        return site_fault(b, &r->keys->backend.object, "tls", text.p ? text.p : "out of memory");
+    }
+    return e;
+}
+
 static enum err site_build_route(struct site_builder *b, struct site_host *host,
                                  struct site_route *r, const struct route_settings *rule)
 {
@@ -220,7 +231,7 @@ static enum err site_build_route(struct site_builder *b, struct site_host *host,
         e = site_build_rewrites(b, r);
     }
     if (!e && r->keys->backend.is_on) {
-        e = upstream_create(&b->site->arena, &r->keys->backend, &r->upstream);
+        e = site_build_upstream(b, r);
     }
     return e ? e : site_build_fields(b, r);
 }
@@ -385,6 +396,7 @@ void site_unref(struct site *s)
             file_close(host->routes[k].root);
             regex_destroy(host->routes[k].regex);
             rewrite_destroy(host->routes[k].rewrites);
+            upstream_done(host->routes[k].upstream);
         }
     }
     settings_destroy(s->settings);

@@ -38,9 +38,9 @@ struct site_route {
     uint32_t id;                       /* unique in the site */
     int root;                          /* descriptor, -1 = no files */
     struct regex *regex;
-    struct rewrite_set *rewrites;    /* NULL = none */
-    const struct upstream *upstream; /* of a backend that is no built-in one; NULL = none */
-    struct http_field *fields;       /* for every response: security preset, then the user's */
+    struct rewrite_set *rewrites; /* NULL = none */
+    struct upstream *upstream;    /* of a backend that is no built-in one; NULL = none */
+    struct http_field *fields;    /* for every response: security preset, then the user's */
     unsigned field_count;
     unsigned preset_count;     /* of them, which only stand in where an answer says nothing */
     const struct str *removed; /* response fields to leave out */

@@ -2,6 +2,7 @@
 #include "edge/upstream.h"
 
 #include "base/assert.h"
+#include "crypto/tls_client.h"
 #include "edge/pipeline.h"
 
 #define TRIES_MAX 2
@@ -13,8 +14,9 @@ struct upstream {
     size_t endpoint_count;
 };
 
+/* `ret_host`: whose certificate is due; empty: no TLS. */
 static void upstream_set_endpoint(struct upstream_endpoint *endpoint, struct str text,
-                                  const struct keepalive_settings *keepalive)
+                                  const struct keepalive_settings *keepalive, struct str *ret_host)
 {
     struct upstream_address a;
     size_t at;
@@ -23,6 +25,7 @@ static void upstream_set_endpoint(struct upstream_endpoint *endpoint, struct str
     endpoint->name = text;
     endpoint->target.idle_max = keepalive->is_on ? (unsigned)keepalive->count_max : 0;
     endpoint->target.idle_ms = (uint64_t)keepalive->idle_ms;
+    *ret_host = a.is_tls ? a.host : STR("");
     endpoint->authority = a.unix_path.p ? STR("localhost") : a.authority;
     if (a.is_name) {
         endpoint->host = a.host;
@@ -34,8 +37,25 @@ static void upstream_set_endpoint(struct upstream_endpoint *endpoint, struct str
     ASSERT(!e);
 }
 
+static enum err upstream_set_tls(struct upstream_endpoint *endpoint, struct str host,
+                                 const struct backend_tls_settings *tls, struct fault *fault)
+{
+    const struct tls_client_config config = {
+        .name = tls->sni.p ? tls->sni : host,
+        .verifies = tls->verify,
+        .ca_pem = tls->ca_pem,
+        .cert_pem = tls->cert_pem,
+        .key_pem = tls->key_pem.n ? tls->key_pem : tls->cert_pem,
+        .alpn = STR("http/1.1"),
+    };
+    if (tls->key_pem.n && !tls->cert_pem.n) {
+        return fault_set(fault, ERR_CONFIG, "there is a key without its certificate");
+    }
+    return host.n ? tls_client_create(&config, &endpoint->target.tls, fault) : ERR_OK;
+}
+
 enum err upstream_create(struct arena *arena, const struct backend_settings *settings,
-                         const struct upstream **ret_upstream)
+                         struct upstream **ret_upstream, struct fault *reterr_fault)
 {
     size_t n = settings->proxy.count;
     *ret_upstream = NULL;
@@ -47,9 +67,6 @@ enum err upstream_create(struct arena *arena, const struct backend_settings *set
     if (!u || !endpoints) {
         return ERR_NOMEM;
     }
-    for (size_t i = 0; i < n; i++) {
-        upstream_set_endpoint(&endpoints[i], settings->proxy.items[i], &settings->keepalive);
-    }
     *u = (struct upstream){
         .settings = settings,
         .timeouts = {.connect_ms = (uint64_t)settings->timeout.connect_ms,
@@ -59,8 +76,25 @@ enum err upstream_create(struct arena *arena, const struct backend_settings *set
         .endpoints = endpoints,
         .endpoint_count = n,
     };
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < n && !e; i++) {
+        struct str host;
+        upstream_set_endpoint(&endpoints[i], settings->proxy.items[i], &settings->keepalive, &host);
+        e = upstream_set_tls(&endpoints[i], host, &settings->tls, reterr_fault);
+    }
+    if (e) {
+        upstream_done(u);
+        return e;
+    }
     *ret_upstream = u;
     return ERR_OK;
+}
+
+void upstream_done(struct upstream *u)
+{
+    for (size_t i = 0; u && i < u->endpoint_count; i++) {
+        tls_client_unref(u->endpoints[i].target.tls);
+    }
 }
 
 const struct backend_settings *upstream_settings(const struct upstream *u)

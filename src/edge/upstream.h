@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "conf/settings.h"
+#include "crypto/fault.h"
 #include "net/client.h"
 
 struct pipeline;
@@ -28,9 +29,11 @@ struct upstream_use {
     bool wants_new_connection;
 };
 
-/* Lives in `arena`; `*ret_upstream` is NULL for a backend that is built in. ERR_NOMEM. */
+/* Lives in `arena`, but is ended by upstream_done; `*ret_upstream` is NULL for a backend that is
+ * built in. ERR_CONFIG: its TLS; ERR_NOMEM. */
 enum err upstream_create(struct arena *arena, const struct backend_settings *settings,
-                         const struct upstream **ret_upstream) MUST_CHECK;
+                         struct upstream **ret_upstream, struct fault *reterr_fault) MUST_CHECK;
+void upstream_done(struct upstream *u); /* NULL is a no-op */
 
 const struct backend_settings *upstream_settings(const struct upstream *u);
 const struct client_timeouts *upstream_timeouts(const struct upstream *u);

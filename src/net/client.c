@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "crypto/tls_client.h"
 #include "net/client_int.h"
 #include "os/file.h"
 
@@ -51,7 +52,7 @@ static struct list *client_bucket(struct client *c, const struct socket_address 
 
 static bool client_is_same(const struct client_target *a, const struct client_target *b)
 {
-    return a->address.n == b->address.n &&
+    return a->tls == b->tls && a->address.n == b->address.n &&
            memcmp(&a->address.raw, &b->address.raw, a->address.n) == 0;
 }
 
@@ -60,6 +61,7 @@ static void client_conn_free(struct client_conn *c)
     list_remove(&c->link);
     buf_done(&c->in);
     buf_done(&c->out);
+    tls_client_unref(c->target.tls);
     c->magic = 0;
     slab_free(&c->client->conns, c);
 }
@@ -288,6 +290,24 @@ const char *client_connect_text(enum err e)
     return e == ERR_NOT_FOUND ? "nobody listens there" : err_text(e);
 }
 
+/* The socket is connected. */
+static void client_conn_begin(struct client_conn *c)
+{
+    struct tls_conn *tls;
+    if (!c->target.tls) {
+        c->is_connected = true;
+        c->activity_ms = loop_now_ms(c->client->loop);
+        return;
+    }
+    enum err e = tls_client_open(c->target.tls, &tls);
+    e = e ? e : transport_begin_tls(&c->transport, tls);
+    c->is_securing = !e;
+    if (e) {
+        client_conn_end(c, e == ERR_NOMEM ? CLIENT_FAULT_MEMORY : CLIENT_FAULT_TLS, err_text(e),
+                        NULL, false);
+    }
+}
+
 static void client_conn_connected(struct client_conn *c)
 {
     enum err e = socket_connect_result(c->transport.watch.fd);
@@ -295,8 +315,26 @@ static void client_conn_connected(struct client_conn *c)
         client_conn_end(c, CLIENT_FAULT_CONNECT, client_connect_text(e), NULL, false);
         return;
     }
-    c->is_connected = true;
-    c->activity_ms = loop_now_ms(c->client->loop);
+    client_conn_begin(c);
+}
+
+/* The handshake goes on. */
+static void client_conn_secure(struct client_conn *c)
+{
+    size_t n = 0;
+    enum err e = transport_has_unsent(&c->transport) ? transport_flush(&c->transport) : ERR_OK;
+    if (!e || e == ERR_AGAIN) {
+        e = transport_recv(&c->transport, c->client->input, CLIENT_INPUT_BYTES, &n);
+    }
+    if (e == ERR_AGAIN && tls_conn_is_handshaken(c->transport.tls)) {
+        c->is_securing = false;
+        c->is_connected = true;
+        c->activity_ms = loop_now_ms(c->client->loop);
+    } else if (e != ERR_AGAIN) {
+        /* Also bytes that answer no request. */
+        const char *why = e ? tls_conn_error_text(c->transport.tls) : "it speaks unasked";
+        client_conn_end(c, CLIENT_FAULT_TLS, why[0] || !e ? why : err_text(e), NULL, false);
+    }
 }
 
 static void client_conn_on_ready(struct loop_watch *w, unsigned events)
@@ -305,7 +343,9 @@ static void client_conn_on_ready(struct loop_watch *w, unsigned events)
     struct client_conn *c = CONTAINER_OF(t, struct client_conn, transport);
     ASSERT_MAGIC(c, CLIENT_CONN_MAGIC);
     bool is_readable = (events & POLLER_READ) || transport_is_ended(t);
-    if (!c->is_connected) {
+    if (c->is_securing) {
+        client_conn_secure(c);
+    } else if (!c->is_connected) {
         client_conn_connected(c);
     } else if (is_readable && (w->events & POLLER_READ)) {
         client_conn_read(c);
@@ -425,6 +465,9 @@ static void client_conn_settle(struct client_conn *c)
     bool is_ended = is_reading && transport_is_ended(&c->transport);
     unsigned events = (!c->is_connected || has_output || is_ended ? POLLER_WRITE : 0u) |
                       (is_reading && !has_input ? POLLER_READ : 0u);
+    if (c->is_securing) {
+        events = POLLER_READ | (transport_has_unsent(&c->transport) ? POLLER_WRITE : 0u);
+    }
     if (events == 0 && c->is_deaf) {
         transport_rest(&c->transport);
     } else if (transport_want(&c->transport, events) != ERR_OK) {
@@ -550,7 +593,7 @@ static enum err client_connect(struct client *client, const struct client_target
         slab_free(&client->conns, c);
         return e == ERR_SYNTAX ? ERR_IO : e;
     }
-    c->is_connected = e == ERR_OK;
+    c->is_connected = e == ERR_OK && !target->tls;
     e = transport_init(&c->transport, client->loop, fd, &client->scratch, client_conn_on_ready);
     if (e) {
         file_close(fd);
@@ -560,6 +603,7 @@ static enum err client_connect(struct client *client, const struct client_target
     c->magic = CLIENT_CONN_MAGIC;
     c->client = client;
     c->target = *target;
+    c->target.tls = target->tls ? tls_client_ref(target->tls) : NULL;
     list_init(&c->link);
     timer_init(&c->timer, client_conn_on_timeout);
     loop_task_init(&c->settle_task, client_conn_on_settle);

@@ -24,6 +24,7 @@
 struct client;
 struct client_exchange;
 struct loop;
+struct tls_client;
 
 #define CLIENT_LENGTH_UNKNOWN UINT64_MAX
 
@@ -35,6 +36,7 @@ struct loop;
     X(NAME, "name", 502, "upstream: its name has no address")                                      \
     X(CONNECT, "connect", 502, "upstream: no connection")                                          \
     X(CONNECT_TIME, "connect_timeout", 504, "upstream: connecting took too long")                  \
+    X(TLS, "tls", 502, "upstream: no TLS")                                                         \
     X(CLOSED, "closed", 502, "upstream: closed before it answered")                                \
     X(RESPONSE, "response", 502, "upstream: malformed answer")                                     \
     X(INTERIM, "interim", 502, "upstream: too many interim answers")                               \
@@ -58,7 +60,8 @@ uint16_t client_fault_status(enum client_fault f);
 /* Where to, and how long connections are kept for the next request. Copied. */
 struct client_target {
     struct socket_address address;
-    unsigned idle_max; /* connections at rest; 0: none is kept */
+    struct tls_client *tls; /* NULL: in the clear; connections keep a reference */
+    unsigned idle_max;      /* connections at rest; 0: none is kept */
     uint64_t idle_ms;
 };
 

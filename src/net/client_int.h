@@ -86,8 +86,9 @@ struct client_conn {
     size_t scanned_bytes;      /* of it, by the head parser */
     struct buf out;
     uint64_t activity_ms; /* last progress of what is waited for */
-    bool is_connected;
-    bool is_deaf; /* the upstream takes no more bytes, but may have answered */
+    bool is_securing;     /* the handshake of TLS is under way */
+    bool is_connected;    /* a request can be sent */
+    bool is_deaf;         /* the upstream takes no more bytes, but may have answered */
     bool is_dead;
     bool has_served; /* it was at rest before */
 };

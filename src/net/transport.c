@@ -125,6 +125,26 @@ static enum err transport_recv_tls(struct transport *t, char *bytes, size_t n, s
     return total ? ERR_OK : e;
 }
 
+enum err transport_begin_tls(struct transport *t, struct tls_conn *tls)
+{
+    struct tls_input nothing = {.p = ""};
+    char plain[1];
+    size_t n;
+    t->tls = tls;
+    if (!t->scratch->cipher) {
+        t->scratch->cipher = mem_alloc(TRANSPORT_CIPHER_BYTES);
+    }
+    if (!t->scratch->cipher) {
+        return ERR_NOMEM;
+    }
+    buf_clear(&t->scratch->out);
+    enum err e = tls_conn_read(tls, &nothing, plain, sizeof(plain), &t->scratch->out, &n);
+    if (e == ERR_AGAIN) {
+        e = transport_put_scratch(t, false);
+    }
+    return e;
+}
+
 enum err transport_recv(struct transport *t, void *bytes, size_t n, size_t *ret_n)
 {
     if (!t->tls) {

@@ -5,7 +5,9 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import socket
+import ssl
 import threading
 import time
 
@@ -14,6 +16,7 @@ import pytest
 import websockets
 
 from conftest import ANSWER_SECONDS, Server, Wire, wait_for
+from test_tls import make_certificate
 from upstreams import NameServer, Upstream, answering, gunicorn, memory_kb, nginx, node, ok, uvicorn
 from versions import VERSIONS, versions_config, wire_of
 from websocket_wire import BINARY, FIN, KEY, RAW, TEXT, frame
@@ -287,6 +290,113 @@ def test_unix_socket(proxy, tmp_path):
         assert server.get().body == b"by a file\n"
         assert field(upstream.heads[-1][1], "Host") == ["localhost"]
         assert upstream.count == 1
+
+
+# ---- TLS towards the upstream ----
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pki")
+    make_certificate(folder, "ca", ca=True)
+    make_certificate(folder, "up", "up.test", "127.0.0.1", issuer="ca")
+    make_certificate(folder, "other", "other.test", issuer="ca")
+    make_certificate(folder, "self", "up.test", "127.0.0.1")
+    make_certificate(folder, "client", "client.test", issuer="ca")
+    return folder
+
+
+def tls_of(pki, name, version=None, asks=False):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+    context.minimum_version = context.maximum_version = version or ssl.TLSVersion.TLSv1_3
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(pki / "ca.pem")
+    return context
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls(proxy, pki, version):
+    names = []
+    context = tls_of(pki, "up", version)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    body = os.urandom(3_000_000)
+
+    def serve(connection):
+        while True:
+            _, fields = connection.head()
+            got, _ = connection.body(fields)
+            connection.send(ok(got or body))
+    with Upstream(serve, tls=context) as upstream:
+        server = proxy({"proxy": upstream.url, "tls": {"ca": str(pki / "ca.pem"), "sni": "up.test"}},
+                       worker={"processes": 1})
+        assert server.get().body == body
+        with Wire(server.address) as wire:
+            assert wire.get("/", method="PUT", body=body).body == body
+        assert upstream.count == 1  # kept, also where tickets come behind the handshake
+        assert names == ["up.test"]
+
+
+def test_tls_by_address(proxy, pki):
+    with Upstream(answering(ok()), tls=tls_of(pki, "up")) as upstream:
+        server = proxy({"proxy": upstream.url, "tls": {"ca": str(pki / "ca.pem")}})
+        assert server.get().status == 200
+
+
+@pytest.mark.parametrize("certificate,tls", [
+    ("self", {"ca": "ca.pem"}),                     # signed by nobody we trust
+    ("up", {}),                                     # likewise, by what the system says
+    ("other", {"ca": "ca.pem"}),                    # of another name
+    ("up", {"ca": "ca.pem", "sni": "other.test"})])
+def test_tls_of_another(proxy, pki, certificate, tls):
+    """It gets no byte of the request."""
+    tls = {k: str(pki / v) if k == "ca" else v for k, v in tls.items()}
+    with Upstream(answering(ok()), tls=tls_of(pki, certificate)) as upstream:
+        server = proxy({"proxy": upstream.url, "tls": tls})
+        assert server.get().status == 502
+        assert not upstream.heads
+        assert server.metric('sws_upstream_errors_total{cause="tls"}') == 1
+        assert ": upstream: no TLS: " in json.loads(server.access_lines(1)[0])["error"]
+
+
+def test_tls_unverified(proxy, pki):
+    with Upstream(answering(ok()), tls=tls_of(pki, "self")) as upstream:
+        server = proxy({"proxy": upstream.url, "tls": {"verify": False}})
+        assert server.get().status == 200
+
+
+def test_tls_client_certificate(proxy, pki):
+    with Upstream(answering(ok()), tls=tls_of(pki, "up", asks=True)) as upstream:
+        ca = str(pki / "ca.pem")
+        server = proxy({"proxy": upstream.url, "tls": {"ca": ca}})
+        assert server.get().status == 502
+        server = proxy({"proxy": upstream.url, "tls": {
+            "ca": ca, "cert": str(pki / "client.pem"), "key": str(pki / "client.key")}})
+        assert server.get().status == 200
+
+
+def test_plain_text_before_tls(proxy):
+    """CVE-2026-1642: what comes in the clear is never taken for an answer."""
+    def serve(connection):
+        connection.send(ok(b"injected\n"))
+        with pytest.raises((EOFError, ConnectionError)):
+            while True:
+                connection.fill()
+    with Upstream(serve) as upstream:
+        server = proxy({"proxy": upstream.url.replace("http:", "https:")})
+        answer = server.get()
+        assert (answer.status, b"injected" in answer.body) == (502, False)
+
+
+def test_tls_configuration(pki):
+    for tls, word in [({"ca": "/none.pem"}, "cannot be read"), ({"ca": str(pki / "up.key")}, "CA"),
+                      ({"key": str(pki / "up.key")}, "without its certificate"),
+                      ({"cert": str(pki / "up.pem")}, "certificate and its key"),
+                      ({"cert": str(pki / "up.pem"), "key": str(pki / "other.key")}, "key")]:
+        server = Server(proxy_config({"proxy": "https://127.0.0.1", "tls": tls}))
+        done = server.command("check")
+        shutil.rmtree(server.home)
+        assert done.returncode != 0 and word in done.stderr + done.stdout, (tls, done)
 
 
 # ---- what an upstream does wrong ----

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -18,8 +19,9 @@ class Upstream:
     """Accepts connections and calls `serve(connection)` for each in a thread of its own; what that
     raises fails the test at the end, but for a connection that was closed."""
 
-    def __init__(self, serve, path=None):
+    def __init__(self, serve, path=None, tls=None):
         self.serve = serve
+        self.tls = tls
         self.heads = []
         self.faults = []
         self.count = 0
@@ -32,7 +34,8 @@ class Upstream:
             self.url = f"unix:{path}"
         else:
             self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-            self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+            self.url = "http%s://127.0.0.1:%d" % ("s" if tls else "",
+                                                  self.listener.getsockname()[1])
 
     def __enter__(self):
         self.acceptor = threading.Thread(target=self.accept, daemon=True)
@@ -65,8 +68,12 @@ class Upstream:
     def run(self, sock):
         with sock:
             try:
-                self.serve(UpstreamConnection(self, sock))
-            except (ConnectionError, EOFError):
+                if self.tls:
+                    sock = self.tls.wrap_socket(sock, server_side=True)
+                    self.sockets.append(sock)
+                with sock:
+                    self.serve(UpstreamConnection(self, sock))
+            except (ConnectionError, EOFError, ssl.SSLError):
                 pass
             except Exception as e:  # pylint: disable=broad-except
                 self.faults.append(repr(e))
