@@ -223,6 +223,15 @@ static void edge_reload_failed(struct edge *e)
     admin_reloaded(e, false, e->reload_error);
 }
 
+static bool edge_is_same_list(const struct str_list *a, const struct str_list *b)
+{
+    bool is_same = a->count == b->count;
+    for (size_t i = 0; is_same && i < a->count; i++) {
+        is_same = str_eq(a->items[i], b->items[i]);
+    }
+    return is_same;
+}
+
 /* The settings that a process has from its start, as far as they differ. */
 static void edge_list_fixed(const struct settings *a, const struct settings *b, struct buf *out)
 {
@@ -235,6 +244,7 @@ static void edge_list_fixed(const struct settings *a, const struct settings *b, 
         {"server.poller", x->poller == y->poller},
         {"server.user", str_eq(x->user, y->user)},
         {"server.sandbox", x->sandbox == y->sandbox},
+        {"server.resolver", edge_is_same_list(&x->resolver, &y->resolver)},
         {"server.admin", str_eq(x->admin.text, y->admin.text)},
         {"metrics.listen", str_eq(a->metrics.listen.text, b->metrics.listen.text)},
         {"log.output", a->log.output.kind == b->log.output.kind &&

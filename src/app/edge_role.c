@@ -361,6 +361,8 @@ static enum err edge_prepare(struct edge *e)
         .limit_count = SERVER_LIMIT_COUNT,
         .reason_names = pipeline_reason_names(),
         .reason_count = H1_REJECT_COUNT,
+        .cause_names = pipeline_cause_names(),
+        .cause_count = CLIENT_FAULT_COUNT,
     };
     enum err err = metrics_create(&options, &e->metrics);
     if (!err) {

@@ -100,12 +100,22 @@ static void check_rewrites(struct checker *c, const struct route_keys *keys)
 
 static bool has_handler(const struct route_keys *keys)
 {
-    return keys->root.p != NULL || keys->backend.p != NULL || keys->redirect.is_on ||
+    return keys->root.p != NULL || keys->backend.is_on || keys->redirect.is_on ||
            keys->respond.is_on;
+}
+
+static void check_backend(struct checker *c, const struct route_keys *keys)
+{
+    if (keys->backend.is_on && keys->backend.proxy.count > 1) {
+        (void)diag_add(c->diags, conf_origin_of(&keys->backend, "proxy"),
+                       "proxy: this version serves one address, balancing over several comes");
+        c->is_wrong = true;
+    }
 }
 
 static void check_keys(struct checker *c, const struct route_keys *keys)
 {
+    check_backend(c, keys);
     check_error_pages(c, keys);
     check_rewrites(c, keys);
     if (keys->fallback.p != NULL && keys->root.p == NULL) {

@@ -164,6 +164,7 @@ struct server_settings {
     bool sandbox;
     struct timeout_settings timeouts;
     struct max_settings max;
+    struct str_list resolver; /* empty = those of the machine */
     struct cidr_list trusted_proxies;
     struct listen_address admin; /* LISTEN_OFF: none */
 };
@@ -182,6 +183,44 @@ struct respond_settings {
     int64_t status;
     struct str body;
     struct str type;
+};
+
+struct backend_timeout_settings {
+    struct conf_object object;
+    int64_t connect_ms;
+    int64_t first_ms;
+    int64_t idle_ms;
+    int64_t stream_ms;
+};
+
+struct keepalive_settings {
+    struct conf_object object;
+    bool is_on;
+    int64_t count_max; /* of one event loop */
+    int64_t idle_ms;
+};
+
+struct backend_tls_settings {
+    struct conf_object object;
+    bool verify;
+    struct str ca;   /* files; pointer NULL = as the system does */
+    struct str cert; /* pointer NULL = none */
+    struct str key;
+    struct str sni; /* pointer NULL = the host of the address */
+    /* What the files hold, read when the settings were loaded. */
+    struct str ca_pem;
+    struct str cert_pem;
+    struct str key_pem;
+};
+
+struct backend_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str_list proxy; /* value_parse_upstream; one */
+    struct str host;       /* "pass", "upstream", or a name */
+    struct backend_timeout_settings timeout;
+    struct keepalive_settings keepalive;
+    struct backend_tls_settings tls;
 };
 
 struct websocket_settings {
@@ -214,7 +253,8 @@ struct rewrite_list {
 
 struct headers_settings {
     struct conf_object object;
-    struct str_map response; /* null: remove the field */
+    struct str_map request; /* null: remove the field; likewise below */
+    struct str_map response;
 };
 
 struct compress_settings {
@@ -246,7 +286,7 @@ struct route_keys {
     struct enum_list precompressed; /* enum coding_choice, best first */
     struct redirect_settings redirect;
     struct respond_settings respond;
-    struct str backend; /* "echo"; pointer NULL = none */
+    struct backend_settings backend;
     struct websocket_settings websocket;
     struct rewrite_list rewrites;
     struct headers_settings headers;

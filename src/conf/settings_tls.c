@@ -70,6 +70,27 @@ static enum err read_tls(struct tls_reader *r, struct tls_settings *tls)
     return e;
 }
 
+static enum err read_backend(struct tls_reader *r, struct backend_tls_settings *tls)
+{
+    enum err e = tls->ca.p ? read_pem(r, tls, "ca", tls->ca, &tls->ca_pem) : ERR_OK;
+    if (e == ERR_OK && tls->cert.p != NULL) {
+        e = read_pem(r, tls, "cert", tls->cert, &tls->cert_pem);
+    }
+    if (e == ERR_OK && tls->key.p != NULL) {
+        e = read_pem(r, tls, "key", tls->key, &tls->key_pem);
+    }
+    return e;
+}
+
+static enum err read_backends(struct tls_reader *r, struct host_settings *host)
+{
+    enum err e = read_backend(r, &host->keys.backend.tls);
+    for (size_t i = 0; i < host->routes.count && e == ERR_OK; i++) {
+        e = read_backend(r, &host->routes.items[i].keys.backend.tls);
+    }
+    return e;
+}
+
 enum err settings_read_tls(struct settings *s, struct arena *arena, const struct conf_io *io,
                            struct diag_list *diags, bool *is_wrong)
 {
@@ -77,18 +98,24 @@ enum err settings_read_tls(struct settings *s, struct arena *arena, const struct
     enum err e = read_tls(&r, &s->server.tls);
     for (size_t i = 0; i < s->hosts.count && e == ERR_OK; i++) {
         e = read_tls(&r, &s->hosts.items[i].ssl);
+        e = e == ERR_OK ? read_backends(&r, &s->hosts.items[i]) : e;
     }
     *is_wrong |= r.is_wrong;
     return e;
 }
 
+static void wipe_text(struct str *text)
+{
+    if (text->n > 0) {
+        explicit_bzero((char *)(uintptr_t)text->p, text->n);
+    }
+    *text = (struct str){NULL, 0};
+}
+
 static void wipe(const struct str_list *paths, struct str *texts)
 {
     for (size_t i = 0; texts != NULL && i < paths->count; i++) {
-        if (texts[i].n > 0) {
-            explicit_bzero((char *)(uintptr_t)texts[i].p, texts[i].n);
-        }
-        texts[i] = (struct str){NULL, 0};
+        wipe_text(&texts[i]);
     }
 }
 
@@ -99,10 +126,21 @@ static void wipe_keys(struct tls_settings *tls)
     wipe(&tls->cert, tls->cert_pem);
 }
 
+static void wipe_backend(struct backend_tls_settings *tls)
+{
+    wipe_text(&tls->key_pem);
+    wipe_text(&tls->cert_pem);
+}
+
 void settings_wipe_keys(struct settings *s)
 {
     wipe_keys(&s->server.tls);
     for (size_t i = 0; i < s->hosts.count; i++) {
-        wipe_keys(&s->hosts.items[i].ssl);
+        struct host_settings *host = &s->hosts.items[i];
+        wipe_keys(&host->ssl);
+        wipe_backend(&host->keys.backend.tls);
+        for (size_t k = 0; k < host->routes.count; k++) {
+            wipe_backend(&host->routes.items[k].keys.backend.tls);
+        }
     }
 }

@@ -21,7 +21,7 @@ static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 static const char *const PROTOCOLS[] = {"h1", "h2", "h2c", "h3", NULL};
 static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
                                          "notify",   "plugins", "cluster", NULL};
-static const char *const SERVER_LATER[] = {"resolver", "locale", NULL};
+static const char *const SERVER_LATER[] = {"locale", NULL};
 static const char *const WORKER_LATER[] = {"affinity", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
 static const char *const ROUTE_LATER[] = {"process", "proxy",  "static",  "cors", "errors",
@@ -257,6 +257,13 @@ static const struct conf_key SERVER_KEYS[] = {
      AT(server_settings, max),
      .child = &MAX_TABLE,
      .doc = "How large things may be."},
+    {.name = "resolver",
+     .type = CONF_STRING_LIST,
+     AT(server_settings, resolver),
+     .check = value_check_name_server,
+     .default_text = "[]",
+     .example = "[\"192.0.2.53\", \"[2001:db8::53]:5353\"]",
+     .doc = "Name servers for the names of backends; without them those of the machine."},
     {.name = "trusted_proxies",
      .type = CONF_CIDR_LIST,
      AT(server_settings, trusted_proxies),
@@ -336,21 +343,6 @@ static const struct conf_table RESPOND_TABLE = {.name = "respond",
                                                 .has_switch = true,
                                                 .on_offset =
                                                     offsetof(struct respond_settings, is_on)};
-
-static const char *check_backend(struct str text, size_t *ret_at)
-{
-    *ret_at = 0;
-    if (str_eq(text, STR("echo"))) {
-        return NULL;
-    }
-    for (size_t i = 0; i + 3 <= text.n; i++) {
-        if (memcmp(text.p + i, "://", 3) == 0) {
-            return "the addresses of other servers are not served yet; the backend that is there "
-                   "is echo";
-        }
-    }
-    return "there is no backend of this name; the one that is there is echo";
-}
 
 static const char *check_origin(struct str text, size_t *ret_at)
 {
@@ -444,8 +436,29 @@ static const struct conf_key REWRITE_KEYS[] = {
 static const struct conf_table REWRITE_TABLE = {
     .name = "a rewrite", KEYS(REWRITE_KEYS), .struct_bytes = sizeof(struct rewrite_settings)};
 
-static const char *const HEADERS_LATER[] = {"request", NULL};
+/* What frames a message or concerns one connection is made for each connection anew. */
+static const char *check_request_field(struct str name, size_t *ret_at)
+{
+    static const char *const own[] = {
+        "connection", "content-length",    "host",   "keep-alive", "te",
+        "trailer",    "transfer-encoding", "upgrade"};
+    for (size_t i = 0; i < COUNT_OF(own); i++) {
+        if (str_eq_ci(name, str_of(own[i]))) {
+            *ret_at = 0;
+            return "this field belongs to the connection; for Host there is backend.host";
+        }
+    }
+    return value_check_token(name, ret_at);
+}
+
 static const struct conf_key HEADERS_KEYS[] = {
+    {.name = "request",
+     .type = CONF_STRING_MAP,
+     AT(headers_settings, request),
+     .check_key = check_request_field,
+     .check = value_check_field_value,
+     .example = "{X-Tenant: blue, Cookie: null}",
+     .doc = "Fields to set on the request that goes to the backend; null removes one."},
     {.name = "response",
      .type = CONF_STRING_MAP,
      AT(headers_settings, response),
@@ -454,10 +467,8 @@ static const struct conf_key HEADERS_KEYS[] = {
      .example = "{Cache-Control: max-age=600, Server: null}",
      .doc = "Fields to set on the answer; null removes one."},
 };
-static const struct conf_table HEADERS_TABLE = {.name = "headers",
-                                                KEYS(HEADERS_KEYS),
-                                                .struct_bytes = sizeof(struct headers_settings),
-                                                .later_keys = HEADERS_LATER};
+static const struct conf_table HEADERS_TABLE = {
+    .name = "headers", KEYS(HEADERS_KEYS), .struct_bytes = sizeof(struct headers_settings)};
 
 static const struct conf_key COMPRESS_KEYS[] = {
     {.name = "codings",
@@ -596,13 +607,13 @@ static const struct conf_key ROUTE_KEYS[] = {
      .example = "{status: 200, body: \"ok\\n\"}",
      .doc = "Give a fixed answer."},
     {.name = "backend",
-     .type = CONF_STRING,
+     .type = CONF_OBJECT,
      AT(route_keys, backend),
-     .check = check_backend,
+     .child = &conf_table_backend,
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
-     .example = "echo",
-     .doc = "The program that answers; echo is built in and gives back what it gets, requests, "
-            "WebSocket messages and UDP payloads alike, for tests."},
+     .example = "http://127.0.0.1:3000",
+     .doc = "The program that answers, by its address, or off; echo is built in and gives back "
+            "what it gets, requests, WebSocket messages and UDP payloads alike, for tests."},
     {.name = "websocket",
      .type = CONF_OBJECT,
      AT(route_keys, websocket),

@@ -9,3 +9,6 @@
 
 /* server.tls, and ssl of hosts. */
 extern const struct conf_table conf_table_tls;
+
+/* backend of hosts and routes. */
+extern const struct conf_table conf_table_backend;

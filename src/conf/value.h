@@ -108,6 +108,16 @@ struct status_file_list {
     size_t count;
 };
 
+/* The address of an upstream; views of its text. */
+struct upstream_address {
+    struct str unix_path; /* pointer NULL = TCP */
+    struct str host;      /* a number address without brackets, or a name */
+    bool is_name;
+    bool is_tls;
+    uint16_t port;
+    struct str authority; /* host and port as written, for the Host field; empty = Unix */
+};
+
 /* `ret_at`: offset of the fault in `text`; written on failure only. The results that hold text
  * point into `arena`; where memory runs out they return value_no_memory. */
 extern const char value_no_memory[];
@@ -123,6 +133,7 @@ const char *value_parse_cidr(struct arena *arena, struct str text, struct cidr *
                              size_t *ret_at);
 const char *value_parse_domain(struct arena *arena, struct str text, struct domain *ret,
                                size_t *ret_at);
+const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at);
 const char *value_parse_status_class(struct str text, uint16_t *ret_low, uint16_t *ret_high);
 
 /* The inverse: the shortest text that parses to the same value. */
@@ -142,5 +153,6 @@ const char *value_check_method(struct str text, size_t *ret_at);
 const char *value_check_field_value(struct str text, size_t *ret_at); /* section 5.5 */
 const char *value_check_media_type(struct str text, size_t *ret_at);
 const char *value_check_media_range(struct str text, size_t *ret_at);
-const char *value_check_file_name(struct str text, size_t *ret_at); /* one segment */
+const char *value_check_file_name(struct str text, size_t *ret_at);   /* one segment */
+const char *value_check_name_server(struct str text, size_t *ret_at); /* address, maybe a port */
 const char *value_check_not_empty(struct str text, size_t *ret_at);

@@ -302,3 +302,97 @@ const char *value_parse_domain(struct arena *arena, struct str text, struct doma
     *ret = d;
     return NULL;
 }
+
+static bool is_host_name(struct str name)
+{
+    size_t label = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (c == '.') {
+            if (label == 0) {
+                return false;
+            }
+            label = 0;
+        } else if ((!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_') ||
+                   ++label > LABEL_BYTES_MAX) {
+            return false;
+        }
+    }
+    return name.n > 0 && name.n <= NAME_BYTES_MAX;
+}
+
+/* `host`, `host:port` or `[v6]:port`. */
+static const char *parse_upstream_authority(struct str text, struct upstream_address *a,
+                                            size_t *ret_at)
+{
+    uint8_t family, bytes[16];
+    struct str rest;
+    if (text.n > 0 && text.p[0] == '[') {
+        ptrdiff_t end = str_index(text, ']');
+        a->host = str_sub(text, 1, end < 0 ? 0 : (size_t)end - 1);
+        if (!parse_ip(a->host, &family, bytes) || family != 6) {
+            return "this is not an IPv6 address in brackets";
+        }
+        rest = str_sub(text, (size_t)end + 1, text.n);
+    } else {
+        ptrdiff_t colon = str_index(text, ':');
+        a->host = colon < 0 ? text : str_sub(text, 0, (size_t)colon);
+        a->is_name = !parse_ip(a->host, &family, bytes);
+        if (a->is_name && !is_host_name(a->host)) {
+            return "an address or a name of letters, digits and hyphens is due here";
+        }
+        rest = str_sub(text, a->host.n, text.n);
+    }
+    if (rest.n &&
+        (rest.p[0] != ':' || !parse_port(str_sub(rest, 1, rest.n), &a->port) || a->port == 0)) {
+        *ret_at += text.n - rest.n;
+        return "a port is a number from 1 to 65535 behind a colon";
+    }
+    return NULL;
+}
+
+const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at)
+{
+    struct upstream_address a = {0};
+    *ret_at = 0;
+    if (str_starts_with(text, STR("unix:"))) {
+        a.unix_path = str_sub(text, 5, text.n);
+        if (a.unix_path.n < 2 || a.unix_path.p[0] != '/' || a.unix_path.n > UNIX_PATH_BYTES_MAX) {
+            *ret_at = 5;
+            return "the path of a Unix socket begins with / and is at most 107 bytes long";
+        }
+        *ret = a;
+        return NULL;
+    }
+    a.is_tls = str_starts_with(text, STR("https://"));
+    if (!a.is_tls && !str_starts_with(text, STR("http://"))) {
+        return "there is no backend of this name; an address begins with http://, https:// or "
+               "unix:, and echo is built in";
+    }
+    size_t scheme = a.is_tls ? 8 : 7;
+    a.port = a.is_tls ? 443 : 80;
+    a.authority = str_sub(text, scheme, text.n);
+    if (a.authority.n && a.authority.p[a.authority.n - 1] == '/') {
+        a.authority.n--;
+    }
+    for (size_t i = 0; i < a.authority.n; i++) {
+        if (a.authority.p[i] == '/' || a.authority.p[i] == '?' || a.authority.p[i] == '#') {
+            *ret_at = scheme + i;
+            return "an address ends with its port: the path of the request is passed on as it is";
+        }
+    }
+    *ret_at = scheme;
+    const char *fault = parse_upstream_authority(a.authority, &a, ret_at);
+    if (!fault) {
+        *ret = a;
+    }
+    return fault;
+}
+
+const char *value_check_name_server(struct str text, size_t *ret_at)
+{
+    struct upstream_address a = {0};
+    *ret_at = 0;
+    const char *fault = parse_upstream_authority(text, &a, ret_at);
+    return !fault && a.is_name ? "a name server is given by its address" : fault;
+}

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "crypto/digest.h"
+#include "crypto/tls_client.h"
 #include "crypto/tls_conn_int.h"
 
 #define HANDSHAKE_BYTES_MAX 65536 /* one message: a client's chain is the longest */
@@ -51,6 +52,17 @@ static ssize_t on_push(gnutls_transport_ptr_t context, const giovec_t *pieces, i
         return -1;
     }
     return (ssize_t)(c->out->n - before);
+}
+
+void tls_conn_set_transport(struct tls_conn *c)
+{
+    gnutls_session_set_ptr(c->session, c);
+    gnutls_transport_set_ptr(c->session, c);
+    gnutls_transport_set_pull_function(c->session, on_pull);
+    gnutls_transport_set_pull_timeout_function(c->session, on_pull_timeout);
+    gnutls_transport_set_vec_push_function(c->session, on_push);
+    gnutls_handshake_set_timeout(c->session, 0);
+    gnutls_handshake_set_max_packet_length(c->session, HANDSHAKE_BYTES_MAX);
 }
 
 static int session_init(struct tls_conn *c)
@@ -123,7 +135,10 @@ void tls_conn_destroy(struct tls_conn *c)
         gnutls_deinit(c->session);
     }
     c->magic = 0;
-    c->server->conn_count--;
+    if (c->server) {
+        c->server->conn_count--;
+    }
+    tls_client_unref(c->client);
     tls_policy_unref(c->policy);
     certificate_store_unref(c->store);
     mem_free(c->sni);
@@ -212,6 +227,10 @@ static bool is_pause(struct tls_conn *c, int code)
 
 static enum err conn_finish_handshake(struct tls_conn *c)
 {
+    if (c->client) {
+        c->is_handshaken = true;
+        return ERR_OK;
+    }
     /* An old form of hello that passes the hook by has no policy, and is not let in. */
     int r = c->policy ? tls_conn_check_resumed(c) : GNUTLS_E_INSUFFICIENT_CREDENTIALS;
     if (r < 0) {
@@ -231,7 +250,7 @@ static enum err conn_finish_handshake(struct tls_conn *c)
 /* Early data that was accepted, also while the handshake waits for the rest. */
 static size_t conn_take_early(struct tls_conn *c, char *plain, size_t plain_bytes)
 {
-    if (!c->server->anti_replay ||
+    if (c->client || !c->server->anti_replay ||
         !(gnutls_session_get_flags(c->session) & GNUTLS_SFLAGS_EARLY_DATA)) {
         return 0;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server side of one TLS 1.2 or 1.3 connection, without I/O. Ciphertext goes in as views of
- * the caller's receive buffer and comes out appended to the caller's `out` buffer (one per loop is
- * enough: a connection keeps no output). After every call, also one that failed, the caller sends
- * what `out` holds: it may be an answer of the handshake, a ticket, or the alert that says why.
+ * The server side of one TLS 1.2 or 1.3 connection (and the client's, see tls_client.h), without
+ * I/O. Ciphertext goes in as views of the caller's receive buffer and comes out appended to the
+ * caller's `out` buffer (one per loop is enough: a connection keeps no output). After every call,
+ * also one that failed, the caller sends what `out` holds: it may be an answer of the handshake, a
+ * ticket, or the alert that says why.
  *
  * A turn: point `in` at what the socket gave, and call tls_conn_read until it returns something
  * else than ERR_OK; use the plaintext of each call. ERR_AGAIN: wait for input. ERR_EOF: orderly

@@ -13,7 +13,8 @@ struct tls_conn {
     bool is_early_promised;             /* over QUIC: tickets offer early data */
     uint8_t context[TLS_CONTEXT_BYTES]; /* of QUIC, part of what tickets are bound to */
     enum err error;                     /* what ended it */
-    struct tls_server *server;
+    struct tls_server *server;          /* NULL: the client's side */
+    struct tls_client *client;          /* NULL: the server's side */
     gnutls_session_t session;
     void *user;
     int64_t now_s;
@@ -36,6 +37,9 @@ struct tls_conn {
 /* tls_conn_create for TCP, or for QUIC where `quic_context` is not NULL. */
 enum err tls_conn_create_as(struct tls_server *s, void *user, int64_t now_s,
                             const struct str *quic_context, struct tls_conn **ret_conn) MUST_CHECK;
+
+/* Lets GnuTLS read and write by way of the buffers of the calls. */
+void tls_conn_set_transport(struct tls_conn *c);
 
 /* Reads the ClientHello, lets the owner choose, and sets up the session accordingly. A hook of
  * GnuTLS that runs before it looks at the message. */

@@ -2,6 +2,19 @@
 #include "edge/pipeline.h"
 #include "http/target.h"
 
+static void explain_backend(const struct backend_settings *backend, struct buf *out)
+{
+    struct str address = backend->proxy.items[0];
+    buf_printf(out, "handler    backend " STR_FMT "\n", STR_ARG(address));
+    if (str_eq(address, STR("echo"))) {
+        return;
+    }
+    buf_printf(out,
+               "           host " STR_FMT ", connect within %lld ms, first byte within %lld ms\n",
+               STR_ARG(backend->host), (long long)backend->timeout.connect_ms,
+               (long long)backend->timeout.first_ms);
+}
+
 static void explain_handler(const struct site_route *route, struct buf *out)
 {
     const struct route_keys *keys = route->keys;
@@ -12,8 +25,8 @@ static void explain_handler(const struct site_route *route, struct buf *out)
     } else if (keys->respond.is_on) {
         buf_printf(out, "handler    respond %lld, %zu bytes\n", (long long)keys->respond.status,
                    keys->respond.body.n);
-    } else if (keys->backend.p) {
-        buf_printf(out, "handler    backend " STR_FMT "\n", STR_ARG(keys->backend));
+    } else if (keys->backend.is_on) {
+        explain_backend(&keys->backend, out);
     } else if (keys->root.p) {
         buf_printf(out, "handler    files below " STR_FMT "\n", STR_ARG(keys->root));
         if (keys->fallback.p) {

@@ -38,20 +38,42 @@ bool match_address(const struct cidr_list *blocks, struct str address)
     return false;
 }
 
+/* Takes the last element off a list that may stand in several fields: `*field`, of which `*rest` is
+ * not read yet, and those before it. False: it was the first one. */
+static bool match_last_hop(const struct http_fields *fields, const struct http_field **field,
+                           struct str *rest, struct str *ret_hop)
+{
+    while (rest->n == 0) {
+        const struct http_field *first = http_fields_get(fields, HTTP_FIELD_X_FORWARDED_FOR);
+        const struct http_field *before = NULL;
+        for (const struct http_field *f = first; f && f != *field;
+             f = http_fields_next(fields, f)) {
+            before = f;
+        }
+        if (!before) {
+            return false;
+        }
+        *field = before;
+        *rest = before->value;
+    }
+    size_t start = rest->n;
+    while (start > 0 && rest->p[start - 1] != ',') {
+        start--;
+    }
+    *ret_hop = str_trim(str_sub(*rest, start, rest->n));
+    *rest = str_sub(*rest, 0, start ? start - 1 : 0);
+    return true;
+}
+
 struct str match_client(const struct cidr_list *trusted, struct str peer,
                         const struct http_fields *fields)
 {
-    struct str client = peer;
+    struct str client = peer, hop, rest = STR("");
+    const struct http_field *field = NULL;
     if (trusted->count == 0 || !match_address(trusted, peer)) {
         return client;
     }
-    struct str list = http_fields_value(fields, HTTP_FIELD_X_FORWARDED_FOR);
-    while (list.n) {
-        size_t start = list.n;
-        while (start > 0 && list.p[start - 1] != ',') {
-            start--;
-        }
-        struct str hop = str_trim(str_sub(list, start, list.n));
+    while (match_last_hop(fields, &field, &rest, &hop)) {
         struct in6_addr ignored;
         char text[64];
         if (hop.n == 0 || hop.n >= sizeof(text)) {
@@ -66,7 +88,6 @@ struct str match_client(const struct cidr_list *trusted, struct str peer,
         if (!match_address(trusted, hop)) {
             break;
         }
-        list = str_sub(list, 0, start ? start - 1 : 0);
     }
     return client;
 }

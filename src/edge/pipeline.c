@@ -10,10 +10,12 @@
 #include "edge/file_cache.h"
 #include "edge/files.h"
 #include "edge/match.h"
+#include "edge/proxy.h"
 #include "edge/request.h"
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
+#include "net/resolver.h"
 #include "os/random.h"
 
 #define FILE_ENTRIES_MAX 2048
@@ -34,6 +36,16 @@ const char *const *pipeline_reason_names(void)
     static const char *const names[] = {
 #define X(id, name, status, err) name,
         H1_REJECT_TABLE(X)
+#undef X
+    };
+    return names;
+}
+
+const char *const *pipeline_cause_names(void)
+{
+    static const char *const names[] = {
+#define X(id, name, status, text) name,
+        CLIENT_FAULT_TABLE(X)
 #undef X
     };
     return names;
@@ -85,6 +97,8 @@ void pipeline_done(struct pipeline *p)
     file_cache_destroy(p->files);
     rewrite_scratch_destroy(p->rewrite);
     ws_loop_destroy(p->ws);
+    client_destroy(p->client);
+    resolver_destroy(p->resolver);
     site_use_end(p->use);
     certificate_store_unref(p->certificates);
     challenge_done(p);
@@ -92,6 +106,8 @@ void pipeline_done(struct pipeline *p)
     p->files = NULL;
     p->rewrite = NULL;
     p->ws = NULL;
+    p->client = NULL;
+    p->resolver = NULL;
     p->use = NULL;
     slab_done(&p->uses);
     buf_done(&p->line);
@@ -464,18 +480,27 @@ static void pipeline_redirect(struct request *r, const struct redirect_settings 
     request_redirect(r, (uint16_t)redirect->status, &location);
 }
 
+static void pipeline_ask_backend(struct request *r)
+{
+    if (r->route->upstream) {
+        proxy_handle(r);
+    } else {
+        echo_handle(r);
+    }
+}
+
 static void pipeline_handle(struct request *r)
 {
     const struct route_keys *keys = r->route->keys;
     if (keys->redirect.is_on) {
         pipeline_redirect(r, &keys->redirect);
-    } else if (pipeline_is_connect(r) && !keys->backend.p) {
+    } else if (pipeline_is_connect(r) && !keys->backend.is_on) {
         request_fail(r, 405, "no tunnel here");
     } else if (keys->respond.is_on) {
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});
-    } else if (keys->backend.p) {
-        echo_handle(r); /* the only one there is, see conf/tables.c */
+    } else if (keys->backend.is_on) {
+        pipeline_ask_backend(r);
     } else if (r->route->root >= 0) {
         files_handle(r);
     } else {

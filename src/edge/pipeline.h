@@ -10,6 +10,7 @@
 #include "edge/site.h"
 #include "log/metrics.h"
 #include "log/writer.h"
+#include "net/client.h"
 #include "net/server.h"
 
 struct file_cache;
@@ -33,7 +34,9 @@ struct pipeline {
     struct host_memo memo;
     struct file_cache *files;
     struct rewrite_scratch *rewrite;
-    struct ws_loop *ws; /* NULL before the first WebSocket */
+    struct ws_loop *ws;        /* NULL before the first WebSocket */
+    struct client *client;     /* NULL before the first request to a backend */
+    struct resolver *resolver; /* NULL before the first name of one */
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
@@ -80,9 +83,11 @@ void pipeline_set_h3_port(struct pipeline *p, uint16_t port);
 
 struct server_hooks pipeline_hooks(struct pipeline *p);
 
-/* The labels of the counters of refusals: limits, and reasons of heads that were refused. */
+/* The labels of the counters of refusals: limits, reasons of heads that were refused, and causes of
+ * failures at backends. */
 const char *const *pipeline_limit_names(void);
 const char *const *pipeline_reason_names(void);
+const char *const *pipeline_cause_names(void);
 
 /* What happens to a request, phase by phase, as lines of text. */
 void pipeline_explain(const struct site *site, struct str method, struct str host,

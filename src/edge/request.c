@@ -24,13 +24,13 @@ enum err request_add_route_fields(const struct request *r, struct http_fields *f
     }
     struct str hsts = route->host->tls.hsts;
     if (hsts.n && r->x->peer->tls) {
-        enum err e = http_fields_add_id(fields, HTTP_FIELD_STRICT_TRANSPORT_SECURITY, hsts);
+        enum err e = http_fields_set_id(fields, HTTP_FIELD_STRICT_TRANSPORT_SECURITY, hsts);
         if (e) {
             return e;
         }
     }
     if (r->pipeline->alt_svc.n && r->x->peer->tls) {
-        enum err e = http_fields_add_id(fields, HTTP_FIELD_ALT_SVC, r->pipeline->alt_svc);
+        enum err e = http_fields_set_id(fields, HTTP_FIELD_ALT_SVC, r->pipeline->alt_svc);
         if (e) {
             return e;
         }
@@ -40,7 +40,10 @@ enum err request_add_route_fields(const struct request *r, struct http_fields *f
     }
     for (unsigned i = 0; i < route->field_count; i++) {
         const struct http_field *f = &route->fields[i];
-        /* What the user names takes the place of what we would say. */
+        if (i < route->preset_count && http_fields_find(fields, f->name)) {
+            continue;
+        }
+        /* What the user names takes the place of what we, or a backend, would say. */
         http_fields_remove(fields, f->name);
         enum err e = http_fields_add(fields, f->name, f->value);
         if (e) {

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "edge/upstream.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
 #define MIME_TYPES_BYTES_MAX (1024u * 1024u)
@@ -169,6 +170,7 @@ static enum err site_build_fields(struct site_builder *b, struct site_route *r)
             r->fields[r->field_count++] = preset[i];
         }
     }
+    r->preset_count = r->field_count;
     for (size_t i = 0; i < own->count; i++) {
         const struct str_pair *pair = &own->items[i];
         if (pair->is_null) {
@@ -200,6 +202,17 @@ static enum access_format site_access_format(enum log_format f)
     return ACCESS_JSON;
 }
 
+static enum err site_build_upstream(struct site_builder *b, struct site_route *r)
+{
+    struct fault fault;
+    enum err e = upstream_create(&b->site->arena, &r->keys->backend, &r->upstream, &fault);
+    if (e == ERR_CONFIG) {
+        struct str text = arena_printf(&b->site->arena, "%s", fault.text);
+        return site_fault(b, &r->keys->backend.object, "tls", text.p ? text.p : "out of memory");
+    }
+    return e;
+}
+
 static enum err site_build_route(struct site_builder *b, struct site_host *host,
                                  struct site_route *r, const struct route_settings *rule)
 {
@@ -216,6 +229,9 @@ static enum err site_build_route(struct site_builder *b, struct site_host *host,
     }
     if (!e) {
         e = site_build_rewrites(b, r);
+    }
+    if (!e && r->keys->backend.is_on) {
+        e = site_build_upstream(b, r);
     }
     return e ? e : site_build_fields(b, r);
 }
@@ -380,6 +396,7 @@ void site_unref(struct site *s)
             file_close(host->routes[k].root);
             regex_destroy(host->routes[k].regex);
             rewrite_destroy(host->routes[k].rewrites);
+            upstream_done(host->routes[k].upstream);
         }
     }
     settings_destroy(s->settings);

@@ -26,6 +26,7 @@
 
 struct site;
 struct site_host;
+struct upstream;
 
 #define SITE_ROUTE_FIELDS_MAX 48 /* response fields of a route */
 
@@ -38,8 +39,10 @@ struct site_route {
     int root;                          /* descriptor, -1 = no files */
     struct regex *regex;
     struct rewrite_set *rewrites; /* NULL = none */
+    struct upstream *upstream;    /* of a backend that is no built-in one; NULL = none */
     struct http_field *fields;    /* for every response: security preset, then the user's */
     unsigned field_count;
+    unsigned preset_count;     /* of them, which only stand in where an answer says nothing */
     const struct str *removed; /* response fields to leave out */
     unsigned removed_count;
     enum access_format log_format;

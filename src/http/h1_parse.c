@@ -284,24 +284,23 @@ static enum err parse_request_line(struct cursor *c, const struct h1_limits *lim
     return e;
 }
 
-/* Field lines and the empty line behind them. */
-static enum err parse_fields(struct cursor *c, const struct h1_limits *limits,
-                             struct h1_request *request, uint64_t *ret_repeated)
+enum err h1_field_lines(const char **at, const char *end, unsigned count_max,
+                        struct http_fields *fields, uint64_t *ret_repeated,
+                        enum h1_reject *reterr_reason)
 {
-    struct http_fields *fields = &request->head.fields;
     uint64_t repeated = 0;
     for (;;) {
-        if (c->at == c->end) {
+        if (*at == end) {
             return ERR_AGAIN;
         }
-        if (*c->at == '\r') {
+        if (**at == '\r') {
             break;
         }
-        if (fields->n >= limits->field_count_max || fields->n >= fields->capacity) {
-            return refuse(&request->reject, H1_REJECT_FIELD_COUNT);
+        if (fields->n >= count_max || fields->n >= fields->capacity) {
+            return refuse(reterr_reason, H1_REJECT_FIELD_COUNT);
         }
         struct http_field *field = &fields->v[fields->n];
-        enum err e = h1_field_line(&c->at, c->end, &field->name, &field->value, &request->reject);
+        enum err e = h1_field_line(at, end, &field->name, &field->value, reterr_reason);
         if (e != ERR_OK) {
             return e;
         }
@@ -314,20 +313,18 @@ static enum err parse_fields(struct cursor *c, const struct h1_limits *limits,
         }
         fields->n++;
     }
-    if (c->end - c->at < 2) {
+    if (end - *at < 2) {
         return ERR_AGAIN;
     }
-    if (c->at[1] != '\n') {
-        return refuse(&request->reject, H1_REJECT_LINE_END);
+    if ((*at)[1] != '\n') {
+        return refuse(reterr_reason, H1_REJECT_LINE_END);
     }
-    c->at += 2;
+    *at += 2;
     *ret_repeated = repeated;
     return ERR_OK;
 }
 
-/* Whether the bytes from `from` on can change the answer ERR_AGAIN: an empty line, or a line feed
- * without its carriage return. Saves parsing a slow head once per byte. */
-static bool is_worth_parsing(const char *p, size_t n, size_t from)
+bool h1_head_is_worth_parsing(const char *p, size_t n, size_t from)
 {
     while (from < n) {
         const char *hit = memchr(p + from, '\n', n - from);
@@ -369,14 +366,16 @@ ptrdiff_t h1_parse_request(const char *p, size_t n, size_t scanned_before,
     bool is_full = n >= limits->head_bytes_max;
     ASSERT(scanned_before <= n);
     clear(ret_request);
-    if (n == 0 || (scanned_before > 0 && !is_full && !is_worth_parsing(p, n, scanned_before))) {
+    if (n == 0 ||
+        (scanned_before > 0 && !is_full && !h1_head_is_worth_parsing(p, n, scanned_before))) {
         return ERR_AGAIN;
     }
     struct cursor c = {p, p + (is_full ? limits->head_bytes_max : n)};
     uint64_t repeated = 0;
     enum err e = parse_request_line(&c, limits, ret_request);
     if (e == ERR_OK) {
-        e = parse_fields(&c, limits, ret_request, &repeated);
+        e = h1_field_lines(&c.at, c.end, limits->field_count_max, &ret_request->head.fields,
+                           &repeated, &ret_request->reject);
     }
     if (e == ERR_OK) {
         enum h1_reject reason = h1_framing_decide(ret_request, repeated);

@@ -44,7 +44,8 @@
     X(H1_REJECT_EXPECT, "expect", 417, ERR_UNSUPPORTED)                                            \
     X(H1_REJECT_MESSAGE, "h2_message", 400, ERR_SYNTAX)                                            \
     X(H1_REJECT_CAPSULE, "capsule", 400, ERR_SYNTAX)                                               \
-    X(H1_REJECT_DATAGRAM, "h3_datagram", 400, ERR_SYNTAX)
+    X(H1_REJECT_DATAGRAM, "h3_datagram", 400, ERR_SYNTAX)                                          \
+    X(H1_REJECT_STATUS, "status_line", 502, ERR_SYNTAX)
 
 enum h1_reject {
 #define X(id, name, status, err) id,
@@ -66,9 +67,10 @@ struct h1_limits {
 struct h1_limits h1_limits_default(void);
 
 enum h1_framing {
-    H1_FRAMING_NONE,   /* no body */
-    H1_FRAMING_LENGTH, /* content_length bytes, may be 0 */
-    H1_FRAMING_CHUNKED /* see h1_chunked.h */
+    H1_FRAMING_NONE,    /* no body */
+    H1_FRAMING_LENGTH,  /* content_length bytes, may be 0 */
+    H1_FRAMING_CHUNKED, /* see h1_chunked.h */
+    H1_FRAMING_CLOSE    /* of a response: until the connection ends */
 };
 
 struct h1_request {

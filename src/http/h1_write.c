@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/h1_write.h"
 
+#include "http/h1_scan_int.h"
+
 static struct str written_name(const struct http_field *f)
 {
     return f->id == HTTP_FIELD_OTHER ? f->name : http_field_title((enum http_field_id)f->id);
@@ -97,4 +99,35 @@ enum err h1_write_interim(struct buf *out, uint16_t status, const struct http_fi
         return ERR_SYNTAX;
     }
     return write_head(out, status, fields);
+}
+
+static bool is_target(struct str target)
+{
+    for (size_t i = 0; i < target.n; i++) {
+        if (!h1_class_has(&h1_class_target, target.p[i])) {
+            return false;
+        }
+    }
+    return target.n > 0;
+}
+
+enum err h1_write_request(struct buf *out, struct str method, struct str target,
+                          const struct http_fields *fields)
+{
+    size_t before = out->n;
+    if (!http_token_is_valid(method) || !is_target(target)) {
+        return ERR_SYNTAX;
+    }
+    buf_add_str(out, method);
+    buf_add_char(out, ' ');
+    buf_add_str(out, target);
+    buf_add_str(out, STR(" HTTP/1.1\r\n"));
+    enum err e = h1_write_fields(out, fields);
+    if (e == ERR_OK && out->is_failed) {
+        e = ERR_NOMEM;
+    }
+    if (e != ERR_OK) {
+        out->n = before;
+    }
+    return e;
 }

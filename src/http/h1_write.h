@@ -22,3 +22,10 @@ enum err h1_write_interim(struct buf *out, uint16_t status,
 
 /* Appends `fields` as lines, without the empty line. Errors as above. */
 enum err h1_write_fields(struct buf *out, const struct http_fields *fields) MUST_CHECK;
+
+/*
+ * Appends a request line for `target` and the fields in order, without the empty line. `method` is
+ * a token, `target` visible ASCII. Errors as above.
+ */
+enum err h1_write_request(struct buf *out, struct str method, struct str target,
+                          const struct http_fields *fields) MUST_CHECK;

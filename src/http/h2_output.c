@@ -150,12 +150,14 @@ enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
     return ERR_OK;
 }
 
-void h2_session_continue(struct h2_session *s, struct mux_stream *stream)
+void h2_session_interim(struct h2_session *s, struct mux_stream *stream, uint16_t status,
+                        const struct http_fields *fields)
 {
-    struct mux_block fields;
-    mux_block_start(&fields, 100);
-    if (!s->is_failed && !stream->is_resetting) {
-        put_fields(s, &fields, 100, 0, h2_stream_of(stream)->id);
+    struct mux_block block;
+    mux_block_start(&block, status);
+    enum err e = fields ? mux_block_add_fields(&block, fields, false, &stream->arena) : ERR_OK;
+    if (!e && !s->is_failed && !stream->is_resetting) {
+        put_fields(s, &block, status, 0, h2_stream_of(stream)->id);
     }
 }
 

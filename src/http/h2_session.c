@@ -416,9 +416,10 @@ static enum err h2_mux_respond(struct mux_session *mux, struct mux_stream *strea
     return h2_session_respond(h2_of_mux(mux), stream, response);
 }
 
-static void h2_mux_proceed(struct mux_session *mux, struct mux_stream *stream)
+static void h2_mux_interim(struct mux_session *mux, struct mux_stream *stream, uint16_t status,
+                           const struct http_fields *fields)
 {
-    h2_session_continue(h2_of_mux(mux), stream);
+    h2_session_interim(h2_of_mux(mux), stream, status, fields);
 }
 
 static void h2_mux_resume(struct mux_session *mux, struct mux_stream *stream)
@@ -456,7 +457,7 @@ static void h2_mux_consume(struct mux_session *mux, struct mux_stream *stream, s
 
 const struct mux_ops h2_mux_ops = {
     .respond = h2_mux_respond,
-    .proceed = h2_mux_proceed,
+    .interim = h2_mux_interim,
     .resume = h2_mux_resume,
     .reset = h2_mux_reset,
     .consume = h2_mux_consume,

@@ -100,8 +100,9 @@ struct list *h2_session_streams(struct h2_session *s);
 enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,
                             const struct mux_response *response) MUST_CHECK;
 
-/* 100 Continue; out of memory is no harm. */
-void h2_session_continue(struct h2_session *s, struct mux_stream *stream);
+/* As mux_interim. */
+void h2_session_interim(struct h2_session *s, struct mux_stream *stream, uint16_t status,
+                        const struct http_fields *fields);
 
 /* on_offer has something to say again. */
 void h2_session_resume(struct h2_session *s, struct mux_stream *stream);

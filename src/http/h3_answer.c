@@ -178,14 +178,16 @@ static enum err h3_mux_respond(struct mux_session *mux, struct mux_stream *strea
     return rv == NGHTTP3_ERR_NOMEM ? ERR_NOMEM : ERR_OK;
 }
 
-static void h3_mux_proceed(struct mux_session *mux, struct mux_stream *stream)
+static void h3_mux_interim(struct mux_session *mux, struct mux_stream *stream, uint16_t status,
+                           const struct http_fields *fields)
 {
     struct h3_session *s = h3_of_mux(mux);
-    struct mux_block fields;
+    struct mux_block from;
     struct h3_block block;
-    mux_block_start(&fields, 100);
-    h3_block_from(&block, &fields);
-    if (!s->is_failed && !stream->is_resetting) {
+    mux_block_start(&from, status);
+    enum err e = fields ? mux_block_add_fields(&from, fields, false, &stream->arena) : ERR_OK;
+    if (!e && !s->is_failed && !stream->is_resetting) {
+        h3_block_from(&block, &from);
         (void)nghttp3_conn_submit_info(s->engine, stream->id, block.nv, block.n);
         s->wire.wake(s->wire.context);
     }
@@ -235,7 +237,7 @@ static void h3_mux_consume(struct mux_session *mux, struct mux_stream *stream, s
 
 const struct mux_ops h3_mux_ops = {
     .respond = h3_mux_respond,
-    .proceed = h3_mux_proceed,
+    .interim = h3_mux_interim,
     .resume = h3_mux_resume,
     .reset = h3_mux_reset,
     .consume = h3_mux_consume,

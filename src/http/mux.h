@@ -115,7 +115,8 @@ struct mux_session;
 struct mux_ops {
     enum err (*respond)(struct mux_session *s, struct mux_stream *stream,
                         const struct mux_response *response);
-    void (*proceed)(struct mux_session *s, struct mux_stream *stream);
+    void (*interim)(struct mux_session *s, struct mux_stream *stream, uint16_t status,
+                    const struct http_fields *fields);
     void (*resume)(struct mux_session *s, struct mux_stream *stream);
     void (*reset)(struct mux_session *s, struct mux_stream *stream, enum mux_reset why);
     void (*consume)(struct mux_session *s, struct mux_stream *stream, size_t n);
@@ -140,10 +141,12 @@ static inline enum err mux_respond(struct mux_session *s, struct mux_stream *str
  * a body goes without. They are copied. ERR_NOMEM; ERR_SYNTAX. */
 enum err mux_trailers(struct mux_stream *stream, const struct http_fields *trailers) MUST_CHECK;
 
-/* 100 Continue; out of memory is no harm. */
-static inline void mux_continue(struct mux_session *s, struct mux_stream *stream)
+/* An interim answer before mux_respond: 100 without `fields` (NULL), or another one. What cannot be
+ * sent is left out: it is advice. */
+static inline void mux_interim(struct mux_session *s, struct mux_stream *stream, uint16_t status,
+                               const struct http_fields *fields)
 {
-    s->ops->proceed(s, stream);
+    s->ops->interim(s, stream, status, fields);
 }
 
 /* on_offer has something to say again. */

@@ -32,6 +32,8 @@ static uint32_t metrics_cells_of(enum metrics_labels labels, const struct metric
         return (uint32_t)settings->limit_count;
     case METRICS_REASON:
         return (uint32_t)settings->reason_count;
+    case METRICS_CAUSE:
+        return (uint32_t)settings->cause_count;
     case METRICS_LATENCY:
         return METRICS_HISTOGRAM_CELLS;
     }
@@ -48,6 +50,7 @@ enum err metrics_create(const struct metrics_options *settings, struct metrics *
     m->magic = METRICS_MAGIC;
     m->limit_names = settings->limit_names;
     m->reason_names = settings->reason_names;
+    m->cause_names = settings->cause_names;
     for (size_t i = 0; i < METRICS_ID_COUNT; i++) {
         uint32_t count = metrics_cells_of(metrics_infos[i].labels, settings);
         m->places[i] = (struct metrics_place){m->cell_count, count};
@@ -108,7 +111,8 @@ void metrics_add(struct metrics_block *block, enum metrics_id id, int64_t n)
 
 void metrics_add_at(struct metrics_block *block, enum metrics_id id, size_t label, uint64_t n)
 {
-    ASSERT(metrics_infos[id].labels == METRICS_LIMIT || metrics_infos[id].labels == METRICS_REASON);
+    enum metrics_labels labels = metrics_infos[id].labels;
+    ASSERT(labels == METRICS_LIMIT || labels == METRICS_REASON || labels == METRICS_CAUSE);
     if (label < block->places[id].count) {
         metrics_cell_add(&block->cells[block->places[id].first + label], n);
     }

@@ -33,6 +33,7 @@ enum metrics_labels {
     METRICS_METHOD_STATUS, /* method="GET",status="200" */
     METRICS_LIMIT,         /* limit="..." from the settings */
     METRICS_REASON,        /* reason="..." from the settings */
+    METRICS_CAUSE,         /* cause="..." from the settings */
     METRICS_LATENCY,       /* the buckets of a histogram */
 };
 
@@ -57,6 +58,14 @@ enum metrics_labels {
       "Requests in early data that waited for the end of the handshake.")                          \
     X(EARLY_REFUSED, "sws_early_data_refused_total", COUNTER, PROCESS, PLAIN, 1,                   \
       "Handshakes whose early data was refused: seen before, or no room to remember it.")          \
+    X(UPSTREAM_CONNECTIONS, "sws_upstream_connections_total", COUNTER, SUM, PLAIN, 1,              \
+      "Requests to backends that took a new connection.")                                          \
+    X(UPSTREAM_REUSED, "sws_upstream_reused_total", COUNTER, SUM, PLAIN, 1,                        \
+      "Requests to backends that went over a connection which had served before.")                 \
+    X(UPSTREAM_RETRIES, "sws_upstream_retries_total", COUNTER, SUM, PLAIN, 1,                      \
+      "Requests that were sent to a backend once more.")                                           \
+    X(UPSTREAM_ERRORS, "sws_upstream_errors_total", COUNTER, SUM, CAUSE, 1,                        \
+      "Requests that failed at a backend, by cause; each try counts.")                             \
     X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \
       "How late the last timer of the event loop ran.")                                            \
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \
@@ -102,6 +111,8 @@ struct metrics_options {
     size_t limit_count;
     const char *const *reason_names;
     size_t reason_count;
+    const char *const *cause_names;
+    size_t cause_count;
 };
 
 /* ERR_NOMEM. */
@@ -115,7 +126,8 @@ struct metrics_block *metrics_block(struct metrics *metrics, unsigned index);
 /* Adds to a counter or gauge without labels; a gauge goes down with a negative `n`. */
 void metrics_add(struct metrics_block *block, enum metrics_id id, int64_t n);
 
-/* Adds to the cell `label` of a counter with LIMIT or REASON labels; out of range is ignored. */
+/* Adds to the cell `label` of a counter with LIMIT, REASON or CAUSE labels; out of range is
+ * ignored. */
 void metrics_add_at(struct metrics_block *block, enum metrics_id id, size_t label, uint64_t n);
 
 /* Sets a gauge of scope LOOP (nanoseconds where the table divides). */

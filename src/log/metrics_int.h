@@ -33,6 +33,7 @@ struct metrics {
     uint32_t cell_count;
     const char *const *limit_names;
     const char *const *reason_names;
+    const char *const *cause_names;
     struct metrics_block **blocks;
     _Atomic int64_t process[METRICS_ID_COUNT];
 };

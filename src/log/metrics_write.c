@@ -200,6 +200,9 @@ static void metrics_write_values(struct metrics_out *o, enum metrics_id id)
     case METRICS_REASON:
         metrics_write_named(o, id, "reason", o->metrics->reason_names);
         break;
+    case METRICS_CAUSE:
+        metrics_write_named(o, id, "cause", o->metrics->cause_names);
+        break;
     case METRICS_LATENCY:
         metrics_write_histogram(o, id);
         break;

@@ -65,6 +65,15 @@ enum err exchange_respond(struct exchange *x, const struct response_head *head, 
     return e;
 }
 
+void exchange_send_interim(struct exchange *x, uint16_t status, const struct http_fields *fields)
+{
+    ASSERT_MAGIC(x, EXCHANGE_MAGIC);
+    ASSERT(x->phase == EXCHANGE_OPEN && status > 101 && status < 200);
+    if (x->protocol->send_interim) {
+        x->protocol->send_interim(x, status, fields);
+    }
+}
+
 enum err exchange_respond_ready(struct exchange *x, struct exchange_ready *ready)
 {
     ASSERT_MAGIC(x, EXCHANGE_MAGIC);

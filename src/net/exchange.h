@@ -94,6 +94,8 @@ struct exchange_protocol {
     enum err (*send_chunk)(struct exchange *x, struct chunk *c, size_t offset, size_t n);
     enum err (*send_file)(struct exchange *x, struct exchange_file *f, uint64_t offset, uint64_t n);
     enum err (*send_trailers)(struct exchange *x, const struct http_fields *trailers);
+    /* NULL: never (HTTP/1.0). */
+    void (*send_interim)(struct exchange *x, uint16_t status, const struct http_fields *fields);
     void (*finish)(struct exchange *x);
     void (*reset)(struct exchange *x, enum err cause);
     size_t (*room)(const struct exchange *x);
@@ -160,10 +162,15 @@ void exchange_serve(struct exchange *x, const struct exchange_service *service, 
 void exchange_read_body(struct exchange *x);
 
 /* Gives the response head. `body_bytes`: length, EXCHANGE_LENGTH_UNKNOWN, or 0. Framing fields
- * (Content-Length, Transfer-Encoding, Connection) and Date belong to the protocol, not to
- * `head`. The bytes are copied. ERR_NOMEM; ERR_SYNTAX for a field that cannot be sent. */
+ * (Content-Length, Transfer-Encoding, Connection) belong to the protocol, not to `head`, and so
+ * does Date where the head has none. The bytes are copied. ERR_NOMEM; ERR_SYNTAX for a field that
+ * cannot be sent. */
 enum err exchange_respond(struct exchange *x, const struct response_head *head,
                           uint64_t body_bytes) MUST_CHECK;
+
+/* An interim answer before the head, such as 103: advice, which is left out where it cannot be
+ * sent. Not for 100, which exchange_read_body sends, and 101. */
+void exchange_send_interim(struct exchange *x, uint16_t status, const struct http_fields *fields);
 
 /* Gives head and, where `ready` has one, body; then the exchange is finished. */
 enum err exchange_respond_ready(struct exchange *x, struct exchange_ready *ready) MUST_CHECK;

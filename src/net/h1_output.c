@@ -294,9 +294,11 @@ static enum err h1_write_head(struct h1_stream *s, const struct response_head *h
         return e;
     }
     out->n -= 2; /* the empty line comes behind ours */
-    buf_add_str(out, STR("Date: "));
-    buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
-    buf_add_str(out, STR("\r\n"));
+    if (head->fields.n == 0 || !http_fields_get(&head->fields, HTTP_FIELD_DATE)) {
+        buf_add_str(out, STR("Date: "));
+        buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
+        buf_add_str(out, STR("\r\n"));
+    }
     h1_write_framing(s, out, head->status, body_bytes);
     buf_add_str(out, STR("\r\n"));
     return out->is_failed ? ERR_NOMEM : ERR_OK;
@@ -388,6 +390,21 @@ static enum err h1_respond_ready(struct exchange *x, struct exchange_ready *read
         h1_output_schedule(s->conn);
     }
     return e;
+}
+
+static void h1_send_interim(struct exchange *x, uint16_t status, const struct http_fields *fields)
+{
+    struct h1_stream *s = h1_stream_of(x);
+    struct buf out;
+    buf_init(&out, 0);
+    enum err e = h1_write_interim(&out, status, fields);
+    if (!e) {
+        e = h1_output_raw(s->conn, buf_str(&out));
+    }
+    buf_done(&out);
+    if (!e) {
+        h1_output_schedule(s->conn);
+    }
 }
 
 static enum err h1_begin_chunk(struct h1_stream *s, uint64_t n)
@@ -508,13 +525,14 @@ static enum err h1_tunnel(struct exchange *x, struct str protocol, const struct 
     return e;
 }
 
-#define H1_PROTOCOL(number, tunnel_fn)                                                             \
+#define H1_PROTOCOL(number, interim_fn, tunnel_fn)                                                 \
     {                                                                                              \
         .version = (number), .read_body = h1_read_body, .respond = h1_respond,                     \
         .respond_ready = h1_respond_ready, .send_chunk = h1_send_chunk, .send_file = h1_send_file, \
         .send_trailers = h1_send_trailers, .finish = h1_finish, .reset = h1_reset,                 \
-        .room = h1_room, .tunnel = (tunnel_fn)                                                     \
+        .room = h1_room, .send_interim = (interim_fn), .tunnel = (tunnel_fn)                       \
     }
 
-const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10, NULL);
-const struct exchange_protocol h1_protocol_11 = H1_PROTOCOL(HTTP_VERSION_11, h1_tunnel);
+const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10, NULL, NULL);
+const struct exchange_protocol h1_protocol_11 =
+    H1_PROTOCOL(HTTP_VERSION_11, h1_send_interim, h1_tunnel);

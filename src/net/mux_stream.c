@@ -447,7 +447,7 @@ static void mux_read_body(struct exchange *x)
     e->read_ms = loop_now_ms(e->conn->conn.server->loop);
     if (is_first) {
         if (e->stream.expect_continue && e->stream.body_bytes == 0 && x->phase == EXCHANGE_OPEN) {
-            mux_continue(e->conn->session, &e->stream);
+            mux_interim(e->conn->session, &e->stream, 100, NULL);
         }
         mux_stream_check_body_end(e);
     }
@@ -458,6 +458,20 @@ static void mux_read_body(struct exchange *x)
     }
 }
 
+/* An answer that is passed on keeps the date of its making. */
+static const char *mux_date(const struct exchange *x, const struct http_fields *fields)
+{
+    bool has_date = fields->n > 0 && http_fields_get(fields, HTTP_FIELD_DATE) != NULL;
+    return has_date ? NULL : server_date(x->server);
+}
+
+static void mux_send_interim(struct exchange *x, uint16_t status, const struct http_fields *fields)
+{
+    struct mux_exchange *e = mux_exchange_of_x(x);
+    mux_interim(e->conn->session, &e->stream, status, fields);
+    mux_conn_wake(e->conn);
+}
+
 static enum err mux_respond_checked(struct exchange *x, const struct response_head *head,
                                     uint64_t body_bytes, bool is_checked)
 {
@@ -465,7 +479,7 @@ static enum err mux_respond_checked(struct exchange *x, const struct response_he
     struct mux_response response = {
         .head = head,
         .body_bytes = body_bytes == EXCHANGE_LENGTH_UNKNOWN ? MUX_LENGTH_UNKNOWN : body_bytes,
-        .date = server_date(x->server),
+        .date = mux_date(x, &head->fields),
         .has_body = body_bytes != 0 && !x->is_head_only && http_status_has_content(head->status),
         .is_checked = is_checked,
     };
@@ -562,7 +576,7 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     const struct mux_response response = {
         .head = &head,
         .body_bytes = MUX_LENGTH_UNKNOWN,
-        .date = server_date(x->server),
+        .date = mux_date(x, fields),
         .has_body = true,
     };
     (void)protocol;
@@ -579,9 +593,10 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     {                                                                                              \
         .version = (number), .read_body = mux_read_body, .respond = mux_respond_head,              \
         .respond_ready = mux_respond_ready, .send_chunk = mux_send_chunk,                          \
-        .send_file = mux_send_file, .send_trailers = mux_send_trailers, .finish = mux_finish,      \
-        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel,                       \
-        .datagram_bytes_max = (longest_datagram_fn), .send_datagram = (send_datagram_fn)           \
+        .send_interim = mux_send_interim, .send_file = mux_send_file,                              \
+        .send_trailers = mux_send_trailers, .finish = mux_finish, .reset = mux_reset_exchange,     \
+        .room = mux_room, .tunnel = mux_tunnel, .datagram_bytes_max = (longest_datagram_fn),       \
+        .send_datagram = (send_datagram_fn)                                                        \
     }
 
 const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20, NULL, NULL);

@@ -83,6 +83,17 @@ enum err transport_want(struct transport *t, unsigned events)
     return loop_rewatch(t->loop, &t->watch, events);
 }
 
+void transport_rest(struct transport *t)
+{
+    if (t->watch.is_added) {
+        int fd = t->watch.fd;
+        loop_ready_fn on_ready = t->watch.on_ready;
+        loop_unwatch(t->loop, &t->watch);
+        enum err never = loop_watch_later(t->loop, &t->watch, fd, on_ready);
+        (void)never; /* it fails only for a descriptor that was never watched */
+    }
+}
+
 static enum err transport_recv_tls(struct transport *t, char *bytes, size_t n, size_t *ret_n)
 {
     ASSERT(n > TRANSPORT_RECORD_BYTES);
@@ -112,6 +123,26 @@ static enum err transport_recv_tls(struct transport *t, char *bytes, size_t n, s
     }
     *ret_n = total;
     return total ? ERR_OK : e;
+}
+
+enum err transport_begin_tls(struct transport *t, struct tls_conn *tls)
+{
+    struct tls_input nothing = {.p = ""};
+    char plain[1];
+    size_t n;
+    t->tls = tls;
+    if (!t->scratch->cipher) {
+        t->scratch->cipher = mem_alloc(TRANSPORT_CIPHER_BYTES);
+    }
+    if (!t->scratch->cipher) {
+        return ERR_NOMEM;
+    }
+    buf_clear(&t->scratch->out);
+    enum err e = tls_conn_read(tls, &nothing, plain, sizeof(plain), &t->scratch->out, &n);
+    if (e == ERR_AGAIN) {
+        e = transport_put_scratch(t, false);
+    }
+    return e;
 }
 
 enum err transport_recv(struct transport *t, void *bytes, size_t n, size_t *ret_n)

@@ -49,6 +49,15 @@ void transport_move(struct transport *to, struct transport *from);
 /* What is waited for: POLLER_READ, POLLER_WRITE. */
 enum err transport_want(struct transport *t, unsigned events) MUST_CHECK;
 
+/* Begins the handshake of a client over a plain transport, whose `scratch` has room for it from now
+ * on; takes `tls` in any case. It goes on with transport_recv, which gives ERR_AGAIN until bytes
+ * come; tls_conn_is_handshaken tells that it is done. ERR_NOMEM, ERR_RESET, ERR_IO. */
+enum err transport_begin_tls(struct transport *t, struct tls_conn *tls) MUST_CHECK;
+
+/* Nothing is waited for until the next transport_want, not even the end of the connection: a peer
+ * that is gone would be reported in every turn, and bytes of it may wait that nobody wants yet. */
+void transport_rest(struct transport *t);
+
 /* Receives at most `n` bytes. ERR_AGAIN, ERR_EOF (for TLS: in order), ERR_RESET (also: the stream
  * was cut), ERR_IO, and the errors of tls_conn_read. */
 enum err transport_recv(struct transport *t, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;

@@ -233,6 +233,46 @@ enum err socket_connect_within(const struct socket_address *a, unsigned timeout_
     return ERR_OK;
 }
 
+static enum err socket_connect_err(int cause)
+{
+    return cause == ECONNREFUSED || cause == ENOENT ? ERR_NOT_FOUND : err_from_errno(cause);
+}
+
+enum err socket_connect_begin(const struct socket_address *a, int *ret_fd)
+{
+    int on = 1;
+    int fd = socket(a->raw.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    if (a->raw.ss_family != AF_UNIX) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    }
+    enum err e = ERR_OK;
+    if (connect(fd, (const struct sockaddr *)&a->raw, a->n) != 0) {
+        int cause = errno;
+        e = cause == EINPROGRESS ? ERR_AGAIN
+            : cause == EAGAIN    ? ERR_LIMIT
+                                 : socket_connect_err(cause);
+    }
+    if (e && e != ERR_AGAIN) {
+        close(fd);
+        return e;
+    }
+    *ret_fd = fd;
+    return e;
+}
+
+enum err socket_connect_result(int fd)
+{
+    int cause = 0;
+    socklen_t n = sizeof(cause);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &cause, &n) != 0) {
+        cause = errno;
+    }
+    return cause ? socket_connect_err(cause) : ERR_OK;
+}
+
 enum err socket_send_all(int fd, struct str bytes)
 {
     for (size_t at = 0; at < bytes.n;) {

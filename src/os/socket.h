@@ -55,6 +55,14 @@ enum err socket_connect(const struct socket_address *a, int *ret_fd) MUST_CHECK;
 enum err socket_connect_within(const struct socket_address *a, unsigned timeout_ms,
                                int *ret_fd) MUST_CHECK;
 
+/* Begins to connect a non-blocking socket, the caller's from now on where ERR_OK or ERR_AGAIN comes
+ * back. ERR_AGAIN: under way, and socket_connect_result tells once it is writable. ERR_NOT_FOUND:
+ * nobody listens there; ERR_LIMIT: no descriptors left, or the queue of a Unix socket is full. */
+enum err socket_connect_begin(const struct socket_address *a, int *ret_fd) MUST_CHECK;
+
+/* How connecting ended; ERR_NOT_FOUND as above. */
+enum err socket_connect_result(int fd) MUST_CHECK;
+
 /* All of `bytes`, and `n` bytes, on a blocking socket. ERR_EOF, ERR_TIMEOUT, ERR_RESET, ... */
 enum err socket_send_all(int fd, struct str bytes) MUST_CHECK;
 enum err socket_recv_all(int fd, void *bytes, size_t n) MUST_CHECK;

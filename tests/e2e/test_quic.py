@@ -18,6 +18,7 @@ from conftest import ANSWER_SECONDS, wait_for
 from quic_wire import Impostor, Relay, destination_of, initial, open_initial, varint
 from test_http3 import config, fill, first_datagrams, get, gtlsclient, is_up
 from test_tls import make_certificate
+from upstreams import Upstream, answering, ok
 
 CLIENT_SECONDS = 60
 CURL_EARLY_DATA = 1 << 6
@@ -116,6 +117,16 @@ def test_who_asks_for_the_address_waits(serve, memory):
     assert "type=0RTT" in text
     assert status_of(text) == 200
     assert early(server) == [0, 1, 0]
+
+
+def test_backends_are_told(serve, memory):
+    """RFC 8470 5.1: the next hop learns that it may be a repetition."""
+    with Upstream(answering(ok())) as upstream:
+        server = serve({**config(**EARLY), "hosts": [
+            {"domains": ["default", "localhost"], "backend": upstream.url}]})
+        for want in ([], ["1"]):
+            assert status_of(visit(server, "/", *memory)) == 200
+            assert [v for n, v in upstream.heads[-1][1] if n == "Early-Data"] == want
 
 
 def echo_config(**server):

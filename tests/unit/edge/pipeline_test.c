@@ -61,6 +61,24 @@ static const struct scenario scenarios[] = {
      .status = 200},
     {"echo of a bad chunk", "POST /" TO("echo.test") "Transfer-Encoding: chunked\r\n\r\nx\r\n",
      .status = 400, .lines = {"Connection: close"}, .parts = {"400"}},
+    {"proxied request",
+     "GET //a/./b?c" TO("proxy.test") "X-One: 1\r\nX_One: 2\r\nX-Gone: 1\r\nX-Request-ID: id\r\n"
+                                      "Connection: X-Hop\r\nX-Hop: 1\r\nX-Forwarded-For: "
+                                      "6.6.6.6\r\nProxy: a\r\nTE: trailers, gzip\r\n\r\n",
+     .status = 200, .lines = {"Via: 1.1 selenia", "X-Two: 2", "!Connection: X-Hop"},
+     .content = "GET /a/b?c HTTP/1.1\nHost: echo.test\nX-One: 1\nTE: trailers\n"
+                "X-Request-ID: id\nForwarded: for=unknown;host=\"proxy.test\";proto=http\n"
+                "X-Forwarded-Proto: http\nX-Forwarded-Host: proxy.test\nVia: 1.1 selenia\n"
+                "X-Own: ours\nConnection: te\n\nclient: unix\n"},
+    {"proxied HEAD", "HEAD /" TO("proxy.test") "\r\n", .status = 200},
+    {"proxied body", "PUT /" TO("proxy.test") "Content-Type: a/b\r\nContent-Length: 5\r\n\r\nhello",
+     .status = 200, .lines = {"Content-Type: a/b", "Content-Length: 5"}, .content = "hello"},
+    {"proxied chunks",
+     "POST /" TO(
+         "proxy.test") "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x\r\n!\r\n0\r\n\r\n",
+     .status = 200, .lines = {"Content-Type: application/octet-stream"}, .content = "hello!"},
+    {"proxied to nobody", "GET /" TO("down.test") "\r\n", .status = 502,
+     .content = "502 Bad Gateway\n", .instead = INSTEAD_PLAIN_PAGE},
     {"WebSocket of another version",
      "GET /" TO("echo.test") "Connection: Upgrade\r\nUpgrade: websocket\r\n"
                              "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: "

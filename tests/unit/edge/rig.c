@@ -228,6 +228,11 @@ static const char configuration[] =
     "- domains: echo.test\n"
     "  backend: echo\n"
     "  websocket: {origins: [\"https://friend.test\"]}\n"
+    "- domains: proxy.test\n"
+    "  backend: {proxy: \"unix:${env:RIG_HOME}/up.sock\", host: echo.test}\n"
+    "  headers: {request: {X-Own: ours, X-Gone: null}, response: {X-Two: \"2\"}}\n"
+    "- domains: down.test\n"
+    "  backend: \"unix:${env:RIG_HOME}/nobody.sock\"\n"
     "- domains: open.test\n"
     "  root: www\n"
     "  dotfiles: true\n"
@@ -295,6 +300,8 @@ void rig_start(struct rig *r, struct site *site)
         .limit_count = SERVER_LIMIT_COUNT,
         .reason_names = pipeline_reason_names(),
         .reason_count = H1_REJECT_COUNT,
+        .cause_names = pipeline_cause_names(),
+        .cause_count = CLIENT_FAULT_COUNT,
     };
     const struct server_limits limits = {
         .connections_max = 100,
@@ -329,6 +336,12 @@ void rig_start(struct rig *r, struct site *site)
     ASSERT(socket_address_ip(STR("127.0.0.1"), 0, &r->tcp) == ERR_OK);
     r->local_fd = rig_listen(r, &r->local);
     r->tcp_fd = rig_listen(r, &r->tcp);
+    /* Where proxy.test finds an upstream: this server again, whose echo it asks for. */
+    char up[256];
+    struct socket_address upstream;
+    path_of("up.sock", up);
+    ASSERT(socket_address_unix(str_of(up), &upstream) == ERR_OK);
+    r->up_fd = rig_listen(r, &upstream);
 }
 
 static void rig_settle(struct rig *r)
@@ -350,6 +363,7 @@ void rig_stop(struct rig *r)
     writer_destroy(r->writer);
     file_close(r->local_fd);
     file_close(r->tcp_fd);
+    file_close(r->up_fd);
 }
 
 void rig_advance(struct rig *r, uint64_t ms)

@@ -43,6 +43,7 @@ struct rig {
     struct socket_address tcp;   /* loopback, where the peer must have an address */
     int local_fd;
     int tcp_fd;
+    int up_fd;
 };
 
 /* Ends with an assertion where `site` cannot be served. */

@@ -62,7 +62,7 @@ static bool client_take(struct client *c)
 
 /* Sends all and takes what comes until nothing moves any more. Much work at once is done in turns,
  * some of which give nothing. */
-static void client_send(struct client *c, struct str bytes)
+static void client_say(struct client *c, struct str bytes)
 {
     bool is_moving = true;
     while (is_moving) {
@@ -79,7 +79,7 @@ static void client_send(struct client *c, struct str bytes)
 static void client_begin(struct client *c, const char *request)
 {
     client_open(c, request);
-    client_send(c, STR(""));
+    client_say(c, STR(""));
     const char *end = memmem(c->got.p, c->got.n, "\r\n\r\n", 4);
     assert_non_null(end);
     assert_memory_equal(c->got.p, "HTTP/1.1 101 ", 13);
@@ -170,7 +170,7 @@ static void test_messages(void **state)
     add_frame(&b, FIN | WEBSOCKET_PONG, STR(""));
     add_frame(&b, FIN | WEBSOCKET_TEXT, STR(""));
     client_begin(&c, ASK "\r\n");
-    client_send(&c, buf_str(&b));
+    client_say(&c, buf_str(&b));
     assert_message(&c, WEBSOCKET_TEXT, STR("hello"));
     /* A pong may stand within a message. */
     static const char rest[] = "\x02\x01"
@@ -191,13 +191,13 @@ static void test_closing(void **state)
     add_frame(&b, FIN | WEBSOCKET_CLOSE, STR("\x0f\xa0why"));
     add_frame(&b, FIN | WEBSOCKET_TEXT, STR("dropped"));
     client_begin(&c, ASK "\r\n");
-    client_send(&c, buf_str(&b));
+    client_say(&c, buf_str(&b));
     assert_close(&c, 4000);
     assert_int_equal(c.got.n, 0);
     assert_true(c.is_closed);
     client_close(&c);
     client_begin(&c, ASK "\r\n");
-    client_send(&c, STR("\x81\x05hello"));
+    client_say(&c, STR("\x81\x05hello"));
     assert_close(&c, 1002);
     assert_true(c.is_closed);
     client_close(&c);
@@ -226,7 +226,7 @@ static void test_back_pressure(void **state)
         rig_advance(&rig, 1);
     }
     assert_true(sent < b.n);
-    client_send(&c, str_make(b.p + sent, b.n - sent));
+    client_say(&c, str_make(b.p + sent, b.n - sent));
     for (unsigned i = 0; i < count; i++) {
         text[0] = (char)i;
         assert_message(&c, WEBSOCKET_BINARY, str_make(text, sizeof(text)));
@@ -263,7 +263,7 @@ static void test_compressed(void **state)
     }
     add_frame(&b, FIN | WEBSOCKET_TEXT, STR("end"));
     client_begin(&c, ASK DEFLATE "\r\n");
-    client_send(&c, buf_str(&b));
+    client_say(&c, buf_str(&b));
     for (unsigned i = 0; i < 3; i++) {
         uint8_t first;
         struct buf message;
@@ -298,14 +298,14 @@ static void test_drain(void **state)
     client_begin(&polite, ASK "\r\n");
     client_begin(&silent, ASK "\r\n");
     server_drain(rig.server, 0, NULL);
-    client_send(&polite, STR(""));
-    client_send(&silent, STR(""));
+    client_say(&polite, STR(""));
+    client_say(&silent, STR(""));
     assert_close(&polite, 1001);
     assert_close(&silent, 1001);
     /* What was under way when we said so is dropped. */
     add_frame(&b, FIN | WEBSOCKET_TEXT, STR("late"));
     add_frame(&b, FIN | WEBSOCKET_CLOSE, STR("\x03\xe9"));
-    client_send(&polite, buf_str(&b));
+    client_say(&polite, buf_str(&b));
     assert_int_equal(polite.got.n, 0);
     assert_true(polite.is_closed);
     rig_advance(&rig, CLOSE_MS - 1000);
@@ -359,7 +359,7 @@ static void test_memory_runs_out(void **state)
         (void)send(c.fd, b.p, b.n, MSG_NOSIGNAL);
         rig_advance(&rig, 1);
         unsigned long made = mem_test_fail_at(0);
-        client_send(&c, STR(""));
+        client_say(&c, STR(""));
         bool is_whole = c.got.n > 4 && memmem(c.got.p, c.got.n, "hello", 5) &&
                         memcmp(c.got.p + c.got.n - 4, "\x88\x02\x03\xe8", 4) == 0;
         if (n == 0) {

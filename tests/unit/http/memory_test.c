@@ -30,6 +30,11 @@ static enum err write_interim(struct buf *out)
     return h1_write_interim(out, 103, &fields);
 }
 
+static enum err write_request(struct buf *out)
+{
+    return h1_write_request(out, STR("GET"), STR("/a?b"), &fields);
+}
+
 static enum err write_chunk_end(struct buf *out)
 {
     return h1_chunk_end(out, &fields);
@@ -57,8 +62,8 @@ static const struct {
     enum err (*write)(struct buf *out);
     bool is_whole_or_nothing;
 } writers[] = {
-    {write_response, true},   {write_interim, true}, {write_chunk_end, true},
-    {write_multipart, false}, {write_path, false},
+    {write_response, true},  {write_interim, true},    {write_request, true},
+    {write_chunk_end, true}, {write_multipart, false}, {write_path, false},
 };
 
 static void begin(struct buf *b, size_t before)

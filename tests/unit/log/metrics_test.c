@@ -14,7 +14,8 @@
 
 static const char *const limits[] = {"rate_ip", "body_bytes"};
 static const char *const reasons[] = {"bad_target", "two_lengths", "obs_fold"};
-static const struct metrics_options options = {2, limits, 2, reasons, 3};
+static const char *const causes[] = {"connect"};
+static const struct metrics_options options = {2, limits, 2, reasons, 3, causes, 1};
 
 static struct metrics *filled(void)
 {

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The schema of what answers behind us. Order here is order in every print. */
+#include "conf/tables_int.h"
+
+static const char *const BACKEND_LATER[] = {"balance",    "hash",    "health",   "outlier",
+                                            "slow_start", "breaker", "retry",    "sticky",
+                                            "process",    "static",  "discover", NULL};
+
+static const char *check_upstream(struct str text, size_t *ret_at)
+{
+    struct upstream_address ignored;
+    *ret_at = 0;
+    return str_eq(text, STR("echo")) ? NULL : value_parse_upstream(text, &ignored, ret_at);
+}
+
+static const char *check_host_policy(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (!ascii_is_alpha(c) && !ascii_is_digit(c) && !memchr(".-_:[]", c, 6)) {
+            *ret_at = i;
+            return "pass, upstream, or a name with or without a port is due here";
+        }
+    }
+    return text.n ? NULL : "pass, upstream, or a name with or without a port is due here";
+}
+
+static const struct conf_key TIMEOUT_KEYS[] = {
+    {.name = "connect",
+     .type = CONF_DURATION,
+     AT(backend_timeout_settings, connect_ms),
+     .unit = "ms",
+     .default_text = "2s",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "500ms",
+     .doc = "How long making a connection may take; then 504."},
+    {.name = "first",
+     .type = CONF_DURATION,
+     AT(backend_timeout_settings, first_ms),
+     .unit = "ms",
+     .default_text = "60s",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "10s",
+     .doc = "How long the backend may think, from the end of the request; then 504."},
+    {.name = "idle",
+     .type = CONF_DURATION,
+     AT(backend_timeout_settings, idle_ms),
+     .unit = "ms",
+     .default_text = "60s",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "30s",
+     .doc = "How long it may send nothing of its answer, or take nothing of the request."},
+    {.name = "stream",
+     .type = CONF_DURATION,
+     AT(backend_timeout_settings, stream_ms),
+     .unit = "ms",
+     .default_text = "1h",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "10m",
+     .doc = "How long a WebSocket may be silent in both directions."},
+};
+static const struct conf_table TIMEOUT_TABLE = {
+    .name = "timeout", KEYS(TIMEOUT_KEYS), .struct_bytes = sizeof(struct backend_timeout_settings)};
+
+static const struct conf_key KEEPALIVE_KEYS[] = {
+    {.name = "max",
+     .type = CONF_INT,
+     AT(keepalive_settings, count_max),
+     .default_text = "64",
+     .min = 1,
+     .max = 65536,
+     .example = "16",
+     .doc = "How many connections each event loop keeps at rest."},
+    {.name = "idle",
+     .type = CONF_DURATION,
+     AT(keepalive_settings, idle_ms),
+     .unit = "ms",
+     .default_text = "60s",
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "4s",
+     .doc = "How long one is kept; less than the backend keeps it itself."},
+};
+static const struct conf_table KEEPALIVE_TABLE = {.name = "keepalive",
+                                                  KEYS(KEEPALIVE_KEYS),
+                                                  .struct_bytes = sizeof(struct keepalive_settings),
+                                                  .has_switch = true,
+                                                  .is_on_default = true,
+                                                  .on_offset =
+                                                      offsetof(struct keepalive_settings, is_on)};
+
+static const struct conf_key BACKEND_TLS_KEYS[] = {
+    {.name = "verify",
+     .type = CONF_BOOL,
+     AT(backend_tls_settings, verify),
+     .default_text = "true",
+     .example = "false",
+     .doc = "Whether its certificate must be good and its own; false lets anybody answer."},
+    {.name = "ca",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, ca),
+     .example = "/etc/ssl/internal-ca.pem",
+     .doc = "Who may sign it, in PEM; without it whom the system trusts."},
+    {.name = "sni",
+     .type = CONF_STRING,
+     AT(backend_tls_settings, sni),
+     .check = check_host_policy,
+     .example = "app.internal",
+     .doc = "The name that is asked for and verified; without it the host of the address."},
+    {.name = "cert",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, cert),
+     .example = "/etc/ssl/proxy.pem",
+     .doc = "The certificate that we show, in PEM."},
+    {.name = "key",
+     .type = CONF_PATH,
+     AT(backend_tls_settings, key),
+     .example = "/etc/ssl/proxy-key.pem",
+     .doc = "Its private key; without it that in the file of the certificate."},
+};
+static const struct conf_table BACKEND_TLS_TABLE = {
+    .name = "tls", KEYS(BACKEND_TLS_KEYS), .struct_bytes = sizeof(struct backend_tls_settings)};
+
+static const struct conf_key BACKEND_KEYS[] = {
+    {.name = "proxy",
+     .type = CONF_STRING_LIST,
+     AT(backend_settings, proxy),
+     .check = check_upstream,
+     .flags = CONF_REQUIRED,
+     .example = "http://127.0.0.1:3000",
+     .doc = "Its address: http:// or https://HOST:PORT, or unix:/PATH; or echo."},
+    {.name = "host",
+     .type = CONF_STRING,
+     AT(backend_settings, host),
+     .default_text = "pass",
+     .check = check_host_policy,
+     .example = "app.internal",
+     .doc = "The Host it gets: pass is that of the request, upstream that of the address, else "
+            "this name."},
+    {.name = "timeout",
+     .type = CONF_OBJECT,
+     AT(backend_settings, timeout),
+     .child = &TIMEOUT_TABLE,
+     .doc = "How long it may take."},
+    {.name = "keepalive",
+     .type = CONF_OBJECT,
+     AT(backend_settings, keepalive),
+     .child = &KEEPALIVE_TABLE,
+     .doc = "Connections that are kept for the next request, or off."},
+    {.name = "tls",
+     .type = CONF_OBJECT,
+     AT(backend_settings, tls),
+     .child = &BACKEND_TLS_TABLE,
+     .doc = "Encryption of an address that begins with https://."},
+};
+const struct conf_table conf_table_backend = {.name = "backend",
+                                              KEYS(BACKEND_KEYS),
+                                              .struct_bytes = sizeof(struct backend_settings),
+                                              .short_key = "proxy",
+                                              .has_switch = true,
+                                              .on_offset = offsetof(struct backend_settings, is_on),
+                                              .later_keys = BACKEND_LATER};

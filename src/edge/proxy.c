@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edge/proxy.h"
+
+#include "base/assert.h"
+#include "crypto/digest.h"
+#include "edge/proxy_int.h"
+#include "http/websocket_handshake.h"
+#include "net/resolver.h"
+#include "os/random.h"
+
+/* How long the client's body waits for the upstream's 100: not all of them know it (RFC 9110
+ * 10.1.1). */
+#define CONTINUE_MS 1000u
+
+/* In the arena of its exchange. */
+struct proxy {
+    struct request *request;
+    struct exchange *x;
+    const struct upstream *upstream;
+    struct upstream_use use;
+    struct client_target target_now; /* of the try that is under way */
+    struct resolver_question question;
+    struct client_exchange *answer; /* NULL: none is under way */
+    struct timer continue_timer;
+    struct str target;        /* encoded for the upstream */
+    struct str websocket_key; /* ours; empty: no WebSocket */
+    bool has_body;            /* of the request, or a tunnel */
+    bool is_body_asked;
+    bool is_body_spent; /* some of it was taken from the client */
+    bool is_body_done;
+    bool is_waiting_continue;
+    bool is_waiting_room; /* in the client's queue */
+    bool is_tunnel;
+};
+
+static void proxy_try(struct proxy *p);
+
+static struct proxy *proxy_of(const struct request *r)
+{
+    return r->handler;
+}
+
+/* ---- the end ---- */
+
+/* "upstream http://127.0.0.1:3000: no connection: nobody listens there" */
+static const char *proxy_reason(struct proxy *p, const struct client_end *end)
+{
+    struct str text =
+        arena_printf(&p->x->arena, STR_FMT ": %s%s%s", STR_ARG(p->use.endpoint->name),
+                     client_fault_text(end->fault), end->detail[0] ? ": " : "", end->detail);
+    return text.p ? text.p : client_fault_text(end->fault);
+}
+
+static void proxy_fail(struct proxy *p, const struct client_end *end)
+{
+    struct request *r = p->request;
+    r->error = proxy_reason(p, end);
+    if (p->x->phase == EXCHANGE_OPEN) {
+        request_fail(r, client_fault_status(end->fault), r->error);
+    } else {
+        exchange_reset(p->x, ERR_RESET);
+    }
+}
+
+/* The try failed: another one, or the client is told. */
+static void proxy_report(struct proxy *p, const struct client_end *end)
+{
+    bool is_idempotent = http_method_is_idempotent(p->x->request->method);
+    bool is_replayable = p->x->phase == EXCHANGE_OPEN && !p->is_body_spent && !p->is_tunnel;
+    const struct upstream_endpoint *endpoint = p->use.endpoint;
+    if (endpoint->host.n &&
+        (end->fault == CLIENT_FAULT_CONNECT || end->fault == CLIENT_FAULT_CONNECT_TIME)) {
+        resolver_avoid(p->request->pipeline->resolver, endpoint->host, &p->target_now.address);
+    }
+    if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, is_idempotent,
+                        is_replayable)) {
+        proxy_try(p);
+    } else if (end->fault) {
+        proxy_fail(p, end);
+    }
+}
+
+/* What we ourselves cannot do breaks the try off. */
+static void proxy_give_up(struct proxy *p, enum err e)
+{
+    const struct client_end end = {
+        .fault = e == ERR_NOMEM ? CLIENT_FAULT_MEMORY : CLIENT_FAULT_REQUEST,
+        .detail = err_text(e),
+    };
+    if (p->answer) {
+        client_cancel(p->answer);
+        p->answer = NULL;
+    }
+    metrics_add_at(p->request->pipeline->metrics, METRICS_UPSTREAM_ERRORS, end.fault, 1);
+    proxy_fail(p, &end);
+}
+
+static void proxy_on_end(struct request *r)
+{
+    struct proxy *p = proxy_of(r);
+    timer_cancel(&p->continue_timer);
+    resolver_forget(&p->question);
+    if (p->answer) {
+        client_cancel(p->answer);
+        p->answer = NULL;
+    }
+}
+
+/* ---- the body of the request ---- */
+
+static void proxy_pull(struct proxy *p)
+{
+    if (p->answer && p->has_body && !p->is_body_asked && !p->is_body_done &&
+        !p->is_waiting_continue && client_room(p->answer) > 0) {
+        p->is_body_asked = true;
+        exchange_read_body(p->x);
+    }
+}
+
+static void proxy_on_body(struct request *r, struct str bytes)
+{
+    struct proxy *p = proxy_of(r);
+    p->is_body_asked = false;
+    p->is_body_spent = true;
+    enum err e = p->answer ? client_send(p->answer, bytes) : ERR_OK;
+    if (e) {
+        proxy_give_up(p, e);
+    } else {
+        proxy_pull(p);
+    }
+}
+
+static enum err proxy_finish_body(struct proxy *p)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields trailers;
+    const struct http_fields *from = p->is_tunnel ? NULL : p->x->trailers;
+    http_fields_init(&trailers, array, HTTP_FIELDS_MAX);
+    enum err e = from ? proxy_trailers(from, &trailers) : ERR_OK;
+    return e ? e : client_finish(p->answer, trailers.n ? &trailers : NULL);
+}
+
+static void proxy_on_body_end(struct request *r)
+{
+    struct proxy *p = proxy_of(r);
+    p->is_body_done = true;
+    enum err e = p->answer ? proxy_finish_body(p) : ERR_OK;
+    if (e) {
+        proxy_give_up(p, e);
+    }
+}
+
+static void proxy_on_continue_timeout(struct timer *t)
+{
+    struct proxy *p = CONTAINER_OF(t, struct proxy, continue_timer);
+    p->is_waiting_continue = false;
+    proxy_pull(p);
+}
+
+static void proxy_on_upstream_room(struct client_exchange *answer)
+{
+    proxy_pull(client_state(answer));
+}
+
+/* ---- the answer ---- */
+
+/* RFC 8297; other interim answers are of no use to anyone. */
+static void proxy_pass_hints(struct proxy *p, const struct response_head *head)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields fields;
+    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
+    if (proxy_trailers(&head->fields, &fields) == ERR_OK) {
+        exchange_send_interim(p->x, head->status, &fields);
+    }
+}
+
+static void proxy_on_interim(struct client_exchange *answer, const struct response_head *head)
+{
+    struct proxy *p = client_state(answer);
+    if (head->status == 100 && p->is_waiting_continue) {
+        timer_cancel(&p->continue_timer);
+        p->is_waiting_continue = false;
+        proxy_pull(p);
+    } else if (head->status == 103) {
+        proxy_pass_hints(p, head);
+    }
+}
+
+static enum err proxy_accept(struct str key, char ret_text[WEBSOCKET_ACCEPT_BYTES])
+{
+    char challenge[WEBSOCKET_CHALLENGE_BYTES];
+    uint8_t sha1[20];
+    websocket_challenge(key, challenge);
+    enum err e = digest_of(DIGEST_SHA1, str_make(challenge, sizeof(challenge)), sha1);
+    if (!e) {
+        websocket_accept(sha1, ret_text);
+    }
+    return e;
+}
+
+/* The upstream agreed: both sides are byte streams from here on. */
+static enum err proxy_switch(struct proxy *p, const struct response_head *head)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields fields;
+    char text[WEBSOCKET_ACCEPT_BYTES];
+    const struct http_fields *from = &head->fields;
+    enum err e = proxy_accept(p->websocket_key, text);
+    bool is_right = str_eq_ci(http_fields_value(from, HTTP_FIELD_UPGRADE), STR("websocket")) &&
+                    str_eq(http_fields_value(from, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT),
+                           str_make(text, sizeof(text)));
+    if (e || !is_right) {
+        return e ? e : ERR_SYNTAX;
+    }
+    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
+    struct str key = http_fields_value(&p->x->request->fields, HTTP_FIELD_SEC_WEBSOCKET_KEY);
+    if (key.n && p->x->request->version < HTTP_VERSION_20) {
+        e = proxy_accept(key, text);
+        e = e ? e
+              : http_fields_add_id(&fields, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT,
+                                   str_make(text, sizeof(text)));
+    }
+    e = e ? e : proxy_response_fields(p->request, from, true, &fields);
+    e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
+    if (!e) {
+        p->is_tunnel = true;
+        p->has_body = true;
+        p->is_body_done = false;
+        p->is_body_asked = false;
+    }
+    return e;
+}
+
+static enum err proxy_respond(struct proxy *p, const struct response_head *from,
+                              uint64_t body_bytes)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct response_head head = {.status = from->status};
+    http_fields_init(&head.fields, array, HTTP_FIELDS_MAX);
+    enum err e = proxy_response_fields(p->request, &from->fields, false, &head.fields);
+    if (!http_status_has_content(from->status)) {
+        body_bytes = 0;
+    }
+    return e ? e : exchange_respond(p->x, &head, body_bytes);
+}
+
+static void proxy_on_head(struct client_exchange *answer, const struct response_head *head,
+                          uint64_t body_bytes)
+{
+    struct proxy *p = client_state(answer);
+    bool is_switch = head->status == 101;
+    /* To an extended CONNECT any 2xx would be a yes. */
+    bool is_false_yes = p->x->request->protocol.p && head->status / 100 == 2;
+    timer_cancel(&p->continue_timer);
+    p->is_waiting_continue = false;
+    enum err e = is_switch      ? proxy_switch(p, head)
+                 : is_false_yes ? ERR_SYNTAX
+                                : proxy_respond(p, head, body_bytes);
+    if (e) {
+        const struct client_end end = {
+            .fault = e == ERR_NOMEM              ? CLIENT_FAULT_MEMORY
+                     : is_switch || is_false_yes ? CLIENT_FAULT_UPGRADE
+                                                 : CLIENT_FAULT_RESPONSE,
+            .detail = err_text(e),
+        };
+        client_cancel(p->answer);
+        p->answer = NULL;
+        metrics_add_at(p->request->pipeline->metrics, METRICS_UPSTREAM_ERRORS, end.fault, 1);
+        proxy_fail(p, &end);
+        return;
+    }
+    client_read_body(answer);
+    if (is_switch) {
+        proxy_pull(p);
+    }
+}
+
+static void proxy_on_answer_body(struct client_exchange *answer, struct str bytes)
+{
+    struct proxy *p = client_state(answer);
+    enum err e = exchange_send_bytes(p->x, bytes);
+    if (e) {
+        p->request->error = err_text(e);
+        exchange_reset(p->x, e);
+    } else if (exchange_room(p->x) > 0) {
+        client_read_body(answer);
+    } else {
+        p->is_waiting_room = true;
+    }
+}
+
+static void proxy_on_room(struct request *r)
+{
+    struct proxy *p = proxy_of(r);
+    if (p->answer && p->is_waiting_room) {
+        p->is_waiting_room = false;
+        client_read_body(p->answer);
+    }
+}
+
+static void proxy_on_tunnel_end(struct client_exchange *answer)
+{
+    struct proxy *p = client_state(answer);
+    exchange_finish(p->x);
+}
+
+/* The whole answer is there. */
+static void proxy_finish(struct proxy *p, const struct http_fields *from)
+{
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields trailers;
+    http_fields_init(&trailers, array, HTTP_FIELDS_MAX);
+    enum err e = from ? proxy_trailers(from, &trailers) : ERR_OK;
+    if (!e && trailers.n) {
+        e = exchange_send_trailers(p->x, &trailers);
+    }
+    if (e) {
+        p->request->error = err_text(e);
+        exchange_reset(p->x, e);
+    } else {
+        exchange_finish(p->x);
+    }
+}
+
+static void proxy_on_answer_end(struct client_exchange *answer, const struct client_end *end)
+{
+    struct proxy *p = client_state(answer);
+    p->answer = NULL;
+    if (p->x->phase == EXCHANGE_FINISHED) {
+        return; /* a tunnel whose end the client knows already */
+    }
+    proxy_report(p, end);
+    if (end->fault == CLIENT_FAULT_NONE) {
+        proxy_finish(p, end->trailers);
+    }
+}
+
+static const struct client_service proxy_service = {
+    .on_interim = proxy_on_interim,
+    .on_head = proxy_on_head,
+    .on_body = proxy_on_answer_body,
+    .on_tunnel_end = proxy_on_tunnel_end,
+    .on_room = proxy_on_upstream_room,
+    .on_end = proxy_on_answer_end,
+};
+
+/* ---- the request ---- */
+
+/* The client waits for 100 before it sends its body; so do we for the upstream's. */
+static bool proxy_expects_continue(const struct proxy *p)
+{
+    return p->has_body && !p->is_body_spent && !p->is_body_done &&
+           http_fields_get(&p->x->request->fields, HTTP_FIELD_EXPECT) != NULL;
+}
+
+static enum err proxy_start(struct proxy *p)
+{
+    struct request *r = p->request;
+    const struct request_head *head = p->x->request;
+    struct http_field array[HTTP_FIELDS_MAX];
+    struct http_fields fields;
+    bool is_websocket = p->websocket_key.n > 0;
+    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
+    enum err e = proxy_request_fields(r, p->upstream, p->use.endpoint, p->websocket_key, &fields);
+    if (e) {
+        return e == ERR_LIMIT ? ERR_SYNTAX : e;
+    }
+    const struct client_request request = {
+        .method = is_websocket ? STR("GET") : head->method_text,
+        .method_id = is_websocket ? HTTP_GET : head->method,
+        .target = p->target,
+        .fields = &fields,
+        .has_body = p->has_body,
+        .body_bytes = p->x->request_body_bytes == EXCHANGE_LENGTH_UNKNOWN
+                          ? CLIENT_LENGTH_UNKNOWN
+                          : p->x->request_body_bytes,
+        .upgrade = is_websocket ? STR("websocket") : STR(""),
+    };
+    return client_start(r->pipeline->client, &p->target_now, upstream_timeouts(p->upstream),
+                        &request, p->use.wants_new_connection, &proxy_service, p, &p->answer);
+}
+
+/* The address of the endpoint is known. */
+static void proxy_connect(struct proxy *p)
+{
+    enum err e = proxy_start(p);
+    if (e == ERR_NOMEM || e == ERR_SYNTAX) {
+        proxy_give_up(p, e);
+        return;
+    }
+    if (e) {
+        const struct client_end end = {.fault = CLIENT_FAULT_CONNECT,
+                                       .detail = client_connect_text(e)};
+        proxy_report(p, &end);
+        return;
+    }
+    if (p->is_body_done && p->has_body) {
+        e = proxy_finish_body(p);
+        if (e) {
+            proxy_give_up(p, e);
+        }
+        return;
+    }
+    if (proxy_expects_continue(p)) {
+        struct loop *loop = p->request->pipeline->loop;
+        p->is_waiting_continue = true;
+        loop_timer_set(loop, &p->continue_timer, loop_now_ms(loop) + CONTINUE_MS);
+    }
+    proxy_pull(p);
+}
+
+static void proxy_on_addresses(struct resolver_question *q, const struct socket_address *addresses,
+                               unsigned count)
+{
+    struct proxy *p = CONTAINER_OF(q, struct proxy, question);
+    if (count == 0) {
+        const struct client_end end = {.fault = CLIENT_FAULT_NAME, .detail = ""};
+        proxy_report(p, &end);
+        return;
+    }
+    p->target_now.address = addresses[0];
+    proxy_connect(p);
+}
+
+static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *endpoint)
+{
+    struct pipeline *pipeline = p->request->pipeline;
+    const struct str_list *servers = &p->request->use->site->settings->server.resolver;
+    enum err e = ERR_OK;
+    if (!pipeline->resolver) {
+        struct buf text;
+        buf_init(&text, 0);
+        for (size_t i = 0; i < servers->count; i++) {
+            buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
+        }
+        buf_add_char(&text, '\0');
+        e = text.is_failed ? ERR_NOMEM
+                           : resolver_create(pipeline->loop, servers->count ? text.p : NULL,
+                                             &pipeline->resolver);
+        buf_done(&text);
+    }
+    return e ? e
+             : resolver_ask(pipeline->resolver, endpoint->host, endpoint->port, &p->question,
+                            proxy_on_addresses);
+}
+
+static void proxy_try(struct proxy *p)
+{
+    upstream_pick(p->upstream, &p->use);
+    const struct upstream_endpoint *endpoint = p->use.endpoint;
+    p->target_now = endpoint->target;
+    if (!endpoint->host.n) {
+        proxy_connect(p);
+        return;
+    }
+    enum err e = proxy_resolve(p, endpoint);
+    if (e) {
+        proxy_give_up(p, e == ERR_NOMEM ? e : ERR_SYNTAX);
+    }
+}
+
+/* A request without content says nothing of it, but for those whose content is their point (RFC
+ * 9110 8.6). */
+static bool proxy_has_body(const struct exchange *x)
+{
+    enum http_method m = x->request->method;
+    return x->request_body_bytes > 0 || m == HTTP_POST || m == HTTP_PUT || m == HTTP_PATCH;
+}
+
+/* Decides about a WebSocket; false: the request was answered. */
+static bool proxy_prepare_websocket(struct proxy *p)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const struct request_head *head = p->x->request;
+    const char *reason;
+    if (!websocket_is_asked(p->x->upgrade)) {
+        return true;
+    }
+    uint16_t status = websocket_check_request(head, &reason);
+    if (status != 101) {
+        /* Over HTTP/1 it is a request like any other, whose Upgrade may be ignored. */
+        if (head->protocol.p) {
+            request_fail(p->request, status, reason);
+        }
+        return !head->protocol.p;
+    }
+    uint8_t bytes[16];
+    char *key = arena_alloc(&p->x->arena, PROXY_KEY_BYTES);
+    if (!key) {
+        request_fail(p->request, 503, "out of memory");
+        return false;
+    }
+    random_bytes(bytes, sizeof(bytes));
+    for (unsigned i = 0; i < PROXY_KEY_BYTES; i++) {
+        /* Six bits each of 128, the last two of 22 characters with four zero bits; RFC 4648 4. */
+        unsigned bit = i * 6, at = bit / 8;
+        unsigned pair = at < 16 ? (unsigned)bytes[at] << 8 | (at + 1 < 16 ? bytes[at + 1] : 0) : 0;
+        key[i] = bit < 128 ? digits[pair >> (10 - bit % 8) & 63] : '=';
+    }
+    p->websocket_key = str_make(key, PROXY_KEY_BYTES);
+    return true;
+}
+
+static bool proxy_prepare_target(struct proxy *p)
+{
+    struct buf target;
+    buf_init(&target, 0);
+    request_add_target(p->request, p->request->path, &target);
+    if (!p->request->query.n && p->x->request->has_query) {
+        buf_add_char(&target, '?');
+    }
+    p->target =
+        target.is_failed ? (struct str){NULL, 0} : arena_str(&p->x->arena, buf_str(&target));
+    buf_done(&target);
+    return p->target.p != NULL;
+}
+
+void proxy_handle(struct request *r)
+{
+    struct proxy *p = arena_zalloc(&r->x->arena, sizeof(*p));
+    struct pipeline *pipeline = r->pipeline;
+    bool is_good = p != NULL;
+    if (is_good && !pipeline->client) {
+        is_good = client_create(pipeline->loop, &pipeline->client) == ERR_OK;
+    }
+    if (is_good) {
+        p->request = r;
+        p->x = r->x;
+        p->upstream = r->route->upstream;
+        p->has_body = proxy_has_body(r->x);
+        timer_init(&p->continue_timer, proxy_on_continue_timeout);
+        is_good = proxy_prepare_target(p);
+    }
+    if (!is_good) {
+        request_fail(r, 503, "out of memory");
+        return;
+    }
+    if (!proxy_prepare_websocket(p)) {
+        return;
+    }
+    if (p->websocket_key.n) {
+        p->has_body = false;
+    }
+    r->handler = p;
+    r->on_body = proxy_on_body;
+    r->on_body_end = proxy_on_body_end;
+    r->on_room = proxy_on_room;
+    r->on_end = proxy_on_end;
+    p->is_body_done = p->has_body && r->x->request_body_bytes == 0;
+    proxy_try(p);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is passed on and what is not (RFC 9110 7.6), and what is added on the way. */
+#pragma once
+
+#include "edge/request.h"
+#include "edge/upstream.h"
+
+#define PROXY_KEY_BYTES 24 /* of Sec-WebSocket-Key */
+
+/* The fields of the request for the upstream, at most HTTP_FIELDS_MAX; text is of the request, the
+ * site or the arena of the exchange. `websocket_key` empty: no WebSocket. ERR_LIMIT: too many;
+ * ERR_NOMEM. */
+enum err proxy_request_fields(struct request *r, const struct upstream *u,
+                              const struct upstream_endpoint *endpoint, struct str websocket_key,
+                              struct http_fields *fields) MUST_CHECK;
+
+/* The fields of an answer for the client. `is_switch`: of a 101. Errors as above. */
+enum err proxy_response_fields(const struct request *r, const struct http_fields *from,
+                               bool is_switch, struct http_fields *fields) MUST_CHECK;
+
+/* Trailers, in either direction, and the fields of an interim answer. Errors as above. */
+enum err proxy_trailers(const struct http_fields *from, struct http_fields *fields) MUST_CHECK;
