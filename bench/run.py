@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures sws beside the floor program, nginx and h2o (HTTP/3: caddy), in one run, in turn.
+"""Measures sws beside the floor program, nginx and h2o (HTTP/3: caddy; as a proxy: haproxy), in one
+run, in turn.
 
 The server is pinned to one core and the client (wrk; h2load; ngtcp2's gtlsclient for HTTP/3, which
 Debian's h2load does not speak) to the other. What counts is the CPU time of
@@ -77,10 +78,10 @@ def memory_bytes(pid):
 
 
 class Server:
-    def __init__(self, name, port, argv, https_port, cwd):
+    def __init__(self, name, port, argv, https_port, cwd, core=0):
         self.name, self.port, self.https_port = name, port, https_port
         self.started = time.monotonic()
-        self.process = subprocess.Popen(["taskset", "-c", "0"] + argv, cwd=cwd,
+        self.process = subprocess.Popen(["taskset", "-c", str(core)] + argv, cwd=cwd,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
         self.first_byte_ms = None
@@ -179,6 +180,57 @@ hosts:
     return installed({"nginx": nginx, "h2o": h2o}), installed({"caddy": caddy}), floor
 
 
+def proxies(args, work, upstream):
+    """name -> function, as in configurations; each passes everything on to the port `upstream`."""
+    def sws():
+        port = free_port()
+        config = work / f"sws-proxy-{port}.yaml"
+        config.write_text(f"server:\n  listen: [\"127.0.0.1:{port}\"]\n  admin: off\n"
+                          f"  poller: {args.poller}\n  worker: {{processes: 1}}\n"
+                          "log: {access: off, level: warn}\nhosts:\n  - domains: default\n"
+                          "    security: off\n    compress: off\n"
+                          f"    backend: http://127.0.0.1:{upstream}\n")
+        return port, [str(Path(args.sws).resolve()), "start", "-c", str(config)], None
+
+    def nginx():
+        port = free_port()
+        config = work / f"nginx-proxy-{port}.conf"
+        config.write_text(f"""daemon off; worker_processes 1; pid {work}/nginx-{port}.pid; error_log stderr crit;
+events {{ worker_connections 20000; }}
+http {{ access_log off; keepalive_requests 100000000;
+  client_body_temp_path {work}/nb; proxy_temp_path {work}/np; fastcgi_temp_path {work}/nf;
+  uwsgi_temp_path {work}/nu; scgi_temp_path {work}/ns;
+  upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header Host $host; }} }} }}
+""")
+        return port, ["nginx", "-c", str(config), "-p", str(work)], None
+
+    def haproxy():
+        port = free_port()
+        config = work / f"haproxy-{port}.cfg"
+        config.write_text(f"""global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  http-reuse always
+  option forwardfor
+frontend front
+  bind 127.0.0.1:{port}
+  default_backend back
+backend back
+  server one 127.0.0.1:{upstream}
+""")
+        return port, ["haproxy", "-db", "-f", str(config)], None
+
+    found = {"sws": sws, "nginx": nginx, "haproxy": haproxy}
+    return {n: make for n, make in found.items() if n == "sws" or shutil.which(n)}
+
+
 def h2load(port, path, seconds, connections):
     """32 streams a connection."""
     out = subprocess.run(["taskset", "-c", "1", "h2load", f"-c{connections}", "-m32",
@@ -228,6 +280,7 @@ def load(server, case, seconds, work):
     if kind == "h2":
         return h2load(server.https_port, path, seconds, connections)
     port = server.https_port if kind == "https" else server.port
+    kind = "https" if kind == "https" else "http"
     return wrk(f"{kind}://127.0.0.1:{port}{path}", seconds, connections, script, work)
 
 
@@ -320,6 +373,8 @@ def main():
         ("10 MiB keep-alive", "/10m.bin", 4, None, 10485760, "http"),
         ("1 KiB, a connection per request", "/1k.html", 32, CLOSE, None, "http"),
         ("1 KiB, 16 pipelined", "/1k.html", 32, PIPELINE, 1024, "http"),
+        ("proxy, 1 KiB keep-alive", "/1k.html", 32, None, 1024, "proxy"),
+        ("proxy, 100 KiB keep-alive", "/100k.html", 32, None, 102400, "proxy"),
         ("TLS, 1 KiB keep-alive", "/1k.html", 32, None, None, "https"),
         ("TLS, 10 MiB keep-alive", "/10m.bin", 4, None, None, "https"),
         ("TLS, a full handshake per request", "/1k.html", 32, CLOSE, None, "https"),
@@ -345,10 +400,16 @@ def main():
         for case in cases:
             if args.only and args.only not in case[0]:
                 continue
-            lineup = dict(h3_servers if case[5] == "h3" else servers)
-            if case[4]:
-                lineup = {"floor": floor(case[4]), **servers}
-            rows = run_case(lineup, case, args, work)
+            if case[5] == "proxy":
+                # The upstream shares the core of the client: only the proxy is measured.
+                upstream = Server("upstream", *floor(case[4])(), work, core=1)
+                rows = run_case(proxies(args, work, upstream.port), case, args, work)
+                upstream.stop()
+            else:
+                lineup = dict(h3_servers if case[5] == "h3" else servers)
+                if case[4]:
+                    lineup = {"floor": floor(case[4]), **servers}
+                rows = run_case(lineup, case, args, work)
             results["cases"][case[0]] = rows
             show(case[0], rows)
         if not args.only or args.only in "idle start":
