@@ -253,7 +253,7 @@ static void owner_act(struct owner *o, unsigned what)
         break;
     case 5:
         if (f->is_requested && !f->is_answered) {
-            h2_session_continue(o->session, &f->stream);
+            h2_session_interim(o->session, &f->stream, 100, NULL);
         }
         break;
     case 6:
