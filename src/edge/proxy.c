@@ -475,7 +475,10 @@ static bool proxy_prepare_websocket(struct proxy *p)
     const struct request_head *head = p->x->request;
     const char *reason;
     if (!websocket_is_asked(p->x->upgrade)) {
-        return true;
+        if (head->protocol.p) {
+            request_fail(p->request, 501, "backends are no place for this protocol");
+        }
+        return !head->protocol.p;
     }
     uint16_t status = websocket_check_request(head, &reason);
     if (status != 101) {

@@ -121,9 +121,9 @@ def test_missing_configuration_is_2(tmp_path):
 
 
 def test_key_of_a_later_version_is_refused(tmp_path):
-    path = write(tmp_path, "hosts:\n  - domains: a.test\n    backend: http://127.0.0.1:1\n")
+    path = write(tmp_path, "hosts:\n  - domains: a.test\n    respond: 204\n    limits: []\n")
     done = run_sws("start", "-c", path)
-    assert done.returncode == 2 and "backend" in done.stderr
+    assert done.returncode == 2 and "limits" in done.stderr
 
 
 def test_missing_root_is_a_start_error(tmp_path):

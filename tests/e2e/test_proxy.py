@@ -19,7 +19,7 @@ from conftest import ANSWER_SECONDS, Server, Wire, wait_for
 from test_tls import make_certificate
 from upstreams import NameServer, Upstream, answering, gunicorn, memory_kb, nginx, node, ok, uvicorn
 from versions import VERSIONS, versions_config, wire_of
-from websocket_wire import BINARY, FIN, KEY, RAW, TEXT, frame
+from websocket_wire import BINARY, FIN, KEY, RAW, TEXT, connect_fields, frame
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -836,6 +836,16 @@ def test_upgrade_refused(proxy, version, answer, want):
                 assert status == (200 if version == "h1" else 502)
         assert upstream.heads[-1][0] == "GET / HTTP/1.1"
     assert upstream.count == 1
+
+
+@pytest.mark.parametrize("version", ["h2", "h3"])
+def test_no_other_tunnel(proxy, version):
+    """An extended CONNECT for what is no WebSocket never becomes a request of another kind."""
+    with Upstream(answering(ok())) as upstream:
+        server = proxy(upstream.url, protocols=["h1", "h2", "h3"])
+        with RAW[version](server) as wire:
+            assert wire.ask(connect_fields("https", "/", {}, "", "a.test", "connect-udp")) == 501
+        assert upstream.count == 0
 
 
 # ---- smuggling ----
