@@ -188,6 +188,24 @@ static struct resolver_entry *resolver_find(struct resolver *r, struct str name)
     return NULL;
 }
 
+/* `localhost` and what is below it are this machine, whatever files and servers say (RFC 6761
+ * 6.3). */
+static void resolver_set_loopback(struct resolver_entry *e)
+{
+    static const struct str suffix = {".localhost", 10};
+    static const struct str texts[] = {{"127.0.0.1", 9}, {"::1", 3}};
+    struct str name = str_of(e->name);
+    struct str end = str_sub(name, name.n > suffix.n ? name.n - suffix.n : 0, suffix.n);
+    if (!str_eq_ci(name, STR("localhost")) && !str_eq_ci(end, suffix)) {
+        return;
+    }
+    for (unsigned i = 0; i < COUNT_OF(texts); i++) {
+        enum err err = socket_address_ip(texts[i], 0, &e->addresses[e->count]);
+        e->count += err == ERR_OK;
+    }
+    e->good_until_ms = e->known_until_ms = UINT64_MAX;
+}
+
 static struct resolver_entry *resolver_add(struct resolver *r, struct str name)
 {
     struct resolver_entry *e = mem_zalloc(1, sizeof(*e));
@@ -196,6 +214,7 @@ static struct resolver_entry *resolver_add(struct resolver *r, struct str name)
         e->resolver = r;
         list_init(&e->questions);
         list_push_back(&r->entries, &e->link);
+        resolver_set_loopback(e);
     }
     return e;
 }
