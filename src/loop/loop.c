@@ -147,13 +147,33 @@ static void loop_run_tasks(struct list *tasks)
     }
 }
 
+static uint64_t loop_token(const struct loop_watch *w)
+{
+    return (uint64_t)(uint32_t)w->fd | (uint64_t)w->generation << 32;
+}
+
+/* What can be read and is not wanted would be reported in every turn: the poller forgets it now. */
+static void loop_tell(struct loop *l, struct loop_watch *w, unsigned events)
+{
+    unsigned told = events;
+    if ((events & POLLER_READ) && w->armed != w->events) {
+        enum err ignored = poller_change(l->poller, w->fd, w->events, loop_token(w));
+        (void)ignored; /* less to watch for takes no memory */
+        w->armed = w->events;
+        told &= events & POLLER_HANGUP ? ~0u : ~(unsigned)POLLER_READ;
+    }
+    if (told) {
+        w->on_ready(w, told);
+    }
+}
+
 static void loop_dispatch(struct loop *l, const struct poller_event *events, int n)
 {
     for (int i = 0; i < n; i++) {
         int fd = (int)(uint32_t)events[i].token;
         const struct loop_slot *slot = &l->slots[fd];
         if (slot->watch && slot->generation == (uint32_t)(events[i].token >> 32)) {
-            slot->watch->on_ready(slot->watch, events[i].events);
+            loop_tell(l, slot->watch, events[i].events);
         }
     }
 }
@@ -272,11 +292,6 @@ unsigned loop_load_permille(const struct loop *l)
     return l->load_permille;
 }
 
-static uint64_t loop_token(const struct loop_watch *w)
-{
-    return (uint64_t)(uint32_t)w->fd | (uint64_t)w->generation << 32;
-}
-
 static enum err loop_grow_slots(struct loop *l, int fd)
 {
     int count = l->slot_count ? l->slot_count : 64;
@@ -322,9 +337,20 @@ enum err loop_watch(struct loop *l, struct loop_watch *w, int fd, unsigned event
     return e;
 }
 
+static bool loop_is_armed(const struct loop_watch *w, unsigned events)
+{
+    return w->is_added && (w->armed == events || w->armed == (events | POLLER_READ));
+}
+
+/* Interest in reading stays with the poller when it is lost: mostly it comes back before anything
+ * was there to be read, and the kernel need not be asked twice. */
 enum err loop_rewatch(struct loop *l, struct loop_watch *w, unsigned events)
 {
-    if (!w->is_active || (w->is_added && w->events == events)) {
+    if (!w->is_active) {
+        return ERR_OK;
+    }
+    if (loop_is_armed(w, events)) {
+        w->events = events;
         return ERR_OK;
     }
     enum err e = w->is_added ? poller_change(l->poller, w->fd, events, loop_token(w))
@@ -332,6 +358,7 @@ enum err loop_rewatch(struct loop *l, struct loop_watch *w, unsigned events)
     if (!e) {
         w->is_added = true;
         w->events = events;
+        w->armed = events;
     }
     return e;
 }

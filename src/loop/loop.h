@@ -26,7 +26,8 @@ typedef void (*loop_message_fn)(void *context, uint64_t value);
 struct loop_watch {
     int fd;
     uint32_t generation;
-    unsigned events;
+    unsigned events; /* that are wanted */
+    unsigned armed;  /* that the poller has: POLLER_READ may be left there unwanted */
     bool is_active;
     bool is_added; /* known to the poller */
     loop_ready_fn on_ready;

@@ -202,6 +202,38 @@ static void test_hangup_is_always_reported(void **state)
     loop_destroy(l);
 }
 
+/* Interest that is lost and comes back between two turns: what came meanwhile is told once it is
+ * wanted, not before, and not without end while it is not. */
+static void test_interest_comes_and_goes(void **state)
+{
+    struct loop *l = make_loop();
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct end e = {.loop = l};
+    assert_int_equal(loop_watch(l, &e.watch, fds[0], POLLER_READ, on_end), ERR_OK);
+    assert_int_equal(loop_rewatch(l, &e.watch, 0), ERR_OK);
+    assert_int_equal(write(fds[1], "a", 1), 1);
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_READ), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 1);
+    assert_int_equal(loop_rewatch(l, &e.watch, 0), ERR_OK);
+    idle(l);
+    assert_int_equal(e.calls, 1);
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_WRITE), ERR_OK);
+    soon(l);
+    assert_int_equal(e.calls, 2);
+    assert_int_equal(e.last, POLLER_WRITE);
+    assert_int_equal(loop_rewatch(l, &e.watch, POLLER_READ), ERR_OK);
+    assert_int_equal(loop_rewatch(l, &e.watch, 0), ERR_OK);
+    close(fds[1]); /* with a byte unread: both ways are closed */
+    soon(l);
+    assert_int_equal(e.calls, 3);
+    assert_int_equal(e.last & POLLER_HANGUP, POLLER_HANGUP);
+    loop_unwatch(l, &e.watch);
+    close(fds[0]);
+    loop_destroy(l);
+}
+
 /* A peer that sent all it had and reads slowly. */
 static void test_write_waits_for_a_half_closed_peer(void **state)
 {
@@ -358,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_unwatched_is_not_called),
         cmocka_unit_test(test_read_and_write_come_together),
         cmocka_unit_test(test_hangup_is_always_reported),
+        cmocka_unit_test(test_interest_comes_and_goes),
         cmocka_unit_test(test_write_waits_for_a_half_closed_peer),
         cmocka_unit_test(test_mail_arrives_in_order),
         cmocka_unit_test(test_tasks_run_once_and_ends_last),
