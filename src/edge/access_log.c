@@ -75,7 +75,7 @@ void access_log_refused(struct pipeline *p, const struct exchange_peer *peer, co
     const struct access_record record = {
         .time_ns = loop_wall_ns(p->loop),
         .client_ip = peer->host,
-        .protocol = STR("HTTP/1.1"),
+        .protocol = access_protocol(peer->version),
         .error = str_of(reason),
         .status = status,
     };

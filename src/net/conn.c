@@ -26,6 +26,7 @@ void conn_join(struct conn *c, const struct conn_ops *ops, struct server *s,
     c->ops = ops;
     c->server = s;
     conn_set_peer(c, peer);
+    c->peer.version = HTTP_VERSION_11;
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
     s->hooks.on_connection(s->hooks.context, 1);

@@ -115,6 +115,7 @@ struct exchange_peer {
     struct socket_address address;
     struct str host;            /* the address as text, without port */
     const struct tls_conn *tls; /* NULL: the connection is not encrypted */
+    uint8_t version;            /* that it speaks: 11, 20 or 30 */
 };
 
 enum exchange_phase {

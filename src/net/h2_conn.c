@@ -127,6 +127,7 @@ enum err h2_conn_adopt(struct conn *from, const char *bytes, size_t n)
     c->start_ms = loop_now_ms(s->loop);
     c->mux.activity_ms = c->start_ms;
     conn_move(&c->mux.conn, &h2_conn_ops, from);
+    c->mux.conn.peer.version = HTTP_VERSION_20;
     enum err e = h2_conn_recv(c, bytes, n);
     if (e) {
         h2_conn_kill(c, e);

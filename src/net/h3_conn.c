@@ -509,5 +509,6 @@ struct quic_link *h3_conn_open(void *context, struct quic_endpoint *e,
     c->link.ops = &h3_link_ops;
     c->link.settings = str_make(c->settings, h3_session_promise(&limits, c->settings));
     conn_join(&c->mux.conn, &h3_conn_ops, s, remote);
+    c->mux.conn.peer.version = HTTP_VERSION_30;
     return &c->link;
 }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods and limits, which are the same on every version of HTTP."""
+import json
+
 import pytest
 
 from conftest import Server
@@ -87,6 +89,14 @@ def test_most_fields(server, version):
     assert ask(server, version, "/", most).status == 200
     assert ask(server, version, "/", {**most, "x-19": "a", "x-20": "a"}).status == 431
     assert server.metric(name) == before + 1
+
+
+def test_the_log_knows_what_a_refused_request_was(server, version):
+    wanted = {"h1": "HTTP/1.1", "h2": "HTTP/2", "h3": "HTTP/3"}[version]
+    before = len(server.access_lines(0))
+    assert ask(server, version, "/", {f"x-{i}": "a" for i in range(30)}).status == 431
+    lines = [json.loads(line) for line in server.access_lines(before + 1)[before:]]
+    assert [line["protocol"] for line in lines if line["status"] == 431] == [wanted]
 
 
 def test_longest_field(server, version):
