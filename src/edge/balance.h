@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which endpoint of a backend comes next. Without I/O, clock or memory: what is known of the
+ * endpoints goes in, an index comes out, so that tests and the simulator decide as the program
+ * does.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BALANCE_NONE SIZE_MAX
+#define BALANCE_TAU_MS 10000u /* how long a latency that was seen counts */
+#define BALANCE_ENDPOINTS_MAX 64u
+
+/* In the order of the names of `backend.balance`. */
+enum balance_policy {
+    BALANCE_P2C,   /* the cheaper of two by chance: in flight times latency, by weight */
+    BALANCE_RR,    /* in turn, by weight */
+    BALANCE_LEAST, /* the fewest in flight, by weight */
+    BALANCE_FIRST, /* the first in the list that can */
+};
+
+/* What is known of one endpoint when a request asks. */
+struct balance_endpoint {
+    uint32_t weight; /* at least 1 */
+    uint32_t in_flight;
+    uint32_t latency_us;   /* decayed until now; 0: unknown */
+    uint64_t out_until_ms; /* end of its last ejection; 0: there was none */
+    bool is_backup;
+    bool is_tried; /* by this request; taken again only where nothing else is left */
+};
+
+struct balance_rules {
+    enum balance_policy policy;
+    uint32_t in_flight_max;
+    uint64_t slow_start_ms; /* 0: none */
+};
+
+struct balance_turn {
+    uint64_t now_ms;
+    uint64_t random;
+    uint32_t tick; /* how many turns the backend gave before */
+};
+
+/* The index of the endpoint to ask; BALANCE_NONE: all are at in_flight_max. Backups serve where no
+ * other endpoint can. Where fewer than half of the endpoints are in and no backup is, all of them
+ * are asked, and `*ret_is_panic` says so: what ejects most of a backend is more likely wrong than
+ * right, and the rest could not carry the load. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
+size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
+                    size_t n, const struct balance_turn *turn, bool *ret_is_panic);
+
+/* Whether endpoint `index` may be ejected: at most half of the endpoints, or each that is no backup
+ * while a backup is in. */
+bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index,
+                       uint64_t now_ms);
+
+/* For how long, the `count`th time in a row (from 1): `base_ms` times `count`, at most 300 s. */
+uint64_t balance_ejection_ms(uint64_t base_ms, uint32_t count);
+
+/* A latency seen `age_ms` ago, as it counts now: halves about every 7 s. */
+uint32_t balance_decay(uint32_t latency_us, uint64_t age_ms);
+
+/* What is known after one more sample: a peak counts at once, better ones by and by. */
+uint32_t balance_learn(uint32_t latency_us, uint64_t age_ms, uint32_t sample_us);
+
+/* Whether one more request may be under way a second time: a fifth of those under way, at least
+ * three. */
+bool balance_may_retry(uint32_t active_count, uint32_t retry_count);
+
+/* The pause before retry `count` (from 1): by chance up to 25 ms, doubled each time, at most
+ * 250 ms. */
+uint32_t balance_retry_pause_ms(unsigned count, uint64_t random);

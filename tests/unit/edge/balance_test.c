@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The choice of endpoints by table, and shares counted over many turns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "edge/endpoint.h"
+
+#define NOW 1000000u
+
+static const struct balance_rules RULES = {.policy = BALANCE_RR, .in_flight_max = 4,
+                                           .slow_start_ms = 30000};
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state ^ *state >> 29;
+}
+
+/* How often each of `n` endpoints is chosen in `turns` turns; the last cell counts refusals. */
+static void count_turns(const struct balance_rules *rules, const struct balance_endpoint *list,
+                        size_t n, unsigned turns, unsigned *ret_counts)
+{
+    uint64_t random = 1;
+    memset(ret_counts, 0, (n + 1) * sizeof(*ret_counts));
+    for (unsigned i = 0; i < turns; i++) {
+        bool is_panic;
+        const struct balance_turn turn = {NOW, next_random(&random), i};
+        size_t at = balance_pick(rules, list, n, &turn, &is_panic);
+        ret_counts[at == BALANCE_NONE ? n : at]++;
+    }
+}
+
+static void test_turns(void **state)
+{
+    struct balance_endpoint list[3] = {{.weight = 1}, {.weight = 1}, {.weight = 1}};
+    unsigned counts[4];
+    for (unsigned i = 0; i < 9; i++) {
+        bool is_panic;
+        const struct balance_turn turn = {NOW, 0, i};
+        assert_int_equal(balance_pick(&RULES, list, 3, &turn, &is_panic), i % 3);
+        assert_false(is_panic);
+    }
+    list[0].weight = 5;
+    list[1].weight = 2;
+    count_turns(&RULES, list, 3, 800, counts);
+    assert_int_equal(counts[0], 500);
+    assert_int_equal(counts[1], 200);
+    assert_int_equal(counts[2], 100);
+    /* No endpoint has more than two thirds of any window, were it in one block it had all. */
+    unsigned in_window = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        bool is_panic;
+        const struct balance_turn turn = {NOW, 0, i};
+        in_window += i < 4 && balance_pick(&RULES, list, 3, &turn, &is_panic) == 0;
+    }
+    assert_in_range(in_window, 2, 3);
+    (void)state;
+}
+
+static void test_slow_start(void **state)
+{
+    /* Just back: a tenth; half way: 55 %; then all. */
+    static const struct {
+        uint64_t since_ms;
+        unsigned least, most;
+    } rows[] = {{0, 180, 182}, {15000, 709, 710}, {30000, 1000, 1000}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct balance_endpoint list[2] = {
+            {.weight = 1}, {.weight = 1, .out_until_ms = NOW - rows[i].since_ms}};
+        unsigned counts[3];
+        count_turns(&RULES, list, 2, 2000, counts);
+        assert_in_range(counts[1], rows[i].least, rows[i].most);
+    }
+    (void)state;
+}
+
+static void test_who_can(void **state)
+{
+    struct balance_endpoint list[4] = {
+        {.weight = 1}, {.weight = 1}, {.weight = 1, .is_backup = true}, {.weight = 1}};
+    static const enum balance_policy policies[] = {BALANCE_P2C, BALANCE_RR, BALANCE_LEAST,
+                                                   BALANCE_FIRST};
+    for (size_t i = 0; i < 4; i++) {
+        struct balance_rules rules = RULES;
+        unsigned counts[5];
+        rules.policy = policies[i];
+        /* One is out, one is full: the third; then it is tried: the backup; then all again. */
+        list[0].out_until_ms = NOW + 1;
+        list[1].in_flight = 4;
+        list[2].in_flight = list[3].in_flight = 0;
+        list[2].is_tried = list[3].is_tried = false;
+        count_turns(&rules, list, 4, 50, counts);
+        assert_int_equal(counts[3], 50);
+        list[3].is_tried = true;
+        count_turns(&rules, list, 4, 50, counts);
+        assert_int_equal(counts[2], 50);
+        list[2].is_tried = true;
+        count_turns(&rules, list, 4, 50, counts);
+        assert_int_equal(counts[3], 50);
+        list[2].in_flight = list[3].in_flight = 4;
+        count_turns(&rules, list, 4, 50, counts);
+        assert_int_equal(counts[4], 50);
+    }
+    (void)state;
+}
+
+static void test_panic(void **state)
+{
+    struct balance_endpoint list[4] = {
+        {.weight = 1, .out_until_ms = NOW + 1}, {.weight = 1, .out_until_ms = NOW + 1},
+        {.weight = 1, .out_until_ms = NOW + 1}, {.weight = 1}};
+    const struct balance_turn turn = {NOW, 0, 0};
+    unsigned counts[5];
+    bool is_panic;
+    count_turns(&RULES, list, 4, 400, counts);
+    assert_int_equal(counts[0], 100);
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_true(is_panic);
+    /* Half of them is enough, and so is a backup. */
+    list[2].out_until_ms = 0;
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_false(is_panic);
+    count_turns(&RULES, list, 4, 400, counts);
+    assert_int_equal(counts[0] + counts[1], 0);
+    list[2].out_until_ms = NOW + 1;
+    list[3].is_backup = true;
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_false(is_panic);
+    count_turns(&RULES, list, 4, 400, counts);
+    assert_int_equal(counts[3], 400);
+    (void)state;
+}
+
+static void test_cheapest(void **state)
+{
+    struct balance_rules rules = RULES;
+    struct balance_endpoint list[2] = {{.weight = 1, .in_flight = 2, .latency_us = 1000},
+                                       {.weight = 1, .in_flight = 0, .latency_us = 2900}};
+    unsigned counts[3];
+    rules.policy = BALANCE_P2C;
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[1], 100);
+    list[1].latency_us = 3100;
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[0], 100);
+    list[1].weight = 2;
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[1], 100);
+    /* One of which nothing is known is not free: it may have eight times as many at most. */
+    rules.in_flight_max = 100;
+    list[1] = (struct balance_endpoint){.weight = 1, .in_flight = 24};
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[0], 100);
+    /* The greatest values do not overflow. */
+    rules.in_flight_max = 1000000;
+    list[0] = (struct balance_endpoint){1000, 999999, 60000000, 0, false, false};
+    list[1] = (struct balance_endpoint){1000, 999998, 60000000, 0, false, false};
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[1], 100);
+    rules.policy = BALANCE_LEAST;
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[1], 100);
+    rules.policy = BALANCE_FIRST;
+    count_turns(&rules, list, 2, 100, counts);
+    assert_int_equal(counts[0], 100);
+    (void)state;
+}
+
+static void test_ejection(void **state)
+{
+    struct balance_endpoint list[4] = {{.weight = 1}, {.weight = 1}, {.weight = 1}, {.weight = 1}};
+    assert_false(balance_may_eject(list, 1, 0, NOW));
+    assert_true(balance_may_eject(list, 2, 0, NOW));
+    assert_true(balance_may_eject(list, 3, 0, NOW));
+    list[1].out_until_ms = NOW + 1;
+    assert_false(balance_may_eject(list, 2, 0, NOW));
+    assert_false(balance_may_eject(list, 3, 0, NOW));
+    assert_true(balance_may_eject(list, 4, 0, NOW));
+    list[2].is_backup = true;
+    assert_true(balance_may_eject(list, 3, 0, NOW));
+    assert_false(balance_may_eject(list, 3, 2, NOW));
+    assert_int_equal(balance_ejection_ms(10000, 1), 10000);
+    assert_int_equal(balance_ejection_ms(10000, 3), 30000);
+    assert_int_equal(balance_ejection_ms(10000, 31), 300000);
+    assert_int_equal(balance_ejection_ms(10000, UINT32_MAX), 300000);
+    (void)state;
+}
+
+static void test_latency(void **state)
+{
+    assert_int_equal(balance_learn(0, 5, 100), 100);
+    assert_int_equal(balance_learn(100, 5, 900), 900); /* a peak counts at once */
+    assert_int_equal(balance_learn(1000, 6930, 200), 600);
+    assert_int_equal(balance_learn(1000, 0, 200), 1000);
+    assert_int_equal(balance_learn(1000, 1000000000, 200), 200);
+    assert_int_equal(balance_learn(0, 0, UINT32_MAX), 60000000);
+    assert_int_equal(balance_decay(1000, 0), 1000);
+    assert_int_equal(balance_decay(1000, 6930), 500);
+    assert_int_equal(balance_decay(UINT32_MAX, UINT64_MAX), 0);
+    uint32_t before = balance_decay(60000000, 0);
+    for (uint64_t age = 1; age < 300000; age += 7) {
+        uint32_t now = balance_decay(60000000, age);
+        assert_true(now <= before);
+        before = now;
+    }
+    (void)state;
+}
+
+static void test_retries(void **state)
+{
+    assert_true(balance_may_retry(0, 2));
+    assert_false(balance_may_retry(15, 3));
+    assert_true(balance_may_retry(100, 19));
+    assert_false(balance_may_retry(100, 20));
+    static const uint32_t most[] = {25, 50, 100, 200, 250, 250};
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(balance_retry_pause_ms(i + 1, most[i]), most[i]);
+        assert_int_equal(balance_retry_pause_ms(i + 1, most[i] + 1), 0);
+    }
+    assert_int_equal(balance_retry_pause_ms(4000000000u, 250), 250);
+    (void)state;
+}
+
+/* ---- what is known of endpoints ---- */
+
+static void test_endpoint(void **state)
+{
+    struct endpoint_set *set = NULL;
+    struct endpoint *a = NULL;
+    struct balance_endpoint now = {0};
+    assert_int_equal(endpoint_set_create(NULL, &set), ERR_OK);
+    assert_int_equal(endpoint_set_get(set, STR("h"), STR("http://a"), &a), ERR_OK);
+    endpoint_set_seal(set);
+    endpoint_begin(a);
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.in_flight, 1);
+    assert_int_equal(endpoint_failed(a, NOW, 1000), 1);
+    assert_int_equal(endpoint_failed(a, NOW, 1000), 2);
+    endpoint_succeeded(a, NOW, 3000);
+    assert_int_equal(endpoint_failed(a, NOW, 1000), 1);
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.latency_us, 3000);
+    assert_true(endpoint_eject(a, NOW, 10000));
+    assert_false(endpoint_eject(a, NOW + 9999, 10000));
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.out_until_ms, NOW + 10000);
+    assert_int_equal(now.latency_us, 0);
+    /* In a row it takes longer; after five good minutes it begins again. */
+    assert_true(endpoint_eject(a, NOW + 10000, 10000));
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.out_until_ms, NOW + 30000);
+    assert_true(endpoint_eject(a, NOW + 330001, 10000));
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.out_until_ms, NOW + 340001);
+    endpoint_end(a);
+    endpoint_set_destroy(set);
+    endpoint_set_destroy(NULL);
+    (void)state;
+}
+
+static void write_both(const struct endpoint_set *set, struct buf *out)
+{
+    buf_init(out, 0);
+    endpoint_set_write_json(set, NOW, out);
+    endpoint_set_write_prometheus(set, NOW, out);
+    buf_add_char(out, '\0');
+}
+
+/* What a reload does: the state goes on, what is gone is freed, what is new begins. */
+static enum err reload_sets(void)
+{
+    struct endpoint_set *before = NULL, *after = NULL;
+    struct endpoint *a = NULL, *b = NULL, *same = NULL;
+    enum err e = endpoint_set_create(NULL, &before);
+    e = e ? e : endpoint_set_get(before, STR("h"), STR("http://a"), &a);
+    e = e ? e : endpoint_set_get(before, STR("h"), STR("http://b"), &b);
+    if (!e) {
+        endpoint_set_seal(before);
+        endpoint_begin(a);
+        e = endpoint_set_create(before, &after);
+    }
+    e = e ? e : endpoint_set_get(after, STR("h"), STR("http://a"), &same);
+    for (unsigned i = 0; !e && i < 20; i++) {
+        char name[16];
+        struct endpoint *more;
+        snprintf(name, sizeof(name), "http://%u", i);
+        e = endpoint_set_get(after, STR("other \"h\""), str_of(name), &more);
+    }
+    if (!e) {
+        struct endpoint *again;
+        assert_ptr_equal(same, a);
+        endpoint_set_seal(after);
+        assert_int_equal(endpoint_set_get(after, STR("other \"h\""), STR("http://7"), &again),
+                         ERR_OK);
+    }
+    endpoint_set_destroy(before);
+    if (!e) {
+        struct buf out;
+        endpoint_end(a);
+        write_both(after, &out);
+        assert_non_null(strstr(out.p, "{\"backend\":\"h\",\"endpoint\":\"http://a\",\"out_ms\":0,"
+                                      "\"in_flight\":0,\"latency_us\":0,\"requests\":1,"
+                                      "\"failures\":0,\"ejections\":0,\"state\":\"in\"}"));
+        assert_non_null(strstr(out.p, "\nsws_endpoint_in{backend=\"other \\\"h\\\"\","
+                                      "endpoint=\"http://19\"} 1\n"));
+        assert_null(strstr(out.p, "http://b"));
+        buf_done(&out);
+    }
+    endpoint_set_destroy(after);
+    return e;
+}
+
+static void test_reload(void **state)
+{
+    mem_test_fail_at(0);
+    assert_int_equal(reload_sets(), ERR_OK);
+    (void)state;
+}
+
+/* Only the sets: what is written is never freed half. */
+static void test_allocations(void **state)
+{
+    enum err e = ERR_NOMEM;
+    unsigned long n = 0;
+    while (e == ERR_NOMEM) {
+        mem_test_fail_at(++n);
+        struct endpoint_set *set = NULL;
+        e = endpoint_set_create(NULL, &set);
+        for (unsigned i = 0; !e && i < 10; i++) {
+            char name[8];
+            struct endpoint *one;
+            snprintf(name, sizeof(name), "%u", i);
+            e = endpoint_set_get(set, STR("h"), str_of(name), &one);
+        }
+        endpoint_set_destroy(set);
+    }
+    mem_test_fail_at(0);
+    assert_int_equal(e, ERR_OK);
+    assert_in_range(n, 12, 20);
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turns),     cmocka_unit_test(test_slow_start),
+        cmocka_unit_test(test_who_can),   cmocka_unit_test(test_panic),
+        cmocka_unit_test(test_cheapest),  cmocka_unit_test(test_ejection),
+        cmocka_unit_test(test_latency),   cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_endpoint),  cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
