@@ -5,6 +5,7 @@
 
 #include "app/edge_int.h"
 #include "app/state_dir.h"
+#include "edge/endpoint.h"
 #include "http/date.h"
 #include "issuer/demand.h"
 #include "log/escape.h"
@@ -222,6 +223,8 @@ static void admin_status(struct edge *e, struct exchange *x)
                log_level_name(log_get_level(e->log)));
     admin_listens(e, &out);
     admin_certificates(e, &out);
+    buf_add_str(&out, STR("],\"endpoints\":["));
+    endpoint_set_write_json(e->site->endpoints, clock_monotonic_ns() / NS_PER_MS, &out);
     buf_printf(&out, "],\"reload\":{\"count\":%llu,\"state\":\"%s\",\"error\":\"",
                (unsigned long long)e->reload_count,
                e->reload_state == 2   ? "failed"
@@ -230,6 +233,12 @@ static void admin_status(struct edge *e, struct exchange *x)
     escape_json(&out, str_of(e->reload_state == 2 ? e->reload_error : ""));
     buf_add_str(&out, STR("\"}}\n"));
     admin_answer_buf(x, STR("application/json"), &out);
+}
+
+static void admin_metrics(const struct edge *e, struct buf *out)
+{
+    metrics_write_prometheus(e->metrics, out);
+    endpoint_set_write_prometheus(e->site->endpoints, clock_monotonic_ns() / NS_PER_MS, out);
 }
 
 static void admin_level(struct edge *e, struct exchange *x)
@@ -253,7 +262,7 @@ static void admin_get(struct edge *e, struct exchange *x)
     if (str_eq(path, STR("/status"))) {
         admin_status(e, x);
     } else if (str_eq(path, STR("/metrics"))) {
-        metrics_write_prometheus(e->metrics, &out);
+        admin_metrics(e, &out);
         admin_answer_buf(x, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
     } else if (str_eq(path, STR("/metrics.json"))) {
         metrics_write_json(e->metrics, &out);
@@ -358,7 +367,7 @@ static void admin_on_metrics_exchange(void *context, struct exchange *x)
     if (is_read && str_eq(x->request->path, e->site->settings->metrics.path)) {
         struct buf out;
         buf_init(&out, 0);
-        metrics_write_prometheus(e->metrics, &out);
+        admin_metrics(e, &out);
         admin_answer_buf(x, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
     } else {
         admin_say(x, 404, "only the metrics are here");

@@ -142,7 +142,7 @@ static int command_load_site(const struct command_line *line, struct site **ret)
         return code;
     }
     diag_list_init(&diags);
-    enum err e = site_create(settings, ret, &diags);
+    enum err e = site_create(settings, NULL, ret, &diags);
     if (e) {
         struct buf text;
         buf_init(&text, 0);
@@ -352,29 +352,47 @@ static int command_upgrade(const struct command_line *line)
     return command_tell(line, "/upgrade");
 }
 
-/* One line for each item of the list of certificates. */
-static void command_certificates(const struct buf *json, struct buf *out)
+/* A list of the answer: between which texts, what its items are called, what is shown of them. */
+struct command_list {
+    const char *begin, *end, *title;
+    const char *const *members; /* NULL-terminated */
+};
+
+/* One line for each item. */
+static void command_items(const struct buf *json, const struct command_list *list, struct buf *out)
 {
-    static const char *const members[] = {"name", "issuer", "state", "expires", "error"};
-    const char *at = memmem(json->p, json->n, "\"certificates\":[", 16);
-    const char *end = at ? memmem(at, json->n - (size_t)(at - json->p), "],\"reload\":", 11) : NULL;
+    const char *at = memmem(json->p, json->n, list->begin, strlen(list->begin));
+    const char *end =
+        at ? memmem(at, json->n - (size_t)(at - json->p), list->end, strlen(list->end)) : NULL;
     while (at && end && (at = memchr(at, '{', (size_t)(end - at))) != NULL) {
         const char *close = memmem(at, (size_t)(end - at), "\"}", 2);
         if (!close) {
             return;
         }
         const struct buf item = {.p = (char *)(uintptr_t)at, .n = (size_t)(close + 2 - at)};
-        buf_printf(out, "%-16s", "Certificate");
-        for (unsigned i = 0; i < COUNT_OF(members); i++) {
+        buf_printf(out, "%-16s", list->title);
+        for (unsigned i = 0; list->members[i]; i++) {
             size_t before = out->n;
-            command_member(&item, members[i], out);
-            if (out->n != before && i + 1 < COUNT_OF(members)) {
+            command_member(&item, list->members[i], out);
+            if (out->n != before && list->members[i + 1]) {
                 buf_add_str(out, STR("  "));
             }
         }
         buf_add_char(out, '\n');
         at = close;
     }
+}
+
+static void command_lists(const struct buf *json, struct buf *out)
+{
+    static const char *const certificate[] = {"name", "issuer", "state", "expires", "error", NULL};
+    static const char *const endpoint[] = {"backend", "endpoint", "state", NULL};
+    const struct command_list certificates = {"\"certificates\":[",
+                                              "],\"endpoints\":", "Certificate", certificate};
+    const struct command_list endpoints = {"\"endpoints\":[", "],\"reload\":", "Endpoint",
+                                           endpoint};
+    command_items(json, &certificates, out);
+    command_items(json, &endpoints, out);
 }
 
 static int command_status(const struct command_line *line)
@@ -410,7 +428,7 @@ static int command_status(const struct command_line *line)
     if (end) {
         buf_printf(&text, "%-16s%.*s\n", "Listening", (int)(end - list - 10), list + 10);
     }
-    command_certificates(&body, &text);
+    command_lists(&body, &text);
     command_print(&text, stdout);
     buf_done(&body);
     return code;

@@ -38,7 +38,7 @@ enum err edge_load(struct edge *e, const struct str *record, struct site **ret_s
                                     &settings, &diags)
             : settings_load(&e->options->config, 1, record ? &io : NULL, &settings, &diags);
     if (!err) {
-        err = site_create(settings, ret_site, &diags);
+        err = site_create(settings, e->site, ret_site, &diags);
         if (err) {
             settings_destroy(settings);
         }

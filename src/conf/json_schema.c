@@ -6,6 +6,7 @@
 #include "conf/schema_int.h"
 
 static void print_table(const struct conf_table *table, struct buf *out);
+static void print_type(const struct conf_key *key, struct buf *out);
 
 static void print_string(struct str s, struct buf *out)
 {
@@ -40,6 +41,16 @@ static void print_list_of(const char *item, struct buf *out)
 }
 
 /* The alternatives of a value, between commas. */
+/* Alternatives for one item of a list of objects. */
+static void print_item(const struct conf_table *table, struct buf *out)
+{
+    if (table->short_key != NULL) {
+        print_type(conf_table_find(table, str_of(table->short_key), NULL), out);
+        buf_add_char(out, ',');
+    }
+    print_table(table, out);
+}
+
 static void print_type(const struct conf_key *key, struct buf *out)
 {
     static const char *const text = "{\"type\":\"string\"}";
@@ -128,10 +139,10 @@ static void print_type(const struct conf_key *key, struct buf *out)
         return;
     }
     case CONF_OBJECT_LIST:
-        print_table(key->child, out);
-        buf_add_str(out, STR(",{\"type\":\"array\",\"items\":"));
-        print_table(key->child, out);
-        buf_add_char(out, '}');
+        print_item(key->child, out);
+        buf_add_str(out, STR(",{\"type\":\"array\",\"items\":{\"anyOf\":["));
+        print_item(key->child, out);
+        buf_add_str(out, STR("]}}"));
         return;
     case CONF_EMBED:
         return;

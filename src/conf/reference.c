@@ -86,6 +86,8 @@ void conf_type_print(const struct conf_key *key, struct buf *out)
                                                             : STR(", stdout or a file"));
     } else if (key->type == CONF_OBJECT && key->child->short_key != NULL) {
         buf_printf(out, ", or just its \"%s\"", key->child->short_key);
+    } else if (key->type == CONF_OBJECT_LIST && key->child->short_key != NULL) {
+        buf_printf(out, ", or of just their \"%s\"", key->child->short_key);
     }
     print_bounds(key, out);
     if ((key->flags & CONF_OFF_OK) != 0) {

@@ -495,7 +495,12 @@ static void load_object_list(struct loader *l, const struct conf_key *key, const
     }
     for (size_t i = 0; i < count && !l->is_out_of_memory; i++) {
         const struct node *item = entries[i].value;
-        const struct node *full = item;
+        const struct node *full;
+        if (conf_node_normalise(l->arena, key->child, item, &item) != ERR_OK) {
+            l->is_out_of_memory = true;
+            return;
+        }
+        full = item;
         if (item->kind != NODE_MAP) {
             fail_at(l, key, item->origin, "each item is a map of keys here");
             continue;
@@ -518,6 +523,9 @@ static void load_object_list(struct loader *l, const struct conf_key *key, const
     }
     array->items = items;
     array->count = count;
+    if ((key->flags & CONF_REQUIRED) != 0 && count == 0) {
+        fail_at(l, key, n->origin, "this list cannot be empty");
+    }
 }
 
 /* Sets `bool is_on` of a table with a switch. */

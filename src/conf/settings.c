@@ -106,9 +106,19 @@ static bool has_handler(const struct route_keys *keys)
 
 static void check_backend(struct checker *c, const struct route_keys *keys)
 {
-    if (keys->backend.is_on && keys->backend.proxy.count > 1) {
-        (void)diag_add(c->diags, conf_origin_of(&keys->backend, "proxy"),
-                       "proxy: this version serves one address, balancing over several comes");
+    const struct endpoint_list *list = &keys->backend.proxy;
+    const char *fault = NULL;
+    bool has_echo = false;
+    for (size_t i = 0; i < list->count; i++) {
+        has_echo |= list->items[i].url.p != NULL && str_eq(list->items[i].url, STR("echo"));
+    }
+    if (list->count > BACKEND_ENDPOINTS_MAX) {
+        fault = "proxy: a backend has 64 endpoints at most";
+    } else if (has_echo && list->count > 1) {
+        fault = "proxy: echo stands alone";
+    }
+    if (keys->backend.is_on && fault != NULL) {
+        (void)diag_add(c->diags, conf_origin_of(&keys->backend, "proxy"), "%s", fault);
         c->is_wrong = true;
     }
 }

@@ -31,6 +31,12 @@ enum issuer_choice { ISSUER_AUTO, ISSUER_ACME, ISSUER_INTERNAL, ISSUER_CLOUDFLAR
 enum client_auth_choice { CLIENT_AUTH_REQUIRE, CLIENT_AUTH_OPTIONAL };
 enum tls_version_choice { TLS_CHOICE_12, TLS_CHOICE_13 };
 enum early_data_choice { EARLY_DATA_OFF, EARLY_DATA_SAFE };
+enum balance_choice {
+    BALANCE_CHOICE_P2C,
+    BALANCE_CHOICE_RR,
+    BALANCE_CHOICE_LEAST,
+    BALANCE_CHOICE_FIRST
+};
 enum rewrite_flag {
     REWRITE_FLAG_LAST,
     REWRITE_FLAG_REDIRECT,
@@ -213,11 +219,41 @@ struct backend_tls_settings {
     struct str key_pem;
 };
 
+struct endpoint_settings {
+    struct conf_object object;
+    struct str url; /* value_parse_upstream, or "echo" */
+    int64_t weight;
+    bool backup;
+};
+
+#define BACKEND_ENDPOINTS_MAX 64
+
+struct endpoint_list {
+    struct endpoint_settings *items; /* 1 to BACKEND_ENDPOINTS_MAX; "echo" stands alone */
+    size_t count;
+};
+
+struct outlier_settings {
+    struct conf_object object;
+    bool is_on;
+    int64_t error_count;
+    int64_t eject_ms;
+};
+
+struct breaker_settings {
+    struct conf_object object;
+    int64_t in_flight_max; /* of one endpoint */
+};
+
 struct backend_settings {
     struct conf_object object;
     bool is_on;
-    struct str_list proxy; /* value_parse_upstream; one */
-    struct str host;       /* "pass", "upstream", or a name */
+    struct endpoint_list proxy;
+    enum balance_choice balance;
+    struct outlier_settings outlier;
+    int64_t slow_start_ms; /* 0 = off */
+    struct breaker_settings breaker;
+    struct str host; /* "pass", "upstream", or a name */
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;
     struct backend_tls_settings tls;

@@ -2,9 +2,13 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"balance",    "hash",    "health",   "outlier",
-                                            "slow_start", "breaker", "retry",    "sticky",
-                                            "process",    "static",  "discover", NULL};
+static const char *const BACKEND_LATER[] = {"hash",    "health", "retry",    "sticky",
+                                            "process", "static", "discover", NULL};
+static const char *const ENDPOINT_LATER[] = {"zone", NULL};
+static const char *const BREAKER_LATER[] = {"pending", NULL};
+static const char *const OUTLIER_LATER[] = {"max", NULL};
+static const char *const BALANCE[] = {"p2c", "rr", "least", "first", NULL};
+static const char *const BALANCE_LATER[] = {"hash", "ewma", NULL};
 
 static const char *check_upstream(struct str text, size_t *ret_at)
 {
@@ -126,14 +130,118 @@ static const struct conf_key BACKEND_TLS_KEYS[] = {
 static const struct conf_table BACKEND_TLS_TABLE = {
     .name = "tls", KEYS(BACKEND_TLS_KEYS), .struct_bytes = sizeof(struct backend_tls_settings)};
 
-static const struct conf_key BACKEND_KEYS[] = {
-    {.name = "proxy",
-     .type = CONF_STRING_LIST,
-     AT(backend_settings, proxy),
+static const struct conf_key ENDPOINT_KEYS[] = {
+    {.name = "url",
+     .type = CONF_STRING,
+     AT(endpoint_settings, url),
      .check = check_upstream,
      .flags = CONF_REQUIRED,
      .example = "http://127.0.0.1:3000",
-     .doc = "Its address: http:// or https://HOST:PORT, or unix:/PATH; or echo."},
+     .doc = "An address: http:// or https://HOST:PORT, or unix:/PATH; or echo, alone."},
+    {.name = "weight",
+     .type = CONF_INT,
+     AT(endpoint_settings, weight),
+     .default_text = "1",
+     .min = 1,
+     .max = 1000,
+     .example = "2",
+     .doc = "Its share of the requests beside the weights of the others."},
+    {.name = "backup",
+     .type = CONF_BOOL,
+     AT(endpoint_settings, backup),
+     .default_text = "false",
+     .example = "true",
+     .doc = "Whether it serves only while no other endpoint can."},
+};
+static const struct conf_table ENDPOINT_TABLE = {.name = "an endpoint",
+                                                 KEYS(ENDPOINT_KEYS),
+                                                 .struct_bytes = sizeof(struct endpoint_settings),
+                                                 .short_key = "url",
+                                                 .later_keys = ENDPOINT_LATER};
+
+static const struct conf_key OUTLIER_KEYS[] = {
+    {.name = "errors",
+     .type = CONF_INT,
+     AT(outlier_settings, error_count),
+     .default_text = "5",
+     .min = 1,
+     .max = 1000,
+     .example = "3",
+     .doc = "How many failures in a row eject an endpoint: no connection, one that broke, no "
+            "answer in time, 502, 503 or 504."},
+    {.name = "eject",
+     .type = CONF_DURATION,
+     AT(outlier_settings, eject_ms),
+     .unit = "ms",
+     .default_text = "10s",
+     .min = 1,
+     .max = 300000,
+     .example = "30s",
+     .doc = "For how long, times how often in a row; at most 5 minutes."},
+};
+static const struct conf_table OUTLIER_TABLE = {.name = "outlier",
+                                                KEYS(OUTLIER_KEYS),
+                                                .struct_bytes = sizeof(struct outlier_settings),
+                                                .has_switch = true,
+                                                .is_on_default = true,
+                                                .on_offset =
+                                                    offsetof(struct outlier_settings, is_on),
+                                                .later_keys = OUTLIER_LATER};
+
+static const struct conf_key BREAKER_KEYS[] = {
+    {.name = "inflight",
+     .type = CONF_INT,
+     AT(breaker_settings, in_flight_max),
+     .default_text = "1024",
+     .min = 1,
+     .max = 1000000,
+     .example = "256",
+     .doc = "How many requests an endpoint has at once; where all have as many, 503."},
+};
+static const struct conf_table BREAKER_TABLE = {.name = "breaker",
+                                                KEYS(BREAKER_KEYS),
+                                                .struct_bytes = sizeof(struct breaker_settings),
+                                                .later_keys = BREAKER_LATER};
+
+static const struct conf_key BACKEND_KEYS[] = {
+    {.name = "proxy",
+     .type = CONF_OBJECT_LIST,
+     AT(backend_settings, proxy),
+     .child = &ENDPOINT_TABLE,
+     .flags = CONF_REQUIRED,
+     .example = "http://127.0.0.1:3000",
+     .doc = "Its endpoints, up to 64."},
+    {.name = "balance",
+     .type = CONF_ENUM,
+     AT(backend_settings, balance),
+     .names = BALANCE,
+     .later_names = BALANCE_LATER,
+     .default_text = "p2c",
+     .example = "rr",
+     .doc = "Which endpoint comes next: p2c is the cheaper of two by chance, by requests under way "
+            "times latency; rr takes turns; least has the fewest under way; first is the first of "
+            "the list that can."},
+    {.name = "outlier",
+     .type = CONF_OBJECT,
+     AT(backend_settings, outlier),
+     .child = &OUTLIER_TABLE,
+     .doc = "When endpoints that fail are left out, or off. At most half of them are, or all while "
+            "a backup serves."},
+    {.name = "slow_start",
+     .type = CONF_DURATION,
+     AT(backend_settings, slow_start_ms),
+     .unit = "ms",
+     .default_text = "30s",
+     .flags = CONF_OFF_OK,
+     .min = 1,
+     .max = INT64_MAX,
+     .example = "10s",
+     .doc = "How long an endpoint that comes back takes to get its whole share, from a tenth."},
+    {.name = "breaker",
+     .type = CONF_OBJECT,
+     AT(backend_settings, breaker),
+     .child = &BREAKER_TABLE,
+     .doc = "How much an endpoint may be asked at once."},
     {.name = "host",
      .type = CONF_STRING,
      AT(backend_settings, host),

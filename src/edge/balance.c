@@ -43,8 +43,8 @@ static uint64_t balance_weight(const struct balance_rules *rules, const struct b
     if (e->out_until_ms && balance_is_in(e, now_ms) &&
         now_ms - e->out_until_ms < rules->slow_start_ms) {
         uint64_t since_ms = now_ms - e->out_until_ms;
-        share = WEIGHT_FULL / 10 +
-                (WEIGHT_FULL - WEIGHT_FULL / 10) * since_ms / rules->slow_start_ms;
+        share =
+            WEIGHT_FULL / 10 + (WEIGHT_FULL - WEIGHT_FULL / 10) * since_ms / rules->slow_start_ms;
     }
     return e->weight * share;
 }
@@ -57,7 +57,8 @@ static void balance_collect(const struct balance_rules *rules, const struct bala
     for (size_t i = 0; i < n; i++) {
         const struct balance_endpoint *e = &list[i];
         if (e->is_backup == filter->is_backup && (filter->takes_tried || !e->is_tried) &&
-            e->in_flight < rules->in_flight_max && (filter->takes_out || balance_is_in(e, now_ms))) {
+            e->in_flight < rules->in_flight_max &&
+            (filter->takes_out || balance_is_in(e, now_ms))) {
             ret->index[ret->count++] = (uint8_t)i;
         }
     }

@@ -4,9 +4,14 @@
 
 static void explain_backend(const struct backend_settings *backend, struct buf *out)
 {
-    struct str address = backend->proxy.items[0];
-    buf_printf(out, "handler    backend " STR_FMT "\n", STR_ARG(address));
-    if (str_eq(address, STR("echo"))) {
+    const struct endpoint_list *list = &backend->proxy;
+    buf_printf(out, "handler    backend");
+    for (size_t i = 0; i < list->count; i++) {
+        buf_printf(out, "%s " STR_FMT "%s", i ? "," : "", STR_ARG(list->items[i].url),
+                   list->items[i].backup ? " (backup)" : "");
+    }
+    buf_add_char(out, '\n');
+    if (str_eq(list->items[0].url, STR("echo"))) {
         return;
     }
     buf_printf(out,

@@ -12,6 +12,9 @@
  * 10.1.1). */
 #define CONTINUE_MS 1000u
 
+/* How long a try that is due waits while too many others are made again. */
+#define RETRY_WAIT_MS 1000u
+
 /* In the arena of its exchange. */
 struct proxy {
     struct request *request;
@@ -22,9 +25,12 @@ struct proxy {
     struct resolver_question question;
     struct client_exchange *answer; /* NULL: none is under way */
     struct timer continue_timer;
-    struct str target;        /* encoded for the upstream */
-    struct str websocket_key; /* ours; empty: no WebSocket */
-    bool has_body;            /* of the request, or a tunnel */
+    struct timer retry_timer;
+    uint64_t retry_until_ms;
+    struct client_end last_end; /* of a try that is to be made again */
+    struct str target;          /* encoded for the upstream */
+    struct str websocket_key;   /* ours; empty: no WebSocket */
+    bool has_body;              /* of the request, or a tunnel */
     bool is_body_asked;
     bool is_body_spent; /* some of it was taken from the client */
     bool is_body_done;
@@ -62,6 +68,37 @@ static void proxy_fail(struct proxy *p, const struct client_end *end)
     }
 }
 
+static void proxy_retry(struct proxy *p)
+{
+    struct loop *loop = p->request->pipeline->loop;
+    if (upstream_begin_retry(p->request->pipeline, p->upstream, &p->use)) {
+        proxy_try(p);
+    } else if (loop_now_ms(loop) < p->retry_until_ms) {
+        loop_timer_set(loop, &p->retry_timer, loop_now_ms(loop) + p->use.pause_ms);
+    } else {
+        proxy_fail(p, &p->last_end);
+    }
+}
+
+static void proxy_on_retry_time(struct timer *t)
+{
+    proxy_retry(CONTAINER_OF(t, struct proxy, retry_timer));
+}
+
+static void proxy_await_retry(struct proxy *p, const struct client_end *end)
+{
+    struct loop *loop = p->request->pipeline->loop;
+    p->last_end = (struct client_end){.fault = end->fault, .detail = end->detail};
+    p->retry_until_ms = loop_now_ms(loop) + RETRY_WAIT_MS;
+    timer_cancel(&p->continue_timer);
+    p->is_waiting_continue = false;
+    if (p->use.pause_ms) {
+        loop_timer_set(loop, &p->retry_timer, loop_now_ms(loop) + p->use.pause_ms);
+    } else {
+        proxy_retry(p);
+    }
+}
+
 /* The try failed: another one, or the client is told. */
 static void proxy_report(struct proxy *p, const struct client_end *end)
 {
@@ -74,7 +111,7 @@ static void proxy_report(struct proxy *p, const struct client_end *end)
     }
     if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, is_idempotent,
                         is_replayable)) {
-        proxy_try(p);
+        proxy_await_retry(p, end);
     } else if (end->fault) {
         proxy_fail(p, end);
     }
@@ -91,6 +128,7 @@ static void proxy_give_up(struct proxy *p, enum err e)
         client_cancel(p->answer);
         p->answer = NULL;
     }
+    upstream_release(p->upstream, &p->use);
     metrics_add_at(p->request->pipeline->metrics, METRICS_UPSTREAM_ERRORS, end.fault, 1);
     proxy_fail(p, &end);
 }
@@ -98,7 +136,9 @@ static void proxy_give_up(struct proxy *p, enum err e)
 static void proxy_on_end(struct request *r)
 {
     struct proxy *p = proxy_of(r);
+    upstream_release(p->upstream, &p->use);
     timer_cancel(&p->continue_timer);
+    timer_cancel(&p->retry_timer);
     resolver_forget(&p->question);
     if (p->answer) {
         client_cancel(p->answer);
@@ -254,6 +294,7 @@ static void proxy_on_head(struct client_exchange *answer, const struct response_
     bool is_false_yes = p->x->request->protocol.p && head->status / 100 == 2;
     timer_cancel(&p->continue_timer);
     p->is_waiting_continue = false;
+    upstream_answered(p->request->pipeline, p->upstream, &p->use, head->status);
     enum err e = is_switch      ? proxy_switch(p, head)
                  : is_false_yes ? ERR_SYNTAX
                                 : proxy_respond(p, head, body_bytes);
@@ -266,6 +307,7 @@ static void proxy_on_head(struct client_exchange *answer, const struct response_
         };
         client_cancel(p->answer);
         p->answer = NULL;
+        upstream_release(p->upstream, &p->use);
         metrics_add_at(p->request->pipeline->metrics, METRICS_UPSTREAM_ERRORS, end.fault, 1);
         proxy_fail(p, &end);
         return;
@@ -328,6 +370,7 @@ static void proxy_on_answer_end(struct client_exchange *answer, const struct cli
     struct proxy *p = client_state(answer);
     p->answer = NULL;
     if (p->x->phase == EXCHANGE_FINISHED) {
+        upstream_release(p->upstream, &p->use);
         return; /* a tunnel whose end the client knows already */
     }
     proxy_report(p, end);
@@ -447,7 +490,12 @@ static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *e
 
 static void proxy_try(struct proxy *p)
 {
-    upstream_pick(p->upstream, &p->use);
+    if (!upstream_pick(p->request->pipeline, p->upstream, &p->use)) {
+        upstream_release(p->upstream, &p->use);
+        p->request->is_overload = true;
+        request_fail(p->request, 503, "backend: each endpoint has as many requests as it may");
+        return;
+    }
     const struct upstream_endpoint *endpoint = p->use.endpoint;
     p->target_now = endpoint->target;
     if (!endpoint->host.n) {
@@ -533,6 +581,7 @@ void proxy_handle(struct request *r)
         p->upstream = r->route->upstream;
         p->has_body = proxy_has_body(r->x);
         timer_init(&p->continue_timer, proxy_on_continue_timeout);
+        timer_init(&p->retry_timer, proxy_on_retry_time);
         is_good = proxy_prepare_target(p);
     }
     if (!is_good) {

@@ -73,6 +73,9 @@ void request_answer(struct request *r, uint16_t status, struct str type, struct 
     if (!e && status >= 400) {
         e = http_fields_add_id(&head.fields, HTTP_FIELD_X_REQUEST_ID, request_id(r));
     }
+    if (!e && r->is_overload) {
+        e = http_fields_add_id(&head.fields, HTTP_FIELD_RETRY_AFTER, STR("1"));
+    }
     if (!e) {
         e = request_add_route_fields(r, &head.fields);
     }

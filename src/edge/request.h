@@ -17,6 +17,7 @@ struct request {
     struct str id, trace_id; /* made, see request_id.h; empty before */
     struct str client;       /* address of the client, behind trusted proxies */
     bool is_error_page;      /* an error page is being served: no second one */
+    bool is_overload;        /* the answer says that the client may come again in a second */
     const char *error;       /* for the log; static */
     /* Of the handler; any may be NULL. As those of struct exchange_service. */
     void (*on_body)(struct request *r, struct str bytes);

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "edge/endpoint.h"
 #include "edge/upstream.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
@@ -204,8 +205,12 @@ static enum access_format site_access_format(enum log_format f)
 
 static enum err site_build_upstream(struct site_builder *b, struct site_route *r)
 {
+    const struct upstream_input input = {.arena = &b->site->arena,
+                                         .settings = &r->keys->backend,
+                                         .backend = r->host->name,
+                                         .endpoints = b->site->endpoints};
     struct fault fault;
-    enum err e = upstream_create(&b->site->arena, &r->keys->backend, &r->upstream, &fault);
+    enum err e = upstream_create(&input, &r->upstream, &fault);
     if (e == ERR_CONFIG) {
         struct str text = arena_printf(&b->site->arena, "%s", fault.text);
         return site_fault(b, &r->keys->backend.object, "tls", text.p ? text.p : "out of memory");
@@ -339,7 +344,7 @@ static enum err site_build_types(struct site *s)
     return e;
 }
 
-enum err site_create(struct settings *settings, struct site **ret_site,
+enum err site_create(struct settings *settings, const struct site *before, struct site **ret_site,
                      struct diag_list *reterr_diags)
 {
     static atomic_uint generation;
@@ -355,7 +360,10 @@ enum err site_create(struct settings *settings, struct site **ret_site,
     for (size_t i = 0; i < settings->server.listen.count; i++) {
         s->listens_for_https |= settings->server.listen.items[i].is_tls;
     }
-    enum err e = site_build_types(s);
+    enum err e = endpoint_set_create(before ? before->endpoints : NULL, &s->endpoints);
+    if (!e) {
+        e = site_build_types(s);
+    }
     if (!e) {
         const struct site_tls_input tls = {.arena = &s->arena,
                                            .settings = &settings->server.tls,
@@ -367,6 +375,7 @@ enum err site_create(struct settings *settings, struct site **ret_site,
         e = site_build_hosts(&b);
     }
     if (!e) {
+        endpoint_set_seal(s->endpoints);
         settings_wipe_keys(settings);
     } else {
         s->settings = NULL;
@@ -399,6 +408,7 @@ void site_unref(struct site *s)
             upstream_done(host->routes[k].upstream);
         }
     }
+    endpoint_set_destroy(s->endpoints);
     settings_destroy(s->settings);
     arena_done(&s->arena);
     mem_free(s);

@@ -24,6 +24,7 @@
 #include "log/access.h"
 #include "os/file.h"
 
+struct endpoint_set;
 struct site;
 struct site_host;
 struct upstream;
@@ -68,14 +69,16 @@ struct site {
     const uint32_t *rule_host; /* host of each rule of the table */
     size_t host_count;
     struct media_types types;
-    struct site_tls tls; /* for names that no host has */
+    struct site_tls tls;            /* for names that no host has */
+    struct endpoint_set *endpoints; /* of all backends; shared with the site before and after */
     bool listens_for_https;
     bool takes_early_data; /* some host does */
     uint64_t generation;
 };
 
-/* Makes `settings` ready; takes them over on success. ERR_CONFIG fills `diags`. */
-enum err site_create(struct settings *settings, struct site **ret_site,
+/* Makes `settings` ready; takes them over on success. What is known of endpoints is taken from the
+ * site `before`; NULL: nothing. ERR_CONFIG fills `diags`. */
+enum err site_create(struct settings *settings, const struct site *before, struct site **ret_site,
                      struct diag_list *reterr_diags) MUST_CHECK;
 struct site *site_ref(struct site *s);
 void site_unref(struct site *s);

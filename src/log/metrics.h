@@ -66,6 +66,12 @@ enum metrics_labels {
       "Requests that were sent to a backend once more.")                                           \
     X(UPSTREAM_ERRORS, "sws_upstream_errors_total", COUNTER, SUM, CAUSE, 1,                        \
       "Requests that failed at a backend, by cause; each try counts.")                             \
+    X(UPSTREAM_EJECTIONS, "sws_upstream_ejections_total", COUNTER, SUM, PLAIN, 1,                  \
+      "Times an endpoint of a backend was left out because it failed.")                            \
+    X(UPSTREAM_PANICS, "sws_upstream_panics_total", COUNTER, SUM, PLAIN, 1,                        \
+      "Tries for which all endpoints were asked, because fewer than half were in.")                \
+    X(UPSTREAM_REFUSED, "sws_upstream_refused_total", COUNTER, SUM, PLAIN, 1,                      \
+      "Requests refused because each endpoint had as many as it may.")                             \
     X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \
       "How late the last timer of the event loop ran.")                                            \
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \

@@ -81,11 +81,11 @@ static void sim_look(const struct sim *s, uint64_t now_ms, struct balance_endpoi
 {
     for (size_t i = 0; i < s->node_count; i++) {
         const struct sim_node *n = &s->nodes[i];
-        ret[i] = (struct balance_endpoint){
-            .weight = 1,
-            .in_flight = n->in_flight,
-            .latency_us = balance_decay(n->latency_us, now_ms - n->learnt_ms),
-            .out_until_ms = n->out_until_ms};
+        ret[i] = (struct balance_endpoint){.weight = 1,
+                                           .in_flight = n->in_flight,
+                                           .latency_us =
+                                               balance_decay(n->latency_us, now_ms - n->learnt_ms),
+                                           .out_until_ms = n->out_until_ms};
     }
 }
 
@@ -97,8 +97,8 @@ static void sim_end_request(struct sim *s, const struct sim_request *r)
     uint64_t us = r->end_us - r->start_us;
     struct balance_endpoint list[NODES_MAX];
     n->in_flight--;
-    n->latency_us = balance_learn(n->latency_us, now_ms - n->learnt_ms,
-                                  r->fails ? CONNECT_US : (uint32_t)us);
+    n->latency_us =
+        balance_learn(n->latency_us, now_ms - n->learnt_ms, r->fails ? CONNECT_US : (uint32_t)us);
     n->learnt_ms = now_ms;
     s->latencies[s->latency_count++] = r->fails ? CONNECT_US : (uint32_t)us;
     n->failures = r->fails ? n->failures + 1 : 0;

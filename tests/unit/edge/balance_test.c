@@ -13,8 +13,8 @@
 
 #define NOW 1000000u
 
-static const struct balance_rules RULES = {.policy = BALANCE_RR, .in_flight_max = 4,
-                                           .slow_start_ms = 30000};
+static const struct balance_rules RULES = {
+    .policy = BALANCE_RR, .in_flight_max = 4, .slow_start_ms = 30000};
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -71,8 +71,8 @@ static void test_slow_start(void **state)
         unsigned least, most;
     } rows[] = {{0, 180, 182}, {15000, 709, 710}, {30000, 1000, 1000}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct balance_endpoint list[2] = {
-            {.weight = 1}, {.weight = 1, .out_until_ms = NOW - rows[i].since_ms}};
+        struct balance_endpoint list[2] = {{.weight = 1},
+                                           {.weight = 1, .out_until_ms = NOW - rows[i].since_ms}};
         unsigned counts[3];
         count_turns(&RULES, list, 2, 2000, counts);
         assert_in_range(counts[1], rows[i].least, rows[i].most);
@@ -112,9 +112,10 @@ static void test_who_can(void **state)
 
 static void test_panic(void **state)
 {
-    struct balance_endpoint list[4] = {
-        {.weight = 1, .out_until_ms = NOW + 1}, {.weight = 1, .out_until_ms = NOW + 1},
-        {.weight = 1, .out_until_ms = NOW + 1}, {.weight = 1}};
+    struct balance_endpoint list[4] = {{.weight = 1, .out_until_ms = NOW + 1},
+                                       {.weight = 1, .out_until_ms = NOW + 1},
+                                       {.weight = 1, .out_until_ms = NOW + 1},
+                                       {.weight = 1}};
     const struct balance_turn turn = {NOW, 0, 0};
     unsigned counts[5];
     bool is_panic;
@@ -349,11 +350,11 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns),     cmocka_unit_test(test_slow_start),
-        cmocka_unit_test(test_who_can),   cmocka_unit_test(test_panic),
-        cmocka_unit_test(test_cheapest),  cmocka_unit_test(test_ejection),
-        cmocka_unit_test(test_latency),   cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_endpoint),  cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_turns),       cmocka_unit_test(test_slow_start),
+        cmocka_unit_test(test_who_can),     cmocka_unit_test(test_panic),
+        cmocka_unit_test(test_cheapest),    cmocka_unit_test(test_ejection),
+        cmocka_unit_test(test_latency),     cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_endpoint),    cmocka_unit_test(test_reload),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,7 +54,7 @@ static enum err load(size_t i, struct site **ret_site)
     diag_list_init(&diags);
     enum err e = settings_load_text("test", str_of(text), NULL, &settings, &diags);
     if (!e) {
-        e = site_create(settings, ret_site, &diags);
+        e = site_create(settings, NULL, ret_site, &diags);
         if (e) {
             settings_destroy(settings);
         }

@@ -606,7 +606,7 @@ static void test_site_without_memory(void **state)
         struct settings *settings = rig_settings();
         diag_list_init(&diags);
         (void)mem_test_fail_at(n);
-        enum err e = site_create(settings, &made, &diags);
+        enum err e = site_create(settings, NULL, &made, &diags);
         unsigned long asked = mem_test_fail_at(0);
         if (n == 0) {
             count = asked;

@@ -274,7 +274,7 @@ struct site *rig_site(void)
     struct diag_list diags;
     struct site *site = NULL;
     diag_list_init(&diags);
-    ASSERT(site_create(rig_settings(), &site, &diags) == ERR_OK);
+    ASSERT(site_create(rig_settings(), NULL, &site, &diags) == ERR_OK);
     diag_list_done(&diags);
     return site;
 }

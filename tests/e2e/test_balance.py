@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several endpoints behind one backend: who is asked, who is left out, and that nobody notices."""
+import collections
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from conftest import ANSWER_SECONDS, Busy, Server, Wire, free_port, wait_for
+from upstreams import Upstream, answering, ok
+from versions import VERSIONS, versions_config, wire_of
+
+BAD = b"HTTP/1.1 503 no\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture
+def balance():
+    """Starts a proxy in front of a backend; one loop, so that what is counted is exact."""
+    servers = []
+
+    def start(backend, **server):
+        servers.append(Server(versions_config(
+            [{"domains": ["default", "localhost"], "backend": backend}],
+            **{"worker": {"processes": 1}, **server})))
+        return servers[-1].start()
+    yield start
+    for server in servers:
+        server.finish()
+
+
+@contextlib.contextmanager
+def upstreams(*serves):
+    with contextlib.ExitStack() as ends:
+        yield [ends.enter_context(Upstream(serve)) for serve in serves]
+
+
+def named(count):
+    return upstreams(*(answering(ok(b"%d" % i)) for i in range(count)))
+
+
+def asked(server, count, target="/"):
+    """How often each endpoint answers."""
+    with server.wire() as wire:
+        return collections.Counter(int(wire.get(target).body) for _ in range(count))
+
+
+def endpoint(server, url):
+    return next(e for e in server.status()["endpoints"] if e["endpoint"] == url)
+
+
+def metric(server, name, url):
+    return server.metric(f'sws_endpoint_{name}{{backend="default",endpoint="{url}"}}')
+
+
+# ---- who is asked ----
+
+def test_round_robin(balance):
+    with named(3) as (a, b, c):
+        server = balance({"proxy": [a.url, b.url, c.url], "balance": "rr"})
+        assert asked(server, 30) == {0: 10, 1: 10, 2: 10}
+        assert metric(server, "requests_total", b.url) == 10
+        assert endpoint(server, c.url)["requests"] == 10
+
+
+def test_weights(balance):
+    with named(2) as (a, b):
+        server = balance({"proxy": [{"url": a.url, "weight": 3}, b.url], "balance": "rr"})
+        assert asked(server, 40) == {0: 30, 1: 10}
+
+
+def test_first(balance):
+    with named(2) as (a, b):
+        server = balance({"proxy": [a.url, b.url], "balance": "first"})
+        assert asked(server, 10) == {0: 10}
+
+
+@pytest.mark.parametrize("policy,enough", [("p2c", 8), ("least", 1)])
+def test_busy_endpoint(balance, policy, enough):
+    """Requests go past an endpoint whose earlier ones hang; before its first answer comes, p2c
+    takes it for no more than eight times as fast as the other."""
+    gate = threading.Event()
+
+    def slow(connection):
+        line, _ = connection.head()
+        if "hang" in line:
+            gate.wait(3 * ANSWER_SECONDS)
+        connection.send(ok(b"0"))
+    with upstreams(slow, answering(ok(b"1"))) as (a, b), contextlib.ExitStack() as ends:
+        server = balance({"proxy": [a.url, b.url], "balance": policy})
+        held = []
+        while endpoint(server, a.url)["in_flight"] < enough:
+            held.append(ends.enter_context(server.wire()))
+            held[-1].send(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+            # Those that met the other endpoint were answered.
+            wait_for(lambda: sum(e["requests"] for e in server.status()["endpoints"]) >= len(held),
+                     "request at an endpoint")
+            assert len(held) < 1000
+        assert asked(server, 20) == {1: 20}
+        gate.set()
+
+
+def test_backup(balance):
+    """It serves only while the others are out."""
+    with named(2) as (a, spare):
+        port = free_port()
+        server = balance({"proxy": [a.url, {"url": spare.url, "backup": True},
+                                    f"http://127.0.0.1:{port}"], "balance": "rr",
+                          "outlier": {"errors": 2, "eject": "5m"}})
+        assert set(asked(server, 20)) == {0}
+        assert metric(server, "ejections_total", f"http://127.0.0.1:{port}") == 1
+        a.__exit__(ValueError)
+        assert set(asked(server, 10)) == {1}
+        assert endpoint(server, a.url)["state"] == "ejected"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_versions(balance, version):
+    with named(2) as (a, b):
+        server = balance([a.url, b.url], protocols=["h1", "h2", "h2c", "h3"])
+        with wire_of(server, version) as wire:
+            assert {wire.get("/", method="POST", body=b"x").body for _ in range(40)} == \
+                {b"0", b"1"}
+
+
+# ---- failures ----
+
+def test_refusing_endpoint(balance):
+    """Whoever refuses connections is tried a few times and then left out; clients see nothing."""
+    with named(2) as (a, b):
+        gone = f"http://127.0.0.1:{free_port()}"
+        server = balance({"proxy": [a.url, gone, b.url], "balance": "rr"})
+        assert sum(asked(server, 60).values()) == 60
+        assert server.get(method="POST").status == 200
+        assert endpoint(server, gone)["state"] == "ejected"
+        assert endpoint(server, gone)["failures"] == 5
+        assert metric(server, "in", gone) == 0
+        assert server.metric("sws_upstream_ejections_total") == 1
+        assert server.metric("sws_upstream_retries_total") == 5
+        text = server.command("status").stdout
+        assert f"Endpoint        default  {gone}  ejected" in text
+        assert f"Endpoint        default  {a.url}  in" in text
+
+
+def test_bad_answers(balance):
+    """503 counts, is passed on, and ejects; 500 does not."""
+    with upstreams(answering(BAD), answering(ok(b"1")),
+                   answering(BAD.replace(b"503", b"500"))) as (a, b, c):
+        server = balance({"proxy": [a.url, b.url, c.url], "balance": "rr"})
+        with server.wire() as wire:
+            got = [wire.get().status for _ in range(60)]
+        assert got.count(503) == 5
+        assert got.count(500) > 15
+        assert endpoint(server, a.url)["state"] == "ejected"
+        assert endpoint(server, c.url)["state"] == "in"
+
+
+def test_at_most_half(balance):
+    gone = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    server = balance({"proxy": gone, "balance": "rr", "outlier": {"errors": 1}})
+    for _ in range(5):
+        assert server.get().status == 502
+    assert sorted(e["state"] for e in server.status()["endpoints"]) == ["ejected", "in"]
+    # Where nobody is left out, everybody is asked.
+    server = balance({"proxy": gone, "balance": "rr", "outlier": "off"})
+    for _ in range(5):
+        assert server.get().status == 502
+    assert [e["state"] for e in server.status()["endpoints"]] == ["in", "in"]
+
+
+def test_comes_back(balance):
+    with named(2) as (a, b), socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taken.close()
+        server = balance({"proxy": [a.url, f"http://127.0.0.1:{port}", b.url], "balance": "rr",
+                          "outlier": {"errors": 1, "eject": "200ms"}, "slow_start": "off"})
+        assert sum(asked(server, 6).values()) == 6
+        assert metric(server, "ejections_total", f"http://127.0.0.1:{port}") >= 1
+        with Node(port, "2"):
+            wait_for(lambda: asked(server, 3)[2] == 1, "turn of who came back")
+
+
+def test_breaker(balance):
+    gate = threading.Event()
+
+    def slow(connection):
+        while True:
+            connection.head()
+            gate.wait(3 * ANSWER_SECONDS)
+            connection.send(ok(b"0"))
+    with upstreams(slow) as (a,), contextlib.ExitStack() as ends:
+        server = balance({"proxy": a.url, "breaker": {"inflight": 2}})
+        held = [ends.enter_context(server.wire()) for _ in range(2)]
+        for wire in held:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 2, "two requests at the endpoint")
+        answer = server.get()
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert server.metric("sws_upstream_refused_total") == 1
+        gate.set()
+        assert [wire.answer().status for wire in held] == [200, 200]
+        assert server.get().status == 200
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+def test_post_is_not_repeated(balance):
+    """An upstream that took the request and died may have done it."""
+    def dying(connection):
+        _, fields = connection.head()
+        connection.body(fields)
+        connection.reset()
+    with upstreams(dying, dying) as (a, b):
+        server = balance({"proxy": [a.url, b.url], "balance": "rr"})
+        assert server.get(method="POST").status == 502
+        assert len(a.heads) + len(b.heads) == 1
+        assert server.get().status == 502  # three tries
+        assert len(a.heads) + len(b.heads) == 4
+
+
+def test_client_that_leaves(balance):
+    """Whatever way a request ends, it is under way no more."""
+    def silent(connection):
+        connection.head()
+        with contextlib.suppress(ConnectionError, EOFError):
+            connection.fill()
+    with upstreams(silent) as (a,):
+        server = balance(a.url)
+        wires = [Wire(server.address) for _ in range(5)]
+        for wire in wires:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 5, "requests under way")
+        for wire in wires:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            wire.close()
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+# ---- nobody notices ----
+
+NODE = """
+require("http").createServer((req, res) => { res.end(process.argv[2]); })
+    .listen(+process.argv[1], "127.0.0.1");
+"""
+
+
+class Node:
+    """Node's server on a port of ours, which can be killed and started again."""
+
+    def __init__(self, port, body):
+        self.port, self.body = port, body
+        self.url = f"http://127.0.0.1:{port}"
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["node", "-e", NODE, str(self.port), self.body])
+
+        def is_there():
+            with contextlib.suppress(OSError), \
+                    socket.create_connection(("127.0.0.1", self.port), 1):
+                return True
+            return False
+        wait_for(is_there, "start of node", 3 * ANSWER_SECONDS)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(ANSWER_SECONDS)
+
+
+@pytest.fixture
+def nodes():
+    with contextlib.ExitStack() as ends:
+        yield [ends.enter_context(Node(free_port(), "ok")) for _ in range(3)]
+
+
+def total(server):
+    return sum(e["requests"] for e in server.status()["endpoints"])
+
+
+@pytest.mark.parametrize("policy", ["p2c", "rr", "least"])
+def test_kill_under_load(balance, nodes, policy):
+    server = balance({"proxy": [n.url for n in nodes], "balance": policy},
+                     worker={"processes": 2})
+    with Busy(server.address, 12, body=b"ok") as busy:
+        busy.wait_rounds(10)
+        nodes[1].__exit__()
+        busy.wait_rounds(50)
+        wait_for(lambda: endpoint(server, nodes[1].url)["ejections"] or busy.failures, "ejection",
+                 3 * ANSWER_SECONDS)
+        busy.wait_rounds(10)
+    assert not busy.failures, busy.failures[:3]
+    assert all(e["in_flight"] == 0 for e in server.status()["endpoints"])
+
+
+def test_restarts_under_load(balance, nodes):
+    server = balance({"proxy": [n.url for n in nodes], "outlier": {"eject": "300ms"}},
+                     worker={"processes": 2})
+    with Busy(server.address, 12, body=b"ok") as busy:
+        for node in nodes:
+            node.__exit__()
+            busy.wait_rounds(20)
+            node.__enter__()
+            before = endpoint(server, node.url)["requests"]
+            wait_for(lambda n=node, b=before: endpoint(server, n.url)["requests"] > b + 10
+                     or busy.failures, "requests to who came back", 3 * ANSWER_SECONDS)
+    assert not busy.failures, busy.failures[:3]
+
+
+def test_reloads_under_load(balance, nodes):
+    """What is known of endpoints outlives the configuration."""
+    server = balance({"proxy": [n.url for n in nodes], "balance": "rr"}, worker={"processes": 2})
+    nodes[2].__exit__()
+    with Busy(server.address, 8, body=b"ok") as busy:
+        wait_for(lambda: endpoint(server, nodes[2].url)["ejections"] or busy.failures, "ejection",
+                 3 * ANSWER_SECONDS)
+        for i in range(10):
+            before = total(server)
+            backend = {"proxy": [n.url for n in nodes], "balance": "rr",
+                       "timeout": {"first": f"{50 + i}s"}}
+            host = {**server.config["hosts"][0], "backend": backend}
+            server.write({**server.config, "hosts": [host]})
+            assert server.reload().returncode == 0
+            busy.wait_rounds(3)
+            assert total(server) >= before
+        assert endpoint(server, nodes[2].url)["ejections"] >= 1
+    assert not busy.failures, busy.failures[:3]
+    wait_for(lambda: all(e["in_flight"] == 0 for e in server.status()["endpoints"]), "rest")
+
+
+# ---- configuration ----
+
+@pytest.mark.parametrize("backend,want", [
+    ({"proxy": []}, "this list cannot be empty"),
+    ({"proxy": ["echo", "http://127.0.0.1:1"]}, "echo stands alone"),
+    ({"proxy": ["http://127.0.0.1:1"] * 65}, "64 endpoints at most"),
+    ({"proxy": [{"url": "http://127.0.0.1:1", "weight": 0}]}, "less than is allowed"),
+    ({"proxy": [{"weight": 1}]}, 'needs the key "url"'),
+    ({"proxy": [{"url": "http://127.0.0.1:1", "zone": "a"}]}, "not served by this version"),
+    ({"proxy": "http://127.0.0.1:1", "balance": "hash"}, "not served by this version"),
+    ({"proxy": "http://127.0.0.1:1", "balance": "p2"}, 'is not one of its values'),
+])
+def test_wrong(backend, want):
+    server = Server(versions_config([{"domains": "default", "backend": backend}]))
+    try:
+        answer = server.command("check")
+        assert answer.returncode != 0
+        assert want in answer.stderr
+    finally:
+        shutil.rmtree(server.home)
+
+
+def test_explain(balance):
+    server = balance({"proxy": ["http://127.0.0.1:1", {"url": "http://127.0.0.1:2",
+                                                       "backup": True}]})
+    text = server.command("explain", "http://a.test/").stdout
+    assert "backend http://127.0.0.1:1, http://127.0.0.1:2 (backup)" in text
+    effective = json.dumps(server.command("check").stdout)
+    assert "weight: 1" in effective and "balance: p2c" in effective
