@@ -35,7 +35,8 @@ enum balance_choice {
     BALANCE_CHOICE_P2C,
     BALANCE_CHOICE_RR,
     BALANCE_CHOICE_LEAST,
-    BALANCE_CHOICE_FIRST
+    BALANCE_CHOICE_FIRST,
+    BALANCE_CHOICE_HASH
 };
 enum rewrite_flag {
     REWRITE_FLAG_LAST,
@@ -250,6 +251,7 @@ struct backend_settings {
     bool is_on;
     struct endpoint_list proxy;
     enum balance_choice balance;
+    struct str hash; /* "ip", "path", "header:NAME" or "cookie:NAME" */
     struct outlier_settings outlier;
     int64_t slow_start_ms; /* 0 = off */
     struct breaker_settings breaker;

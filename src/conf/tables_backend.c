@@ -2,13 +2,13 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"hash",    "health", "retry",    "sticky",
-                                            "process", "static", "discover", NULL};
+static const char *const BACKEND_LATER[] = {"health", "retry",    "sticky", "process",
+                                            "static", "discover", NULL};
 static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const OUTLIER_LATER[] = {"max", NULL};
-static const char *const BALANCE[] = {"p2c", "rr", "least", "first", NULL};
-static const char *const BALANCE_LATER[] = {"hash", "ewma", NULL};
+static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
+static const char *const BALANCE_LATER[] = {"ewma", NULL};
 
 static const char *check_upstream(struct str text, size_t *ret_at)
 {
@@ -28,6 +28,21 @@ static const char *check_host_policy(struct str text, size_t *ret_at)
         }
     }
     return text.n ? NULL : "pass, upstream, or a name with or without a port is due here";
+}
+
+static const char *check_hash(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    if (str_eq(text, STR("ip")) || str_eq(text, STR("path"))) {
+        return NULL;
+    }
+    if (!str_starts_with(text, STR("header:")) && !str_starts_with(text, STR("cookie:"))) {
+        return "ip, path, header:NAME or cookie:NAME is due here";
+    }
+    size_t at;
+    const char *fault = value_check_token(str_sub(text, 7, text.n), &at);
+    *ret_at = fault != NULL ? 7 + at : 0;
+    return fault;
 }
 
 static const struct conf_key TIMEOUT_KEYS[] = {
@@ -220,7 +235,15 @@ static const struct conf_key BACKEND_KEYS[] = {
      .example = "rr",
      .doc = "Which endpoint comes next: p2c is the cheaper of two by chance, by requests under way "
             "times latency; rr takes turns; least has the fewest under way; first is the first of "
-            "the list that can."},
+            "the list that can; hash is the same for the same key, see hash."},
+    {.name = "hash",
+     .type = CONF_STRING,
+     AT(backend_settings, hash),
+     .default_text = "ip",
+     .check = check_hash,
+     .example = "cookie:session",
+     .doc = "What balance: hash goes by: ip, path, header:NAME or cookie:NAME; a request without "
+            "the field or cookie goes by ip."},
     {.name = "outlier",
      .type = CONF_OBJECT,
      AT(backend_settings, outlier),

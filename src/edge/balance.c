@@ -142,6 +142,61 @@ static size_t balance_least(const struct balance_rules *rules, const struct bala
     return c->index[best];
 }
 
+static uint64_t balance_mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* FNV-1a, mixed. */
+uint64_t balance_hash(struct str text)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < text.n; i++) {
+        hash = (hash ^ (unsigned char)text.p[i]) * 0x100000001b3u;
+    }
+    return balance_mix(hash);
+}
+
+/* Minus the logarithm to base 2 of a fraction, in units of 2^-31, with a straight line between
+ * powers: the shares of unequal weights are off by a few percent for it. */
+static uint64_t balance_minus_log(uint64_t fraction)
+{
+    unsigned zeros = fraction ? (unsigned)__builtin_clzll(fraction) : 63;
+    uint64_t mantissa = fraction << zeros >> 32;
+    return ((uint64_t)(zeros + 2) << 31) - mantissa;
+}
+
+/* Rendezvous: the least -log(hash of both) / weight wins, so that an endpoint that goes moves its
+ * own keys only. One that has a quarter more requests than its share is passed over (consistent
+ * hashing with bounded loads, Mirrokni et al. 2016). */
+static size_t balance_by_hash(const struct balance_rules *rules,
+                              const struct balance_endpoint *list, const struct balance_choice *c,
+                              const struct balance_turn *turn)
+{
+    uint64_t in_flight = 1, total = 0, best_weight = 0, best_log = 0;
+    size_t best = BALANCE_NONE;
+    for (size_t i = 0; i < c->count; i++) {
+        in_flight += list[c->index[i]].in_flight;
+        total += balance_weight(rules, &list[c->index[i]], turn->now_ms);
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        const struct balance_endpoint *e = &list[c->index[i]];
+        uint64_t weight = balance_weight(rules, e, turn->now_ms);
+        uint64_t log = balance_minus_log(balance_mix(e->hash ^ turn->key));
+        /* in flight < 1.25 x all x weight / total, rounded up: somebody is always below. */
+        uint64_t most = (5 * in_flight * weight + 4 * total - 1) / (4 * total);
+        if (e->in_flight < most &&
+            (best == BALANCE_NONE || log * best_weight < best_log * weight)) {
+            best = c->index[i];
+            best_log = log;
+            best_weight = weight;
+        }
+    }
+    return best;
+}
+
 static size_t balance_choose(const struct balance_rules *rules, const struct balance_endpoint *list,
                              const struct balance_choice *c, const struct balance_turn *turn)
 {
@@ -154,6 +209,8 @@ static size_t balance_choose(const struct balance_rules *rules, const struct bal
         return balance_least(rules, list, c, turn);
     case BALANCE_FIRST:
         return c->index[0];
+    case BALANCE_HASH:
+        return balance_by_hash(rules, list, c, turn);
     }
     return c->index[0];
 }

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/str.h"
+
 #define BALANCE_NONE SIZE_MAX
 #define BALANCE_TAU_MS 10000u /* how long a latency that was seen counts */
 #define BALANCE_ENDPOINTS_MAX 64u
@@ -20,6 +22,7 @@ enum balance_policy {
     BALANCE_RR,    /* in turn, by weight */
     BALANCE_LEAST, /* the fewest in flight, by weight */
     BALANCE_FIRST, /* the first in the list that can */
+    BALANCE_HASH,  /* the same for the same key, unless it has a quarter more than its share */
 };
 
 /* What is known of one endpoint when a request asks. */
@@ -28,6 +31,7 @@ struct balance_endpoint {
     uint32_t in_flight;
     uint32_t latency_us;   /* decayed until now; 0: unknown */
     uint64_t out_until_ms; /* end of its last ejection; 0: there was none */
+    uint64_t hash;         /* balance_hash of its name, for BALANCE_HASH */
     bool is_backup;
     bool is_tried; /* by this request; taken again only where nothing else is left */
 };
@@ -42,6 +46,7 @@ struct balance_turn {
     uint64_t now_ms;
     uint64_t random;
     uint32_t tick; /* how many turns the backend gave before */
+    uint64_t key;  /* balance_hash of what BALANCE_HASH goes by */
 };
 
 /* The index of the endpoint to ask; BALANCE_NONE: all are at in_flight_max. Backups serve where no
@@ -50,6 +55,10 @@ struct balance_turn {
  * right, and the rest could not carry the load. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
 size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
                     size_t n, const struct balance_turn *turn, bool *ret_is_panic);
+
+/* Without a key of the process, so that it is the same after a restart and on other machines.
+ * Whoever chooses texts that meet meets the bound of BALANCE_HASH. */
+uint64_t balance_hash(struct str text);
 
 /* Whether endpoint `index` may be ejected: at most half of the endpoints, or each that is no backup
  * while a backup is in. */

@@ -17,7 +17,8 @@
 struct endpoint {
     uint32_t magic;
     atomic_uint ref_count;
-    uint64_t hash; /* of backend and name */
+    uint64_t hash;      /* of backend and name, for finding it */
+    uint64_t name_hash; /* balance_hash */
     struct str backend;
     struct str name;
     atomic_uint in_flight;
@@ -88,6 +89,7 @@ static struct endpoint *endpoint_create(struct str backend, struct str name, uin
     e->magic = ENDPOINT_MAGIC;
     atomic_init(&e->ref_count, 1);
     e->hash = hash;
+    e->name_hash = balance_hash(name);
     e->backend = str_make(text, backend.n);
     e->name = str_make(text + backend.n, name.n);
     return e;
@@ -143,6 +145,7 @@ void endpoint_look(const struct endpoint *e, uint64_t now_ms, struct balance_end
     ret->in_flight = atomic_load_explicit(&e->in_flight, memory_order_relaxed);
     ret->latency_us = balance_decay(atomic_load_explicit(&e->latency_us, memory_order_relaxed),
                                     now_ms > learnt_ms ? now_ms - learnt_ms : 0);
+    ret->hash = e->name_hash;
     ret->out_until_ms = atomic_load_explicit(&e->out_until_ms, memory_order_relaxed);
 }
 

@@ -579,6 +579,10 @@ void proxy_handle(struct request *r)
         p->request = r;
         p->x = r->x;
         p->upstream = r->route->upstream;
+        const struct backend_settings *backend = upstream_settings(p->upstream);
+        if (backend->balance == BALANCE_CHOICE_HASH) {
+            p->use.key = proxy_hash_key(r, backend->hash);
+        }
         p->has_body = proxy_has_body(r->x);
         timer_init(&p->continue_timer, proxy_on_continue_timeout);
         timer_init(&p->retry_timer, proxy_on_retry_time);

@@ -20,3 +20,6 @@ enum err proxy_response_fields(const struct request *r, const struct http_fields
 
 /* Trailers, in either direction, and the fields of an interim answer. Errors as above. */
 enum err proxy_trailers(const struct http_fields *from, struct http_fields *fields) MUST_CHECK;
+
+/* The key of the request for `backend.hash`. */
+uint64_t proxy_hash_key(const struct request *r, struct str rule);

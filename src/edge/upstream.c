@@ -80,6 +80,8 @@ static enum balance_policy upstream_policy(enum balance_choice choice)
         return BALANCE_LEAST;
     case BALANCE_CHOICE_FIRST:
         return BALANCE_FIRST;
+    case BALANCE_CHOICE_HASH:
+        return BALANCE_HASH;
     }
     return BALANCE_P2C;
 }
@@ -172,6 +174,7 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
     struct balance_endpoint list[BALANCE_ENDPOINTS_MAX];
     const struct balance_turn turn = {
         .now_ms = loop_now_ms(p->loop),
+        .key = use->key,
         .random = pipeline_random(p),
         .tick = atomic_fetch_add_explicit(&u->counts->turns, 1, memory_order_relaxed)};
     bool is_panic;

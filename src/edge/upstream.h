@@ -27,8 +27,9 @@ struct upstream_endpoint {
     bool is_backup;
 };
 
-/* One request on its way through the tries; zeroed at first. */
+/* One request on its way through the tries; zeroed at first but for the key. */
 struct upstream_use {
+    uint64_t key; /* balance_hash of what backend.hash names; 0 where nothing goes by it */
     unsigned try_count;
     uint64_t tried; /* a bit for each endpoint */
     uint64_t start_ns;

@@ -103,6 +103,24 @@ def test_busy_endpoint(balance, policy, enough):
         gate.set()
 
 
+@pytest.mark.parametrize("rule", ["ip", "path", "header:X-User", "cookie:sid"])
+def test_hash_sticks(balance, rule):
+    """One key, one endpoint, also after a restart; many keys meet everybody."""
+    def of(server, i):
+        fields = {"X-User": f"u{i}", "Cookie": f"a=b; sid=u{i}; c=d"}
+        return int(server.get(f"/u{i}", fields).body)
+    with named(3) as (a, b, c):
+        config = {"proxy": [a.url, b.url, c.url], "balance": "hash", "hash": rule}
+        server = balance(config)
+        first = [of(server, i) for i in range(30)]
+        assert [of(server, i) for i in range(30)] == first
+        assert set(first) == ({first[0]} if rule == "ip" else {0, 1, 2})
+        assert [of(balance(config), i) for i in range(5)] == first[:5]
+        # Without the field or cookie it goes by the address.
+        if rule not in ["ip", "path"]:
+            assert len(asked(server, 10)) == 1
+
+
 def test_backup(balance):
     """It serves only while the others are out."""
     with named(2) as (a, spare):
@@ -338,7 +356,9 @@ def test_reloads_under_load(balance, nodes):
     ({"proxy": [{"url": "http://127.0.0.1:1", "weight": 0}]}, "less than is allowed"),
     ({"proxy": [{"weight": 1}]}, 'needs the key "url"'),
     ({"proxy": [{"url": "http://127.0.0.1:1", "zone": "a"}]}, "not served by this version"),
-    ({"proxy": "http://127.0.0.1:1", "balance": "hash"}, "not served by this version"),
+    ({"proxy": "http://127.0.0.1:1", "balance": "ewma"}, "not served by this version"),
+    ({"proxy": "http://127.0.0.1:1", "hash": "user"}, "ip, path, header:NAME or cookie:NAME"),
+    ({"proxy": "http://127.0.0.1:1", "hash": "header:a b"}, "hash:"),
     ({"proxy": "http://127.0.0.1:1", "balance": "p2"}, 'is not one of its values'),
 ])
 def test_wrong(backend, want):

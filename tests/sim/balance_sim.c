@@ -134,7 +134,7 @@ static void sim_begin_request(struct sim *s, const struct balance_rules *rules, 
                               uint32_t tick)
 {
     struct balance_endpoint list[NODES_MAX];
-    const struct balance_turn turn = {now_us / 1000, sim_random(s), tick};
+    const struct balance_turn turn = {now_us / 1000, sim_random(s), tick, 0};
     bool is_panic;
     sim_look(s, turn.now_ms, list);
     size_t at = balance_pick(rules, list, s->node_count, &turn, &is_panic);

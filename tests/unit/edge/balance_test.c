@@ -30,7 +30,7 @@ static void count_turns(const struct balance_rules *rules, const struct balance_
     memset(ret_counts, 0, (n + 1) * sizeof(*ret_counts));
     for (unsigned i = 0; i < turns; i++) {
         bool is_panic;
-        const struct balance_turn turn = {NOW, next_random(&random), i};
+        const struct balance_turn turn = {NOW, next_random(&random), i, 0};
         size_t at = balance_pick(rules, list, n, &turn, &is_panic);
         ret_counts[at == BALANCE_NONE ? n : at]++;
     }
@@ -42,7 +42,7 @@ static void test_turns(void **state)
     unsigned counts[4];
     for (unsigned i = 0; i < 9; i++) {
         bool is_panic;
-        const struct balance_turn turn = {NOW, 0, i};
+        const struct balance_turn turn = {NOW, 0, i, 0};
         assert_int_equal(balance_pick(&RULES, list, 3, &turn, &is_panic), i % 3);
         assert_false(is_panic);
     }
@@ -56,7 +56,7 @@ static void test_turns(void **state)
     unsigned in_window = 0;
     for (unsigned i = 0; i < 8; i++) {
         bool is_panic;
-        const struct balance_turn turn = {NOW, 0, i};
+        const struct balance_turn turn = {NOW, 0, i, 0};
         in_window += i < 4 && balance_pick(&RULES, list, 3, &turn, &is_panic) == 0;
     }
     assert_in_range(in_window, 2, 3);
@@ -116,7 +116,7 @@ static void test_panic(void **state)
                                        {.weight = 1, .out_until_ms = NOW + 1},
                                        {.weight = 1, .out_until_ms = NOW + 1},
                                        {.weight = 1}};
-    const struct balance_turn turn = {NOW, 0, 0};
+    const struct balance_turn turn = {NOW, 0, 0, 0};
     unsigned counts[5];
     bool is_panic;
     count_turns(&RULES, list, 4, 400, counts);
@@ -160,8 +160,8 @@ static void test_cheapest(void **state)
     assert_int_equal(counts[0], 100);
     /* The greatest values do not overflow. */
     rules.in_flight_max = 1000000;
-    list[0] = (struct balance_endpoint){1000, 999999, 60000000, 0, false, false};
-    list[1] = (struct balance_endpoint){1000, 999998, 60000000, 0, false, false};
+    list[0] = (struct balance_endpoint){1000, 999999, 60000000, 0, 0, false, false};
+    list[1] = (struct balance_endpoint){1000, 999998, 60000000, 0, 0, false, false};
     count_turns(&rules, list, 2, 100, counts);
     assert_int_equal(counts[1], 100);
     rules.policy = BALANCE_LEAST;
@@ -170,6 +170,53 @@ static void test_cheapest(void **state)
     rules.policy = BALANCE_FIRST;
     count_turns(&rules, list, 2, 100, counts);
     assert_int_equal(counts[0], 100);
+    (void)state;
+}
+
+static void test_hash(void **state)
+{
+    struct balance_rules rules = RULES;
+    struct balance_endpoint list[4] = {{.weight = 1}, {.weight = 1}, {.weight = 2}, {.weight = 1}};
+    unsigned counts[4] = {0}, moved = 0;
+    rules.policy = BALANCE_HASH;
+    rules.in_flight_max = 1000;
+    for (size_t i = 0; i < 4; i++) {
+        char name[2] = {(char)('a' + i), 0};
+        list[i].hash = balance_hash(str_of(name));
+    }
+    assert_true(balance_hash(STR("")) == 0xf52a15e9a9b5e89bu);
+    for (unsigned i = 0; i < 10000; i++) {
+        char text[16];
+        bool is_panic;
+        snprintf(text, sizeof(text), "key %u", i);
+        struct balance_turn turn = {NOW, i, i, balance_hash(str_of(text))};
+        list[3].out_until_ms = 0;
+        size_t before = balance_pick(&rules, list, 4, &turn, &is_panic);
+        assert_in_range(before, 0, 3);
+        counts[before]++;
+        turn.random = turn.tick = 0;
+        assert_int_equal(balance_pick(&rules, list, 4, &turn, &is_panic), before);
+        /* Who goes moves its own keys only. */
+        list[3].out_until_ms = NOW + 1;
+        size_t after = balance_pick(&rules, list, 4, &turn, &is_panic);
+        assert_true(after == before || before == 3);
+        moved += after != before;
+    }
+    assert_int_equal(moved, counts[3]);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_in_range(counts[i], i == 2 ? 3600 : 1700, i == 2 ? 4400 : 2300);
+    }
+    /* One key for all: nobody has more than 1.25 of their share, and one more. */
+    list[3].out_until_ms = 0;
+    list[2].weight = 1;
+    for (unsigned i = 0; i < 400; i++) {
+        bool is_panic;
+        const struct balance_turn turn = {NOW, i, i, 7};
+        size_t at = balance_pick(&rules, list, 4, &turn, &is_panic);
+        assert_in_range(at, 0, 3);
+        list[at].in_flight++;
+        assert_true(list[at].in_flight <= (i + 1) * 5 / 16 + 1);
+    }
     (void)state;
 }
 
@@ -350,12 +397,12 @@ static void test_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns),       cmocka_unit_test(test_slow_start),
-        cmocka_unit_test(test_who_can),     cmocka_unit_test(test_panic),
-        cmocka_unit_test(test_cheapest),    cmocka_unit_test(test_ejection),
-        cmocka_unit_test(test_latency),     cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_endpoint),    cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_turns),    cmocka_unit_test(test_slow_start),
+        cmocka_unit_test(test_who_can),  cmocka_unit_test(test_panic),
+        cmocka_unit_test(test_cheapest), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_ejection), cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_retries),  cmocka_unit_test(test_endpoint),
+        cmocka_unit_test(test_reload),   cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
