@@ -43,10 +43,13 @@ class Upstream:
         return self
 
     def __exit__(self, kind, *_):
-        for sock in [self.listener, *self.sockets]:
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join(ANSWER_SECONDS)  # from here on no connection comes
+        self.listener.close()
+        for sock in self.sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
         for thread in self.threads:
             thread.join(ANSWER_SECONDS)
         if kind is None:
