@@ -10,36 +10,13 @@
 #include "../unit/http/h2_wire.h"
 #include "base/mem.h"
 #include "http/h2_session_int.h"
+#include "input.h"
 
 #define OPS_MAX 200
 #define SCRIPT_BYTES_MAX 32768u /* below what a window update is worth: those depend on cuts */
 #define STREAMS_MAX 128
 #define MISCHIEF_COUNT 8
 #define MISCHIEF_MAX 500 /* an owner who always resumed would never come to rest */
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
-
-static unsigned take(struct input *in)
-{
-    if (in->n == 0) {
-        return 0;
-    }
-    in->n--;
-    return *in->p++;
-}
-
-static struct str take_text(struct input *in)
-{
-    size_t n = take(in);
-    n = n < in->n ? n : in->n;
-    struct str text = str_make((const char *)in->p, n);
-    in->p += n;
-    in->n -= n;
-    return text;
-}
 
 /* ---- the script ---- */
 

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "http/h3_session.h"
+#include "input.h"
 
 #define OPS_MAX 64
 #define SCRIPT_BYTES_MAX 32768u
@@ -18,30 +19,6 @@
 #define DECODER_ID 10
 #define IDS_MAX 16 /* of streams, from 0 */
 #define ANSWER_BYTES 40000u
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
-
-static unsigned take(struct input *in)
-{
-    if (in->n == 0) {
-        return 0;
-    }
-    in->n--;
-    return *in->p++;
-}
-
-static struct str take_text(struct input *in)
-{
-    size_t n = take(in);
-    n = n < in->n ? n : in->n;
-    struct str text = str_make((const char *)in->p, n);
-    in->p += n;
-    in->n -= n;
-    return text;
-}
 
 /* ---- the script: bytes of streams, in the order in which they come ---- */
 

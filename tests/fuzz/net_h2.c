@@ -11,38 +11,15 @@
 #include "../unit/net/rig.c"
 #include "http/h2_session_int.h"
 #include "net/h2_conn_int.h"
+#include "input.h"
 
 #define STREAMS_MAX 128
 #define FRAMES_MAX 200
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
 
 struct script {
     struct buf bytes;
     uint64_t window; /* of the connection, as the server may take it */
 };
-
-static unsigned take(struct input *in)
-{
-    if (in->n == 0) {
-        return 0;
-    }
-    in->n--;
-    return *in->p++;
-}
-
-static struct str take_text(struct input *in)
-{
-    size_t n = take(in);
-    n = n < in->n ? n : in->n;
-    struct str text = str_make((const char *)in->p, n);
-    in->p += n;
-    in->n -= n;
-    return text;
-}
 
 static void put_request(struct input *in, struct buf *out, uint32_t id)
 {

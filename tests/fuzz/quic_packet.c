@@ -13,6 +13,7 @@
 #include <sys/random.h>
 
 #include "base/assert.h"
+#include "input.h"
 
 #define CHANGED_MAX 48u /* datagrams that the input decides about */
 #define SPOILED_MAX 8u  /* of them are not to be understood: each waits twice as long as before */
@@ -32,20 +33,6 @@ ssize_t getrandom(void *p, size_t n, unsigned flags)
         ((uint8_t *)p)[i] = (uint8_t)(state >> 56);
     }
     return (ssize_t)n;
-}
-
-struct input {
-    const uint8_t *p;
-    size_t n;
-};
-
-static unsigned take(struct input *in)
-{
-    if (in->n == 0) {
-        return 0;
-    }
-    in->n--;
-    return *in->p++;
 }
 
 /* ---- without a connection ---- */
