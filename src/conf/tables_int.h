@@ -7,6 +7,8 @@
 #define KEYS(list) .keys = (list), .key_count = COUNT_OF(list)
 #define AT(type, member) .offset = offsetof(struct type, member)
 
+extern const struct conf_table conf_table_server;
+
 /* server.tls, and ssl of hosts. */
 extern const struct conf_table conf_table_tls;
 
