@@ -747,8 +747,7 @@ def test_access_log(serve, version):
 @pytest.mark.parametrize("backend, words", [
     ("ftp://127.0.0.1:1", "no backend of this name"), ("api", "no backend of this name"),
     ("http://127.0.0.1:1/a", "ends with its port"), ("http://a b", "a name of letters"),
-    ("http://a:0", "a port is a number"), ("unix:a", "begins with /"),
-    ("[http://127.0.0.1:1, http://127.0.0.1:2]", "balancing over several comes")])
+    ("http://a:0", "a port is a number"), ("unix:a", "begins with /")])
 def test_other_backends_are_errors(tmp_path, backend, words):
     path = tmp_path / "sws.yaml"
     path.write_text(f"hosts:\n  - domains: a.test\n    backend: {backend}\n")
