@@ -247,6 +247,6 @@ static const struct conf_key SERVER_KEYS[] = {
      .doc = "Where the administration interface listens, or off."},
 };
 const struct conf_table conf_table_server = {.name = "server",
-                                               KEYS(SERVER_KEYS),
-                                               .struct_bytes = sizeof(struct server_settings),
-                                               .later_keys = SERVER_LATER};
+                                             KEYS(SERVER_KEYS),
+                                             .struct_bytes = sizeof(struct server_settings),
+                                             .later_keys = SERVER_LATER};

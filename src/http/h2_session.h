@@ -93,7 +93,7 @@ bool h2_session_is_within_head(const struct h2_session *s);
 enum h2_abuse h2_session_abuse(const struct h2_session *s);
 size_t h2_session_stream_count(const struct h2_session *s);
 
-/* All streams, oldest first, by h2_stream.link. */
+/* All streams, oldest first, by mux_stream.link. */
 struct list *h2_session_streams(struct h2_session *s);
 
 /* See struct mux_ops. */
