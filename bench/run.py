@@ -227,8 +227,13 @@ backend back
 """)
         return port, ["haproxy", "-db", "-f", str(config)], None
 
-    found = {"sws": sws, "nginx": nginx, "haproxy": haproxy}
-    return {n: make for n, make in found.items() if n == "sws" or shutil.which(n)}
+    def floor():
+        port = free_port()
+        program = Path(args.floor).resolve().with_name("floor_proxy")
+        return port, [str(program), str(port), str(upstream)], None
+
+    found = {"floor": floor, "sws": sws, "nginx": nginx, "haproxy": haproxy}
+    return {n: make for n, make in found.items() if n in ("floor", "sws") or shutil.which(n)}
 
 
 def h2load(port, path, seconds, connections):
