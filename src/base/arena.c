@@ -135,6 +135,27 @@ struct str arena_str(struct arena *a, struct str s)
     return str_make(copy, s.n);
 }
 
+struct str arena_join(struct arena *a, const struct str *list, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        n += list[i].n;
+    }
+    char *text = arena_alloc(a, n + 1);
+    char *at = text;
+    if (!text) {
+        return (struct str){NULL, 0};
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].n) {
+            memcpy(at, list[i].p, list[i].n);
+            at += list[i].n;
+        }
+    }
+    *at = '\0';
+    return str_make(text, n);
+}
+
 struct str arena_printf(struct arena *a, const char *format, ...)
 {
     va_list args, again;

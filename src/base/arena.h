@@ -44,6 +44,10 @@ void *arena_zalloc(struct arena *a, size_t size) __attribute__((warn_unused_resu
 /* A copy of `s` with a NUL behind it that the length does not count; pointer NULL on failure. */
 struct str arena_str(struct arena *a, struct str s) __attribute__((warn_unused_result));
 
+/* The texts of `list` one behind the other, as above. */
+struct str arena_join(struct arena *a, const struct str *list, size_t count)
+    __attribute__((warn_unused_result));
+
 /* printf into the arena; pointer NULL on failure. */
 struct str arena_printf(struct arena *a, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));

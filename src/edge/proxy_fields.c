@@ -72,10 +72,13 @@ static struct str proxy_host(const struct request *r, const struct upstream *u,
 static enum err proxy_append(struct request *r, struct http_fields *fields, enum http_field_id id,
                              struct str own)
 {
+    const struct http_field *first = http_fields_get(fields, id);
+    if (!first) {
+        return http_fields_add_id(fields, id, own); /* it lives as long as the exchange */
+    }
     struct buf text;
     buf_init(&text, 0);
-    for (const struct http_field *f = http_fields_get(fields, id); f;
-         f = http_fields_next(fields, f)) {
+    for (const struct http_field *f = first; f; f = http_fields_next(fields, f)) {
         buf_add_str(&text, f->value);
         buf_add_str(&text, STR(", "));
     }
@@ -99,10 +102,15 @@ static enum err proxy_add_forwarding(struct request *r, struct http_fields *fiel
     struct str proto = r->x->peer->tls ? STR("https") : STR("http");
     bool is_v6 = str_index(peer, ':') >= 0;
     bool is_local = str_eq(peer, STR("unix"));
-    struct str forwarded =
-        arena_printf(&r->x->arena, "for=%s" STR_FMT "%s;host=\"" STR_FMT "\";proto=" STR_FMT,
-                     is_v6 ? "\"[" : "", STR_ARG(is_local ? STR("unknown") : peer),
-                     is_v6 ? "]\"" : "", STR_ARG(host), STR_ARG(proto));
+    const struct str pieces[] = {
+        is_v6 ? STR("for=\"[") : STR("for="),
+        is_local ? STR("unknown") : peer,
+        is_v6 ? STR("]\";host=\"") : STR(";host=\""),
+        host,
+        STR("\";proto="),
+        proto,
+    };
+    struct str forwarded = arena_join(&r->x->arena, pieces, COUNT_OF(pieces));
     enum err e = forwarded.p ? proxy_append(r, fields, HTTP_FIELD_FORWARDED, forwarded) : ERR_NOMEM;
     if (!e && !is_local) {
         e = proxy_append(r, fields, HTTP_FIELD_X_FORWARDED_FOR, peer);

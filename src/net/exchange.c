@@ -117,12 +117,14 @@ enum err exchange_send_chunk(struct exchange *x, struct chunk *c, size_t offset,
 
 enum err exchange_send_bytes(struct exchange *x, struct str bytes)
 {
-    struct chunk *c = chunk_from(bytes);
-    if (!c) {
-        return ERR_NOMEM;
+    ASSERT_MAGIC(x, EXCHANGE_MAGIC);
+    if (bytes.n == 0) {
+        return ERR_OK;
     }
-    enum err e = exchange_send_chunk(x, c, 0, bytes.n);
-    chunk_unref(c);
+    enum err e = x->is_head_only ? ERR_OK : x->protocol->send_bytes(x, bytes);
+    if (!e) {
+        exchange_count(x, bytes.n);
+    }
     return e;
 }
 

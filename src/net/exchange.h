@@ -92,6 +92,7 @@ struct exchange_protocol {
     enum err (*respond)(struct exchange *x, const struct response_head *head, uint64_t body_bytes);
     enum err (*respond_ready)(struct exchange *x, struct exchange_ready *ready);
     enum err (*send_chunk)(struct exchange *x, struct chunk *c, size_t offset, size_t n);
+    enum err (*send_bytes)(struct exchange *x, struct str bytes);
     enum err (*send_file)(struct exchange *x, struct exchange_file *f, uint64_t offset, uint64_t n);
     enum err (*send_trailers)(struct exchange *x, const struct http_fields *trailers);
     /* NULL: never (HTTP/1.0). */

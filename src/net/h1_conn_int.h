@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An HTTP/1.x server connection. h1_input.c turns bytes into exchanges, h1_output.c turns what
- * the service offers into bytes, h1_conn.c owns life, timers and interest.
+ * An HTTP/1.x server connection. h1_input.c turns bytes into exchanges, h1_answer.c turns what
+ * the service offers into bytes, h1_output.c queues and sends them, h1_conn.c owns life, timers and
+ * interest.
  *
  * At most one exchange at a time reads from the connection (`current`); those that are answered
  * but not sent yet wait in `unsent`, in order. Nothing is freed before the end of the turn.
  */
 #pragma once
+
+#include <stdalign.h>
 
 #include "http/h1_chunked.h"
 #include "http/h1_parse.h"
@@ -15,6 +18,9 @@
 #define H1_CONN_MAGIC 0x6831636eu
 #define H1_FIELDS_MAX 200
 #define H1_OUT_BYTES_MAX (256u * 1024u)  /* queued memory past which no further head is read */
+#define H1_ARENA_BYTES 2048u             /* enough for most requests */
+#define H1_PASS_BYTES_MIN 16384u         /* part of an answer that is worth a send of its own */
+#define H1_SMALL_BYTES_MAX 4096u         /* body that is copied behind its head */
 #define H1_DRAIN_BYTES_MAX (64u * 1024u) /* unread body that is worth keeping the connection */
 #define H1_LINGER_MS 2000u               /* reading on after the last answer, see RFC 9112 9.6 */
 #define H1_RATE_WINDOW_MS 10000u
@@ -28,11 +34,12 @@ struct h1_piece {
     struct exchange_file *file;
     uint64_t offset;
     uint64_t n;
+    size_t room;            /* free bytes behind it, of a chunk that nobody else has */
     struct h1_stream *ends; /* this exchange is complete when the piece is sent */
 };
 
 struct h1_stream {
-    struct exchange x; /* first: the protocol gets back from it to the stream */
+    struct exchange x;
     struct h1_conn *conn;
     struct h1_stream *next; /* in `unsent` */
     struct h1_request request;
@@ -51,6 +58,7 @@ struct h1_stream {
     struct buf trailers; /* of the request, as lines */
     struct buf ending;   /* of a chunked answer with trailers; empty: it has none */
     struct http_field fields[H1_FIELDS_MAX];
+    alignas(max_align_t) char bytes[H1_ARENA_BYTES]; /* the first of the arena */
 };
 
 struct h1_conn {
@@ -126,15 +134,39 @@ bool h1_input_has_work(const struct h1_conn *c);
 /* The exchange `current` is answered and its body read or dropped: go on with the next. */
 void h1_input_check_done(struct h1_conn *c);
 
-/* h1_output.c */
+/* h1_answer.c */
 extern const struct exchange_protocol h1_protocol_10;
 extern const struct exchange_protocol h1_protocol_11;
+
+/* h1_output.c */
 
 /* Sends what the socket takes. Returns ERR_OK (all sent), ERR_AGAIN, or what broke. */
 enum err h1_output_flush(struct h1_conn *c) MUST_CHECK;
 
-/* Queues bytes that belong to no exchange (refusals, 100 Continue). */
+/* Queues a copy of bytes. ERR_NOMEM, as below. */
 enum err h1_output_raw(struct h1_conn *c, struct str bytes) MUST_CHECK;
+
+/* As above, with room for what h1_output_add will bring. */
+enum err h1_output_begin(struct h1_conn *c, struct str bytes, size_t room) MUST_CHECK;
+
+/* As h1_output_raw, into the room of the last piece where it has enough. */
+enum err h1_output_add(struct h1_conn *c, struct str bytes) MUST_CHECK;
+
+/* Sends what the socket takes at once where that saves copying much; queues the rest. */
+enum err h1_output_offer(struct h1_conn *c, struct str bytes) MUST_CHECK;
+
+/* Queues a reference to bytes. */
+enum err h1_output_chunk(struct h1_conn *c, struct chunk *chunk, size_t offset,
+                         size_t n) MUST_CHECK;
+
+/* Queues an empty piece for the caller to fill. NULL: out of memory. */
+struct h1_piece *h1_output_piece(struct h1_conn *c);
+
+/* NULL: the queue is empty. */
+struct h1_piece *h1_output_last(const struct h1_conn *c);
+
+/* Takes back the pieces that were queued since the tail stood at `tail`. */
+void h1_output_take_back(struct h1_conn *c, struct h1_piece **tail);
 
 /* `s` ends before its answer is whole. True when only a reset can tell the client so, and the
  * connection will end with one. */

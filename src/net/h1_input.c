@@ -58,6 +58,7 @@ static void h1_input_dispatch(struct h1_conn *c, struct h1_stream *s)
     s->x.is_head_only = r->head.method == HTTP_HEAD;
     s->x.start_ns = loop_now_ns(server->loop);
     arena_init(&s->x.arena, 1024, 0);
+    arena_lend(&s->x.arena, s->bytes, sizeof(s->bytes));
     s->must_close = !r->keep_alive || c->is_closing || server->is_draining;
     h1_input_begin_body(s);
     c->current = s;

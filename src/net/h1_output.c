@@ -2,18 +2,10 @@
 #include "net/h1_conn_int.h"
 
 #include "base/assert.h"
-#include "base/mem.h"
-#include "http/date.h"
-#include "http/h1_write.h"
 
 #define FLUSH_PIECES_MAX 64
 #define FLUSH_BUDGET_BYTES (2u * 1024u * 1024u) /* per turn, so that no download starves others */
 #define SEND_FILE_BYTES (1024u * 1024u)
-
-static struct h1_stream *h1_stream_of(const struct exchange *x)
-{
-    return (struct h1_stream *)x;
-}
 
 void h1_stream_end(struct h1_stream *s, enum err cause)
 {
@@ -28,7 +20,7 @@ void h1_stream_end(struct h1_stream *s, enum err cause)
     slab_free(&server->stream_slab, s);
 }
 
-static struct h1_piece *h1_output_piece(struct h1_conn *c)
+struct h1_piece *h1_output_piece(struct h1_conn *c)
 {
     struct h1_piece *piece = slab_alloc(&c->conn.server->piece_slab);
     if (piece) {
@@ -38,7 +30,7 @@ static struct h1_piece *h1_output_piece(struct h1_conn *c)
     return piece;
 }
 
-static enum err h1_output_chunk(struct h1_conn *c, struct chunk *chunk, size_t offset, size_t n)
+enum err h1_output_chunk(struct h1_conn *c, struct chunk *chunk, size_t offset, size_t n)
 {
     struct h1_piece *piece = h1_output_piece(c);
     if (!piece) {
@@ -51,12 +43,42 @@ static enum err h1_output_chunk(struct h1_conn *c, struct chunk *chunk, size_t o
     return ERR_OK;
 }
 
-enum err h1_output_raw(struct h1_conn *c, struct str bytes)
+struct h1_piece *h1_output_last(const struct h1_conn *c)
 {
-    struct chunk *chunk = chunk_from(bytes);
-    enum err e = chunk ? h1_output_chunk(c, chunk, 0, bytes.n) : ERR_NOMEM;
+    return c->out ? CONTAINER_OF(c->out_tail, struct h1_piece, next) : NULL;
+}
+
+enum err h1_output_begin(struct h1_conn *c, struct str bytes, size_t room)
+{
+    struct chunk *chunk = chunk_create(bytes.n + room);
+    if (!chunk) {
+        return ERR_NOMEM;
+    }
+    memcpy(chunk->data, bytes.p, bytes.n);
+    enum err e = h1_output_chunk(c, chunk, 0, bytes.n);
+    if (!e) {
+        h1_output_last(c)->room = room;
+    }
     chunk_unref(chunk);
     return e;
+}
+
+enum err h1_output_raw(struct h1_conn *c, struct str bytes)
+{
+    return h1_output_begin(c, bytes, 0);
+}
+
+enum err h1_output_add(struct h1_conn *c, struct str bytes)
+{
+    struct h1_piece *last = h1_output_last(c);
+    if (!last || last->room < bytes.n || last->ends) {
+        return h1_output_raw(c, bytes);
+    }
+    memcpy(last->chunk->data + last->offset + last->n, bytes.p, bytes.n);
+    last->n += bytes.n;
+    last->room -= bytes.n;
+    c->out_bytes += bytes.n;
+    return ERR_OK;
 }
 
 static void h1_output_drop_piece(struct h1_conn *c, struct h1_piece *piece)
@@ -79,8 +101,7 @@ static void h1_output_drop_first(struct h1_conn *c)
     h1_output_drop_piece(c, piece);
 }
 
-/* Takes back what was queued since the tail stood at `tail`. */
-static void h1_output_take_back(struct h1_conn *c, struct h1_piece **tail)
+void h1_output_take_back(struct h1_conn *c, struct h1_piece **tail)
 {
     struct h1_piece *piece = *tail;
     *tail = NULL;
@@ -146,15 +167,25 @@ static void h1_output_take(struct h1_conn *c, size_t sent)
     }
 }
 
-static enum err h1_output_send_memory(struct h1_conn *c, size_t *ret_sent)
+/* The memory at the front of the queue; `*ret_next` (NULL: all of it) stands behind that. */
+static size_t h1_output_gather(const struct h1_conn *c, struct iovec pieces[FLUSH_PIECES_MAX],
+                               const struct h1_piece **ret_next)
 {
-    struct iovec pieces[FLUSH_PIECES_MAX];
     size_t count = 0;
-    struct h1_piece *piece = c->out;
+    const struct h1_piece *piece = c->out;
     for (; piece && piece->chunk && count < FLUSH_PIECES_MAX; piece = piece->next) {
         pieces[count].iov_base = piece->chunk->data + piece->offset;
         pieces[count++].iov_len = (size_t)piece->n;
     }
+    *ret_next = piece;
+    return count;
+}
+
+static enum err h1_output_send_memory(struct h1_conn *c, size_t *ret_sent)
+{
+    struct iovec pieces[FLUSH_PIECES_MAX];
+    const struct h1_piece *piece;
+    size_t count = h1_output_gather(c, pieces, &piece);
     /* The end of the connection follows in this turn and then shares the last segment. */
     bool is_last = c->is_closing && !c->current;
     return transport_send(&c->conn.transport, pieces, count, piece != NULL || is_last, ret_sent);
@@ -174,9 +205,57 @@ static enum err h1_output_send_file(struct h1_conn *c, size_t *ret_sent)
     return e;
 }
 
-enum err h1_output_flush(struct h1_conn *c)
+static void h1_output_count(struct h1_conn *c, size_t sent)
 {
     struct server *s = c->conn.server;
+    c->activity_ms = loop_now_ms(s->loop);
+    s->hooks.on_bytes(s->hooks.context, 0, sent);
+}
+
+/* Where nothing but parts of the same answer waits, which end nothing. */
+static bool h1_output_may_pass(const struct h1_conn *c)
+{
+    size_t count = 0;
+    for (const struct h1_piece *piece = c->out; piece; piece = piece->next) {
+        if (!piece->chunk || piece->ends || ++count == FLUSH_PIECES_MAX) {
+            return false;
+        }
+    }
+    return !c->is_dead && !transport_has_unsent(&c->conn.transport);
+}
+
+/* What the socket takes of the queue and of `*bytes` behind it. What breaks meets the next flush
+ * as well, which deals with it. */
+static void h1_output_pass(struct h1_conn *c, struct str *bytes)
+{
+    enum err e = ERR_OK;
+    while (!e && bytes->n && h1_output_may_pass(c)) {
+        struct iovec pieces[FLUSH_PIECES_MAX];
+        const struct h1_piece *none;
+        size_t queued = c->out_bytes, sent;
+        size_t count = h1_output_gather(c, pieces, &none);
+        pieces[count].iov_base = (char *)bytes->p;
+        pieces[count++].iov_len = bytes->n;
+        e = transport_send(&c->conn.transport, pieces, count, false, &sent);
+        if (!e) {
+            size_t of_bytes = sent > queued ? sent - queued : 0;
+            h1_output_count(c, sent);
+            h1_output_take(c, sent - of_bytes);
+            *bytes = str_sub(*bytes, of_bytes, bytes->n);
+        }
+    }
+}
+
+enum err h1_output_offer(struct h1_conn *c, struct str bytes)
+{
+    if (bytes.n >= H1_PASS_BYTES_MIN) {
+        h1_output_pass(c, &bytes);
+    }
+    return bytes.n ? h1_output_add(c, bytes) : ERR_OK;
+}
+
+enum err h1_output_flush(struct h1_conn *c)
+{
     size_t budget = FLUSH_BUDGET_BYTES;
     enum err e = ERR_OK;
     c->is_flushing = true;
@@ -190,8 +269,7 @@ enum err h1_output_flush(struct h1_conn *c)
             if (e) {
                 break;
             }
-            c->activity_ms = loop_now_ms(s->loop);
-            s->hooks.on_bytes(s->hooks.context, 0, sent);
+            h1_output_count(c, sent);
         }
         h1_output_take(c, sent);
         if (sent >= budget) {
@@ -212,327 +290,3 @@ enum err h1_output_flush(struct h1_conn *c)
     c->is_flushing = false;
     return c->is_dead || !h1_conn_has_output(c) ? ERR_OK : ERR_AGAIN;
 }
-
-/* Outside of the connection's own callbacks, output is written at the end of the turn. What
- * on_room adds waits for the next turn, so that no download starves others. */
-static void h1_output_schedule(struct h1_conn *c)
-{
-    if (!c->is_feeding && !c->is_flushing) {
-        loop_defer(c->conn.server->loop, &c->settle_task);
-    }
-}
-
-static void h1_read_body(struct exchange *x)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    bool is_first = !s->has_asked_body;
-    s->has_asked_body = true;
-    s->wants_body = true;
-    if (s->is_body_done) {
-        if (is_first && x->service->on_body_end) {
-            x->service->on_body_end(x);
-        }
-        return;
-    }
-    if (is_first && s->request.expect_continue && s->body_seen == 0 && x->phase == EXCHANGE_OPEN) {
-        /* Out of memory: the client goes on without it after a while, or meets the time limit. */
-        enum err ignored = h1_output_raw(s->conn, STR("HTTP/1.1 100 Continue\r\n\r\n"));
-        (void)ignored;
-    }
-    if (!s->conn->is_feeding) {
-        loop_defer(s->conn->conn.server->loop, &s->conn->settle_task);
-    }
-}
-
-/* Whether the connection can be used after this answer, as far as the request body goes: a body
- * that the service did not ask for must be short enough to be worth reading. */
-static void h1_decide_close(struct h1_stream *s)
-{
-    if (!s->is_body_done && !s->has_asked_body &&
-        (s->request.expect_continue || s->body_left > H1_DRAIN_BYTES_MAX)) {
-        s->must_close = true;
-        s->conn->needs_linger = true;
-    }
-    if (s->conn->is_closing || s->conn->conn.server->is_draining) {
-        s->must_close = true;
-        s->conn->needs_linger = true; /* the client may have sent more already */
-    }
-}
-
-static void h1_write_framing(struct h1_stream *s, struct buf *out, uint16_t status,
-                             uint64_t body_bytes)
-{
-    bool is_11 = s->x.protocol->version == HTTP_VERSION_11;
-    s->is_chunked_out = false;
-    if (http_status_has_content(status)) {
-        if (body_bytes != EXCHANGE_LENGTH_UNKNOWN) {
-            buf_add_str(out, STR("Content-Length: "));
-            buf_add_u64(out, body_bytes);
-            buf_add_str(out, STR("\r\n"));
-        } else if (is_11) {
-            s->is_chunked_out = true;
-            buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
-        } else {
-            s->must_close = true;
-        }
-    }
-    if (status == 426) {
-        buf_add_str(out, STR("Connection: Upgrade\r\n")); /* RFC 9110 7.8 */
-    }
-    if (s->must_close) {
-        buf_add_str(out, STR("Connection: close\r\n"));
-    } else if (!is_11) {
-        buf_add_str(out, STR("Connection: keep-alive\r\n"));
-    }
-}
-
-static enum err h1_write_head(struct h1_stream *s, const struct response_head *head,
-                              uint64_t body_bytes, struct buf *out)
-{
-    enum err e = h1_write_response(out, head);
-    if (e) {
-        return e;
-    }
-    out->n -= 2; /* the empty line comes behind ours */
-    if (head->fields.n == 0 || !http_fields_get(&head->fields, HTTP_FIELD_DATE)) {
-        buf_add_str(out, STR("Date: "));
-        buf_add(out, server_date(s->conn->conn.server), HTTP_DATE_BYTES);
-        buf_add_str(out, STR("\r\n"));
-    }
-    h1_write_framing(s, out, head->status, body_bytes);
-    buf_add_str(out, STR("\r\n"));
-    return out->is_failed ? ERR_NOMEM : ERR_OK;
-}
-
-static enum err h1_respond(struct exchange *x, const struct response_head *head,
-                           uint64_t body_bytes)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    struct buf out;
-    h1_decide_close(s);
-    buf_init(&out, 0);
-    enum err e = h1_write_head(s, head, body_bytes, &out);
-    if (!e) {
-        e = h1_output_raw(s->conn, buf_str(&out));
-    }
-    buf_done(&out);
-    if (!e) {
-        h1_output_schedule(s->conn);
-    }
-    return e;
-}
-
-/* Makes the encoded form: head and body in one piece. */
-static enum err h1_ready_encode(struct h1_stream *s, struct exchange_ready *ready)
-{
-    const struct response_head head = {ready->status, ready->fields};
-    struct buf out;
-    buf_init(&out, 0);
-    enum err e = h1_write_head(s, &head, ready->body_bytes, &out);
-    if (!e) {
-        const char *date = memmem(out.p, out.n, "\r\nDate: ", 8);
-        ready->date_at = (uint32_t)(date - out.p) + 8;
-        ready->head_bytes = (uint32_t)out.n;
-        ready->date_s = s->conn->conn.server->date_s;
-        if (ready->body) {
-            buf_add(&out, ready->body->data, ready->body->n);
-        }
-        ready->encoded = out.is_failed ? NULL : chunk_from(buf_str(&out));
-        e = ready->encoded ? ERR_OK : ERR_NOMEM;
-    }
-    buf_done(&out);
-    return e;
-}
-
-static enum err h1_ready_refresh(struct h1_stream *s, struct exchange_ready *ready)
-{
-    struct server *server = s->conn->conn.server;
-    const char *date = server_date(server);
-    if (ready->date_s == server->date_s) {
-        return ERR_OK;
-    }
-    if (ready->encoded->ref_count > 1) {
-        /* Someone is in the middle of sending the old second. */
-        struct chunk *copy = chunk_from(str_make(ready->encoded->data, ready->encoded->n));
-        if (!copy) {
-            return ERR_NOMEM;
-        }
-        chunk_unref(ready->encoded);
-        ready->encoded = copy;
-    }
-    memcpy(ready->encoded->data + ready->date_at, date, HTTP_DATE_BYTES);
-    ready->date_s = server->date_s;
-    return ERR_OK;
-}
-
-static enum err h1_respond_ready(struct exchange *x, struct exchange_ready *ready)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    h1_decide_close(s);
-    if (s->must_close || x->protocol->version != HTTP_VERSION_11) {
-        const struct response_head head = {ready->status, ready->fields};
-        struct h1_piece **tail = s->conn->out_tail;
-        enum err e = h1_respond(x, &head, ready->body_bytes);
-        if (!e && !x->is_head_only && ready->body && ready->body->n) {
-            e = h1_output_chunk(s->conn, ready->body, 0, ready->body->n);
-            if (e) {
-                h1_output_take_back(s->conn, tail); /* the service may answer otherwise */
-            }
-        }
-        return e;
-    }
-    enum err e = ready->encoded ? h1_ready_refresh(s, ready) : h1_ready_encode(s, ready);
-    if (!e) {
-        size_t n = x->is_head_only ? ready->head_bytes : ready->encoded->n;
-        e = h1_output_chunk(s->conn, ready->encoded, 0, n);
-    }
-    if (!e) {
-        h1_output_schedule(s->conn);
-    }
-    return e;
-}
-
-static void h1_send_interim(struct exchange *x, uint16_t status, const struct http_fields *fields)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    struct buf out;
-    buf_init(&out, 0);
-    enum err e = h1_write_interim(&out, status, fields);
-    if (!e) {
-        e = h1_output_raw(s->conn, buf_str(&out));
-    }
-    buf_done(&out);
-    if (!e) {
-        h1_output_schedule(s->conn);
-    }
-}
-
-static enum err h1_begin_chunk(struct h1_stream *s, uint64_t n)
-{
-    char head[H1_CHUNK_HEAD_BYTES];
-    return h1_output_raw(s->conn, str_make(head, h1_chunk_head(n, head)));
-}
-
-static enum err h1_send_chunk(struct exchange *x, struct chunk *c, size_t offset, size_t n)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    enum err e = s->is_chunked_out ? h1_begin_chunk(s, n) : ERR_OK;
-    if (!e) {
-        e = h1_output_chunk(s->conn, c, offset, n);
-    }
-    if (!e && s->is_chunked_out) {
-        e = h1_output_raw(s->conn, STR("\r\n"));
-    }
-    h1_output_schedule(s->conn);
-    return e;
-}
-
-static enum err h1_send_file(struct exchange *x, struct exchange_file *f, uint64_t offset,
-                             uint64_t n)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    enum err e = s->is_chunked_out ? h1_begin_chunk(s, n) : ERR_OK;
-    if (e) {
-        return e;
-    }
-    struct h1_piece *piece = h1_output_piece(s->conn);
-    if (!piece) {
-        return ERR_NOMEM;
-    }
-    piece->file = exchange_file_ref(f);
-    piece->offset = offset;
-    piece->n = n;
-    if (s->is_chunked_out) {
-        e = h1_output_raw(s->conn, STR("\r\n"));
-    }
-    h1_output_schedule(s->conn);
-    return e;
-}
-
-static enum err h1_send_trailers(struct exchange *x, const struct http_fields *trailers)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    const struct http_fields *asked = &x->request->fields;
-    if (!s->is_chunked_out || !http_fields_has_token(asked, HTTP_FIELD_TE, STR("trailers"))) {
-        return ERR_OK;
-    }
-    return h1_chunk_end(&s->ending, trailers);
-}
-
-static void h1_finish(struct exchange *x)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    struct h1_conn *c = s->conn;
-    struct str ending = s->ending.n ? buf_str(&s->ending) : STR("0\r\n\r\n");
-    if (s->is_chunked_out && !x->is_head_only && h1_output_raw(c, ending) != ERR_OK) {
-        h1_conn_kill(c, ERR_NOMEM);
-        return;
-    }
-    if (c->out) {
-        struct h1_piece *last = CONTAINER_OF(c->out_tail, struct h1_piece, next);
-        last->ends = s;
-    }
-    if (!s->is_body_done && s->must_close) {
-        /* The connection ends behind this answer: the rest of the body need not be decoded. */
-        s->is_body_done = true;
-        c->needs_linger = true;
-    }
-    if (!c->is_feeding) {
-        h1_input_check_done(c);
-        loop_defer(c->conn.server->loop, &c->settle_task);
-    }
-}
-
-static void h1_reset(struct exchange *x, enum err cause)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    transport_break(&s->conn->conn.transport);
-    h1_conn_kill(s->conn, cause);
-}
-
-static size_t h1_room(const struct exchange *x)
-{
-    const struct h1_conn *c = h1_stream_of(x)->conn;
-    return c->out_bytes < H1_OUT_BYTES_MAX ? H1_OUT_BYTES_MAX - c->out_bytes : 0;
-}
-
-static enum err h1_tunnel(struct exchange *x, struct str protocol, const struct http_fields *fields)
-{
-    struct h1_stream *s = h1_stream_of(x);
-    struct buf out;
-    if (!s->is_body_done) {
-        return ERR_UNSUPPORTED;
-    }
-    buf_init(&out, 0);
-    buf_printf(
-        &out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " STR_FMT "\r\n",
-        STR_ARG(protocol));
-    enum err e = h1_write_fields(&out, fields);
-    buf_add_str(&out, STR("\r\n"));
-    e = !e && out.is_failed ? ERR_NOMEM : e;
-    if (!e) {
-        e = h1_output_raw(s->conn, buf_str(&out));
-    }
-    buf_done(&out);
-    if (!e) {
-        s->is_tunnel = true;
-        s->is_body_done = false;
-        s->has_asked_body = false;
-        s->wants_body = false;
-        s->must_close = true;
-        h1_output_schedule(s->conn);
-    }
-    return e;
-}
-
-#define H1_PROTOCOL(number, interim_fn, tunnel_fn)                                                 \
-    {                                                                                              \
-        .version = (number), .read_body = h1_read_body, .respond = h1_respond,                     \
-        .respond_ready = h1_respond_ready, .send_chunk = h1_send_chunk, .send_file = h1_send_file, \
-        .send_trailers = h1_send_trailers, .finish = h1_finish, .reset = h1_reset,                 \
-        .room = h1_room, .send_interim = (interim_fn), .tunnel = (tunnel_fn)                       \
-    }
-
-const struct exchange_protocol h1_protocol_10 = H1_PROTOCOL(HTTP_VERSION_10, NULL, NULL);
-const struct exchange_protocol h1_protocol_11 =
-    H1_PROTOCOL(HTTP_VERSION_11, h1_send_interim, h1_tunnel);

@@ -518,6 +518,14 @@ static enum err mux_send_chunk(struct exchange *x, struct chunk *c, size_t offse
     return err;
 }
 
+static enum err mux_send_bytes(struct exchange *x, struct str bytes)
+{
+    struct chunk *c = chunk_from(bytes);
+    enum err e = c ? mux_send_chunk(x, c, 0, bytes.n) : ERR_NOMEM;
+    chunk_unref(c);
+    return e;
+}
+
 static enum err mux_send_file(struct exchange *x, struct exchange_file *f, uint64_t offset,
                               uint64_t n)
 {
@@ -593,10 +601,10 @@ static enum err mux_tunnel(struct exchange *x, struct str protocol,
     {                                                                                              \
         .version = (number), .read_body = mux_read_body, .respond = mux_respond_head,              \
         .respond_ready = mux_respond_ready, .send_chunk = mux_send_chunk,                          \
-        .send_interim = mux_send_interim, .send_file = mux_send_file,                              \
-        .send_trailers = mux_send_trailers, .finish = mux_finish, .reset = mux_reset_exchange,     \
-        .room = mux_room, .tunnel = mux_tunnel, .datagram_bytes_max = (longest_datagram_fn),       \
-        .send_datagram = (send_datagram_fn)                                                        \
+        .send_bytes = mux_send_bytes, .send_interim = mux_send_interim,                            \
+        .send_file = mux_send_file, .send_trailers = mux_send_trailers, .finish = mux_finish,      \
+        .reset = mux_reset_exchange, .room = mux_room, .tunnel = mux_tunnel,                       \
+        .datagram_bytes_max = (longest_datagram_fn), .send_datagram = (send_datagram_fn)           \
     }
 
 const struct exchange_protocol mux_protocol_20 = MUX_PROTOCOL(HTTP_VERSION_20, NULL, NULL);

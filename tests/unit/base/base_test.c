@@ -81,6 +81,10 @@ static void test_arena_pieces_do_not_overlap(void **state)
     assert_null(arena_alloc(&a, 10000));
     arena_reset(&a);
     assert_non_null(arena_alloc(&a, 9000));
+    const struct str texts[] = {STR("for="), {NULL, 0}, STR("::1"), STR("")};
+    struct str joined = arena_join(&a, texts, COUNT_OF(texts));
+    assert_int_equal(joined.n, 7);
+    assert_string_equal(joined.p, "for=::1");
     struct str s = arena_printf(&a, "%d-%s", 12, "x");
     assert_true(str_eq(s, STR("12-x")));
     arena_done(&a);
