@@ -57,8 +57,14 @@ const char *client_fault_name(enum client_fault f);
 const char *client_fault_text(enum client_fault f);
 uint16_t client_fault_status(enum client_fault f);
 
+enum client_protocol_id {
+    CLIENT_H1,
+    CLIENT_PROTOCOL_COUNT,
+};
+
 /* Where to, and how long connections are kept for the next request. Copied. */
 struct client_target {
+    enum client_protocol_id protocol;
     struct socket_address address;
     struct tls_client *tls; /* NULL: in the clear; connections keep a reference */
     unsigned idle_max;      /* connections at rest; 0: none is kept */

@@ -332,6 +332,13 @@ enum err socket_recv(int fd, void *bytes, size_t n, size_t *ret_n)
     return got == 0 ? ERR_EOF : err_from_errno(errno);
 }
 
+bool socket_is_silent(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 enum err socket_send(int fd, const struct iovec *pieces, size_t piece_count, bool has_more,
                      size_t *ret_n)
 {

@@ -76,6 +76,9 @@ enum err socket_local(int fd, struct socket_address *ret_address) MUST_CHECK;
 /* ERR_AGAIN, ERR_EOF, ERR_RESET, ERR_IO. */
 enum err socket_recv(int fd, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
 
+/* Neither bytes nor the end of the connection wait to be received. */
+bool socket_is_silent(int fd);
+
 /* Writes what the kernel takes now; 0 < *ret_n <= sum of the pieces. `has_more` holds back a
  * last short packet. ERR_AGAIN, ERR_RESET, ERR_IO. */
 enum err socket_send(int fd, const struct iovec *pieces, size_t piece_count, bool has_more,
