@@ -5,7 +5,6 @@
 
 #include "app/edge_int.h"
 #include "app/state_dir.h"
-#include "edge/endpoint.h"
 #include "http/date.h"
 #include "issuer/demand.h"
 #include "log/escape.h"
@@ -224,7 +223,7 @@ static void admin_status(struct edge *e, struct exchange *x)
     admin_listens(e, &out);
     admin_certificates(e, &out);
     buf_add_str(&out, STR("],\"endpoints\":["));
-    endpoint_set_write_json(e->site->endpoints, clock_monotonic_ns() / NS_PER_MS, &out);
+    site_write_endpoints_json(e->site, clock_monotonic_ns() / NS_PER_MS, &out);
     buf_printf(&out, "],\"reload\":{\"count\":%llu,\"state\":\"%s\",\"error\":\"",
                (unsigned long long)e->reload_count,
                e->reload_state == 2   ? "failed"
@@ -238,7 +237,7 @@ static void admin_status(struct edge *e, struct exchange *x)
 static void admin_metrics(const struct edge *e, struct buf *out)
 {
     metrics_write_prometheus(e->metrics, out);
-    endpoint_set_write_prometheus(e->site->endpoints, clock_monotonic_ns() / NS_PER_MS, out);
+    site_write_endpoints_prometheus(e->site, clock_monotonic_ns() / NS_PER_MS, out);
 }
 
 static void admin_level(struct edge *e, struct exchange *x)

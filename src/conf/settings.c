@@ -108,14 +108,19 @@ static void check_backend(struct checker *c, const struct route_keys *keys)
 {
     const struct endpoint_list *list = &keys->backend.proxy;
     const char *fault = NULL;
-    bool has_echo = false;
-    for (size_t i = 0; i < list->count; i++) {
+    bool has_echo = false, has_double = false;
+    for (size_t i = 0; i < list->count && list->count <= BACKEND_ENDPOINTS_MAX; i++) {
         has_echo |= list->items[i].url.p != NULL && str_eq(list->items[i].url, STR("echo"));
+        for (size_t k = 0; k < i; k++) {
+            has_double |= str_eq(list->items[i].url, list->items[k].url);
+        }
     }
     if (list->count > BACKEND_ENDPOINTS_MAX) {
         fault = "proxy: a backend has 64 endpoints at most";
     } else if (has_echo && list->count > 1) {
         fault = "proxy: echo stands alone";
+    } else if (has_double) {
+        fault = "proxy: an endpoint stands there twice; say its weight instead";
     }
     if (keys->backend.is_on && fault != NULL) {
         (void)diag_add(c->diags, conf_origin_of(&keys->backend, "proxy"), "%s", fault);

@@ -13,6 +13,7 @@
 struct tls_client {
     uint32_t magic;
     atomic_uint ref_count;
+    struct tls_client *model; /* whose priority and credentials these are; NULL: our own */
     gnutls_priority_t priority;
     gnutls_certificate_credentials_t credentials;
     char *name;
@@ -42,25 +43,34 @@ static enum err client_set_cas(struct tls_client *c, struct str pem, struct faul
                : ERR_OK;
 }
 
-static enum err client_fill(struct tls_client *c, const struct tls_client_config *config,
-                            struct fault *fault)
+static enum err client_set_names(struct tls_client *c, struct str name, struct str alpn)
 {
     struct in6_addr ignored;
-    c->verifies = config->verifies;
-    c->name = mem_alloc(config->name.n + 1);
-    if (!c->name || gnutls_priority_init(&c->priority, PRIORITY, NULL) < 0 ||
-        gnutls_certificate_allocate_credentials(&c->credentials) < 0) {
+    c->name = mem_alloc(name.n + 1);
+    if (!c->name) {
         return ERR_NOMEM;
     }
-    memcpy(c->name, config->name.p, config->name.n);
-    c->name[config->name.n] = '\0';
+    memcpy(c->name, name.p, name.n);
+    c->name[name.n] = '\0';
     c->is_address =
         inet_pton(AF_INET, c->name, &ignored) == 1 || inet_pton(AF_INET6, c->name, &ignored) == 1;
-    if (config->alpn.n) {
-        c->alpn = datum_from(str_make(mem_dup(config->alpn.p, config->alpn.n), config->alpn.n));
+    if (alpn.n) {
+        c->alpn = datum_from(str_make(mem_dup(alpn.p, alpn.n), alpn.n));
         if (!c->alpn.data) {
             return ERR_NOMEM;
         }
+    }
+    return ERR_OK;
+}
+
+static enum err client_fill(struct tls_client *c, const struct tls_client_config *config,
+                            struct fault *fault)
+{
+    c->verifies = config->verifies;
+    if (client_set_names(c, config->name, config->alpn) ||
+        gnutls_priority_init(&c->priority, PRIORITY, NULL) < 0 ||
+        gnutls_certificate_allocate_credentials(&c->credentials) < 0) {
+        return ERR_NOMEM;
     }
     if (config->cert_pem.n) {
         const gnutls_datum_t cert = datum_from(config->cert_pem), key = datum_from(config->key_pem);
@@ -95,6 +105,29 @@ enum err tls_client_create(const struct tls_client_config *config, struct tls_cl
     return ERR_OK;
 }
 
+enum err tls_client_like(struct tls_client *model, struct str name, struct tls_client **ret_client)
+{
+    ASSERT_MAGIC(model, CLIENT_MAGIC);
+    struct tls_client *c = mem_zalloc(1, sizeof(*c));
+    if (!c) {
+        return ERR_NOMEM;
+    }
+    c->magic = CLIENT_MAGIC;
+    atomic_init(&c->ref_count, 1);
+    c->model = tls_client_ref(model);
+    c->priority = model->priority;
+    c->credentials = model->credentials;
+    c->verifies = model->verifies;
+    struct str alpn = str_make((const char *)model->alpn.data, model->alpn.size);
+    enum err e = client_set_names(c, name, alpn);
+    if (e) {
+        tls_client_unref(c);
+        return e;
+    }
+    *ret_client = c;
+    return ERR_OK;
+}
+
 struct tls_client *tls_client_ref(struct tls_client *c)
 {
     ASSERT_MAGIC(c, CLIENT_MAGIC);
@@ -109,12 +142,13 @@ void tls_client_unref(struct tls_client *c)
     }
     ASSERT_MAGIC(c, CLIENT_MAGIC);
     c->magic = 0;
-    if (c->priority) {
+    if (c->priority && !c->model) {
         gnutls_priority_deinit(c->priority);
     }
-    if (c->credentials) {
+    if (c->credentials && !c->model) {
         gnutls_certificate_free_credentials(c->credentials);
     }
+    tls_client_unref(c->model);
     mem_free(c->name);
     mem_free(c->alpn.data);
     mem_free(c);

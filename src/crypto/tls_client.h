@@ -28,6 +28,10 @@ struct tls_client_config {
 enum err tls_client_create(const struct tls_client_config *config, struct tls_client **ret_client,
                            struct fault *reterr_fault) MUST_CHECK;
 
+/* As `model`, for another name. ERR_NOMEM. */
+enum err tls_client_like(struct tls_client *model, struct str name,
+                         struct tls_client **ret_client) MUST_CHECK;
+
 /* Thread-safe; ending NULL is a no-op. */
 struct tls_client *tls_client_ref(struct tls_client *c);
 void tls_client_unref(struct tls_client *c);

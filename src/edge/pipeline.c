@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "edge/access_log.h"
 #include "edge/challenge.h"
 #include "edge/echo.h"
@@ -12,6 +13,7 @@
 #include "edge/match.h"
 #include "edge/proxy.h"
 #include "edge/request.h"
+#include "edge/upstream.h"
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
@@ -54,17 +56,26 @@ const char *const *pipeline_cause_names(void)
 static struct site_use *pipeline_new_use(struct pipeline *p, struct site *site)
 {
     struct site_use *use = slab_alloc(&p->uses);
-    if (use) {
-        use->site = site_ref(site);
-        use->use_count = 1;
-        use->home = &p->uses;
+    struct upstream_view *views = mem_zalloc(site->upstream_count + 1, sizeof(*views));
+    if (!use || !views) {
+        mem_free(views);
+        slab_free(&p->uses, use);
+        return NULL;
     }
+    use->site = site_ref(site);
+    use->views = views;
+    use->use_count = 1;
+    use->home = &p->uses;
     return use;
 }
 
 static void site_use_end(struct site_use *use)
 {
     if (use && --use->use_count == 0) {
+        for (size_t i = 0; i < use->site->upstream_count; i++) {
+            upstream_view_done(&use->views[i]);
+        }
+        mem_free(use->views);
         site_unref(use->site);
         slab_free(use->home, use);
     }

@@ -14,6 +14,7 @@
 #include "net/server.h"
 
 struct file_cache;
+struct upstream_view;
 struct ws_loop;
 
 #define HOST_MEMO_BYTES 64
@@ -58,6 +59,7 @@ struct pipeline {
 /* A site as one loop sees it: the exchanges that use it are counted without atomics. */
 struct site_use {
     struct site *site;
+    struct upstream_view *views; /* of its backends */
     unsigned use_count;
     struct slab *home;
 };

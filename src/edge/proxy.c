@@ -136,7 +136,6 @@ static void proxy_give_up(struct proxy *p, enum err e)
 static void proxy_on_end(struct request *r)
 {
     struct proxy *p = proxy_of(r);
-    upstream_release(p->upstream, &p->use);
     timer_cancel(&p->continue_timer);
     timer_cancel(&p->retry_timer);
     resolver_forget(&p->question);
@@ -144,6 +143,7 @@ static void proxy_on_end(struct request *r)
         client_cancel(p->answer);
         p->answer = NULL;
     }
+    upstream_end(p->upstream, &p->use);
 }
 
 /* ---- the body of the request ---- */
@@ -579,6 +579,7 @@ void proxy_handle(struct request *r)
         p->request = r;
         p->x = r->x;
         p->upstream = r->route->upstream;
+        p->use.view = &r->use->views[upstream_index(p->upstream)];
         const struct backend_settings *backend = upstream_settings(p->upstream);
         if (backend->balance == BALANCE_CHOICE_HASH) {
             p->use.key = proxy_hash_key(r, backend->hash);

@@ -3,20 +3,14 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "edge/endpoint.h"
+#include "edge/site_int.h"
 #include "edge/upstream.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
 #define MIME_TYPES_BYTES_MAX (1024u * 1024u)
 
-struct site_builder {
-    struct site *site;
-    struct diag_list *diags;
-    uint32_t next_id;
-};
-
-static enum err site_fault(struct site_builder *b, const struct conf_object *object,
-                           const char *key, const char *sentence)
+enum err site_fault(struct site_builder *b, const struct conf_object *object, const char *key,
+                    const char *sentence)
 {
     struct conf_origin origin = conf_origin_of(object, key);
     diag_add(b->diags, origin, "%s", sentence);
@@ -203,21 +197,6 @@ static enum access_format site_access_format(enum log_format f)
     return ACCESS_JSON;
 }
 
-static enum err site_build_upstream(struct site_builder *b, struct site_route *r)
-{
-    const struct upstream_input input = {.arena = &b->site->arena,
-                                         .settings = &r->keys->backend,
-                                         .backend = r->host->name,
-                                         .endpoints = b->site->endpoints};
-    struct fault fault;
-    enum err e = upstream_create(&input, &r->upstream, &fault);
-    if (e == ERR_CONFIG) {
-        struct str text = arena_printf(&b->site->arena, "%s", fault.text);
-        return site_fault(b, &r->keys->backend.object, "tls", text.p ? text.p : "out of memory");
-    }
-    return e;
-}
-
 static enum err site_build_route(struct site_builder *b, struct site_host *host,
                                  struct site_route *r, const struct route_settings *rule)
 {
@@ -236,7 +215,7 @@ static enum err site_build_route(struct site_builder *b, struct site_host *host,
         e = site_build_rewrites(b, r);
     }
     if (!e && r->keys->backend.is_on) {
-        e = site_build_upstream(b, r);
+        e = site_build_backend(b, r);
     }
     return e ? e : site_build_fields(b, r);
 }
@@ -260,18 +239,19 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
     if (!rules) {
         return ERR_NOMEM;
     }
+    /* The host itself is first: what a route inherits of it has its name. */
+    enum err e = site_build_route(b, host, &host->routes[n], NULL);
+    if (e) {
+        return e;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct route_settings *rule = &settings->routes.items[i];
         rules[i] = (struct router_rule){rule->path, (int32_t)rule->priority};
-        enum err e = site_build_route(b, host, &host->routes[i], rule);
+        e = site_build_route(b, host, &host->routes[i], rule);
         if (e) {
             return e;
         }
         host->has_address_rules |= rule->match.ip.count != 0;
-    }
-    enum err e = site_build_route(b, host, &host->routes[n], NULL);
-    if (e) {
-        return e;
     }
     const struct site_tls_input tls = {.arena = arena,
                                        .settings = &settings->ssl,
@@ -356,14 +336,11 @@ enum err site_create(struct settings *settings, const struct site *before, struc
     s->settings = settings;
     s->generation = atomic_fetch_add(&generation, 1) + 1;
     arena_init(&s->arena, 16384, 0);
-    struct site_builder b = {.site = s, .diags = reterr_diags};
+    struct site_builder b = {.site = s, .before = before, .diags = reterr_diags};
     for (size_t i = 0; i < settings->server.listen.count; i++) {
         s->listens_for_https |= settings->server.listen.items[i].is_tls;
     }
-    enum err e = endpoint_set_create(before ? before->endpoints : NULL, &s->endpoints);
-    if (!e) {
-        e = site_build_types(s);
-    }
+    enum err e = site_build_types(s);
     if (!e) {
         const struct site_tls_input tls = {.arena = &s->arena,
                                            .settings = &settings->server.tls,
@@ -375,7 +352,6 @@ enum err site_create(struct settings *settings, const struct site *before, struc
         e = site_build_hosts(&b);
     }
     if (!e) {
-        endpoint_set_seal(s->endpoints);
         settings_wipe_keys(settings);
     } else {
         s->settings = NULL;
@@ -405,10 +381,11 @@ void site_unref(struct site *s)
             file_close(host->routes[k].root);
             regex_destroy(host->routes[k].regex);
             rewrite_destroy(host->routes[k].rewrites);
-            upstream_done(host->routes[k].upstream);
         }
     }
-    endpoint_set_destroy(s->endpoints);
+    for (size_t i = 0; i < s->upstream_count; i++) {
+        upstream_done(s->upstreams[i]);
+    }
     settings_destroy(s->settings);
     arena_done(&s->arena);
     mem_free(s);

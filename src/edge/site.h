@@ -24,7 +24,8 @@
 #include "log/access.h"
 #include "os/file.h"
 
-struct endpoint_set;
+struct fault;
+struct member;
 struct site;
 struct site_host;
 struct upstream;
@@ -69,19 +70,33 @@ struct site {
     const uint32_t *rule_host; /* host of each rule of the table */
     size_t host_count;
     struct media_types types;
-    struct site_tls tls;            /* for names that no host has */
-    struct endpoint_set *endpoints; /* of all backends; shared with the site before and after */
+    struct site_tls tls;         /* for names that no host has */
+    struct upstream **upstreams; /* each backend once, whoever uses it */
+    size_t upstream_count;
     bool listens_for_https;
     bool takes_early_data; /* some host does */
     uint64_t generation;
 };
 
-/* Makes `settings` ready; takes them over on success. What is known of endpoints is taken from the
- * site `before`; NULL: nothing. ERR_CONFIG fills `diags`. */
+/* Makes `settings` ready; takes them over on success. What is known of endpoints, and the lists
+ * that were published, are taken from the site `before`; NULL: nothing. ERR_CONFIG fills `diags`.
+ */
 enum err site_create(struct settings *settings, const struct site *before, struct site **ret_site,
                      struct diag_list *reterr_diags) MUST_CHECK;
 struct site *site_ref(struct site *s);
 void site_unref(struct site *s);
+
+/* site_backends.c: the backend of this name, or NULL. */
+struct upstream *site_find_backend(const struct site *s, struct str name);
+
+/* upstream_publish by the name of the backend. ERR_NOT_FOUND: there is no such backend. */
+enum err site_publish_members(const struct site *s, struct str backend, const struct member *list,
+                              size_t count, struct fault *reterr_fault) MUST_CHECK;
+
+/* Items of a JSON list, and lines for Prometheus: the endpoints of all backends, 1000 at most. Of
+ * the thread that publishes. */
+void site_write_endpoints_json(const struct site *s, uint64_t now_ms, struct buf *out);
+void site_write_endpoints_prometheus(const struct site *s, uint64_t now_ms, struct buf *out);
 
 /* How far links below the root of the route may lead. */
 enum file_links site_links(const struct site_route *route);

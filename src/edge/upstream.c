@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/upstream.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/assert.h"
+#include "base/mem.h"
 #include "crypto/tls_client.h"
 #include "edge/endpoint.h"
 #include "edge/pipeline.h"
@@ -11,63 +12,30 @@
 #define TRIES_MAX 3
 #define TRIES_MAX_ALONE 2 /* where there is no other endpoint */
 
-_Static_assert(BACKEND_ENDPOINTS_MAX == BALANCE_ENDPOINTS_MAX, "what may be configured");
-
-/* All loops count here. */
-struct upstream_counts {
+/* All loops count here, and find the list in force. */
+struct upstream_shared {
     atomic_uint turns;
     atomic_uint active; /* tries under way */
     atomic_uint retries;
+    pthread_mutex_t lock; /* held to take a reference of `members`, and to replace it */
+    _Atomic(struct members *) members;
 };
 
 struct upstream {
     const struct backend_settings *settings;
+    struct str name;
+    size_t index;
     struct client_timeouts timeouts;
     struct balance_rules rules;
-    struct upstream_counts *counts;
-    struct upstream_endpoint *endpoints;
-    size_t endpoint_count;
+    struct tls_client *tls; /* what its endpoints have that speak it; NULL: none does */
+    struct upstream_shared *shared;
 };
 
-/* `ret_host`: whose certificate is due; empty: no TLS. */
-static void upstream_set_endpoint(struct upstream_endpoint *endpoint, struct str text,
-                                  const struct keepalive_settings *keepalive, struct str *ret_host)
-{
-    struct upstream_address a;
-    size_t at;
-    const char *fault = value_parse_upstream(text, &a, &at);
-    ASSERT(!fault); /* the tables have checked it */
-    endpoint->name = text;
-    endpoint->target.idle_max = keepalive->is_on ? (unsigned)keepalive->count_max : 0;
-    endpoint->target.idle_ms = (uint64_t)keepalive->idle_ms;
-    *ret_host = a.is_tls ? a.host : STR("");
-    endpoint->authority = a.unix_path.p ? STR("localhost") : a.authority;
-    if (a.is_name) {
-        endpoint->host = a.host;
-        endpoint->port = a.port;
-        return;
-    }
-    enum err e = a.unix_path.p ? socket_address_unix(a.unix_path, &endpoint->target.address)
-                               : socket_address_ip(a.host, a.port, &endpoint->target.address);
-    ASSERT(!e);
-}
-
-static enum err upstream_set_tls(struct upstream_endpoint *endpoint, struct str host,
-                                 const struct backend_tls_settings *tls, struct fault *fault)
-{
-    const struct tls_client_config config = {
-        .name = tls->sni.p ? tls->sni : host,
-        .verifies = tls->verify,
-        .ca_pem = tls->ca_pem,
-        .cert_pem = tls->cert_pem,
-        .key_pem = tls->key_pem.n ? tls->key_pem : tls->cert_pem,
-        .alpn = STR("http/1.1"),
-    };
-    if (tls->key_pem.n && !tls->cert_pem.n) {
-        return fault_set(fault, ERR_CONFIG, "there is a key without its certificate");
-    }
-    return host.n ? tls_client_create(&config, &endpoint->target.tls, fault) : ERR_OK;
-}
+/* A list as one loop uses it. */
+struct members_use {
+    struct members *members;
+    unsigned use_count;
+};
 
 static enum balance_policy upstream_policy(enum balance_choice choice)
 {
@@ -86,36 +54,78 @@ static enum balance_policy upstream_policy(enum balance_choice choice)
     return BALANCE_P2C;
 }
 
-static enum err upstream_add(const struct upstream_input *input,
-                             const struct endpoint_settings *from,
-                             struct upstream_endpoint *endpoint, struct fault *fault)
+/* ---- the list ---- */
+
+static enum err upstream_make_tls(struct upstream *u, struct fault *fault)
 {
-    struct str host;
-    upstream_set_endpoint(endpoint, from->url, &input->settings->keepalive, &host);
-    endpoint->weight = (uint32_t)from->weight;
-    endpoint->is_backup = from->backup;
-    enum err e = endpoint_set_get(input->endpoints, input->backend, from->url, &endpoint->state);
-    return e ? e : upstream_set_tls(endpoint, host, &input->settings->tls, fault);
+    const struct backend_tls_settings *tls = &u->settings->tls;
+    bool is_needed = false;
+    for (size_t i = 0; i < u->settings->proxy.count; i++) {
+        is_needed |= str_starts_with(u->settings->proxy.items[i].url, STR("https://"));
+    }
+    const struct tls_client_config config = {
+        .name = STR(""), /* each endpoint has its own */
+        .verifies = tls->verify,
+        .ca_pem = tls->ca_pem,
+        .cert_pem = tls->cert_pem,
+        .key_pem = tls->key_pem.n ? tls->key_pem : tls->cert_pem,
+        .alpn = STR("http/1.1"),
+    };
+    if (tls->key_pem.n && !tls->cert_pem.n) {
+        return fault_set(fault, ERR_CONFIG, "there is a key without its certificate");
+    }
+    return is_needed ? tls_client_create(&config, &u->tls, fault) : ERR_OK;
+}
+
+/* What the settings name; where they name nobody, what was published before. */
+static size_t upstream_first_list(const struct backend_settings *settings,
+                                  const struct members *before,
+                                  struct member ret_list[BALANCE_ENDPOINTS_MAX])
+{
+    size_t n = settings->proxy.count;
+    for (size_t i = 0; i < n; i++) {
+        const struct endpoint_settings *from = &settings->proxy.items[i];
+        ret_list[i] = (struct member){.name = from->url,
+                                      .url = from->url,
+                                      .weight = (uint32_t)from->weight,
+                                      .is_backup = from->backup};
+    }
+    if (!n && before) {
+        for (n = 0; n < before->count; n++) {
+            ret_list[n] = members_told(&before->items[n]);
+        }
+    }
+    return n;
+}
+
+static enum err upstream_make_list(const struct upstream *u, const struct upstream *before,
+                                   struct members **ret_members, struct fault *fault)
+{
+    struct member list[BALANCE_ENDPOINTS_MAX];
+    const struct members_input input = {
+        .settings = u->settings,
+        .list = list,
+        .count = upstream_first_list(u->settings, before ? upstream_members(before) : NULL, list),
+        .tls = u->tls,
+        .before = before ? upstream_members(before) : NULL,
+    };
+    return members_create(&input, ret_members, fault);
 }
 
 enum err upstream_create(const struct upstream_input *input, struct upstream **ret_upstream,
                          struct fault *reterr_fault)
 {
     const struct backend_settings *settings = input->settings;
-    struct arena *arena = input->arena;
-    size_t n = settings->proxy.count;
-    *ret_upstream = NULL;
-    if (str_eq(settings->proxy.items[0].url, STR("echo"))) {
-        return ERR_OK;
-    }
-    struct upstream *u = arena_zalloc(arena, sizeof(*u));
-    struct upstream_counts *counts = arena_zalloc(arena, sizeof(*counts));
-    struct upstream_endpoint *endpoints = arena_zalloc(arena, n * sizeof(*endpoints));
-    if (!u || !counts || !endpoints) {
+    struct upstream *u = arena_zalloc(input->arena, sizeof(*u));
+    struct upstream_shared *shared = arena_zalloc(input->arena, sizeof(*shared));
+    struct members *members;
+    if (!u || !shared) {
         return ERR_NOMEM;
     }
     *u = (struct upstream){
         .settings = settings,
+        .name = input->name,
+        .index = input->index,
         .timeouts = {.connect_ms = (uint64_t)settings->timeout.connect_ms,
                      .first_ms = (uint64_t)settings->timeout.first_ms,
                      .idle_ms = (uint64_t)settings->timeout.idle_ms,
@@ -123,27 +133,115 @@ enum err upstream_create(const struct upstream_input *input, struct upstream **r
         .rules = {.policy = upstream_policy(settings->balance),
                   .in_flight_max = (uint32_t)settings->breaker.in_flight_max,
                   .slow_start_ms = (uint64_t)settings->slow_start_ms},
-        .counts = counts,
-        .endpoints = endpoints,
-        .endpoint_count = n,
+        .shared = shared,
     };
-    enum err e = ERR_OK;
-    for (size_t i = 0; i < n && !e; i++) {
-        e = upstream_add(input, &settings->proxy.items[i], &endpoints[i], reterr_fault);
-    }
+    pthread_mutex_init(&shared->lock, NULL);
+    enum err e = upstream_make_tls(u, reterr_fault);
+    e = e ? e : upstream_make_list(u, input->before, &members, reterr_fault);
     if (e) {
         upstream_done(u);
         return e;
     }
+    atomic_init(&shared->members, members);
     *ret_upstream = u;
     return ERR_OK;
 }
 
 void upstream_done(struct upstream *u)
 {
-    for (size_t i = 0; u && i < u->endpoint_count; i++) {
-        tls_client_unref(u->endpoints[i].target.tls);
+    if (u) {
+        members_unref(atomic_load(&u->shared->members));
+        tls_client_unref(u->tls);
+        pthread_mutex_destroy(&u->shared->lock);
     }
+}
+
+const struct members *upstream_members(const struct upstream *u)
+{
+    return atomic_load_explicit(&u->shared->members, memory_order_relaxed);
+}
+
+enum err upstream_publish(const struct upstream *u, const struct member *list, size_t count,
+                          struct fault *reterr_fault)
+{
+    struct upstream_shared *shared = u->shared;
+    struct members *before = atomic_load_explicit(&shared->members, memory_order_relaxed);
+    struct members *after;
+    const struct members_input input = {
+        .settings = u->settings, .list = list, .count = count, .tls = u->tls, .before = before};
+    enum err e = members_create(&input, &after, reterr_fault);
+    if (!e) {
+        pthread_mutex_lock(&shared->lock);
+        atomic_store_explicit(&shared->members, after, memory_order_relaxed);
+        pthread_mutex_unlock(&shared->lock);
+        members_unref(before);
+    }
+    return e;
+}
+
+static void members_use_end(struct members_use *use)
+{
+    if (use && --use->use_count == 0) {
+        members_unref(use->members);
+        mem_free(use);
+    }
+}
+
+void upstream_view_done(struct upstream_view *view)
+{
+    members_use_end(view->now);
+    view->now = NULL;
+}
+
+/* The list in force. Each loop compares addresses alone before it takes the lock, once for each
+ * list that is published: it holds a reference of what it compares with, so no other list can lie
+ * there. NULL: no memory, and none was known before. */
+static struct members_use *upstream_look_up(const struct upstream *u, struct upstream_view *view)
+{
+    struct upstream_shared *shared = u->shared;
+    if (view->now &&
+        view->now->members == atomic_load_explicit(&shared->members, memory_order_relaxed)) {
+        return view->now;
+    }
+    struct members_use *use = mem_alloc(sizeof(*use));
+    if (use) {
+        pthread_mutex_lock(&shared->lock);
+        use->members = members_ref(atomic_load_explicit(&shared->members, memory_order_relaxed));
+        pthread_mutex_unlock(&shared->lock);
+        use->use_count = 1;
+        members_use_end(view->now);
+        view->now = use;
+    }
+    return view->now;
+}
+
+/* What was tried of the old list is tried in the new one. */
+static void upstream_take_list(struct upstream_use *use, struct members_use *list)
+{
+    struct members_use *old = use->list;
+    uint64_t tried = 0;
+    for (size_t i = 0; old && i < list->members->count; i++) {
+        for (size_t k = 0; k < old->members->count; k++) {
+            if (list->members->items[i].state == old->members->items[k].state) {
+                tried |= (use->tried >> k & 1) << i;
+            }
+        }
+    }
+    list->use_count++;
+    use->list = list;
+    use->tried = tried;
+    use->endpoint = NULL;
+    members_use_end(old);
+}
+
+struct str upstream_name(const struct upstream *u)
+{
+    return u->name;
+}
+
+size_t upstream_index(const struct upstream *u)
+{
+    return u->index;
 }
 
 const struct backend_settings *upstream_settings(const struct upstream *u)
@@ -158,11 +256,12 @@ const struct client_timeouts *upstream_timeouts(const struct upstream *u)
 
 /* ---- the choice ---- */
 
-static void upstream_look(const struct upstream *u, const struct upstream_use *use, uint64_t now_ms,
+static void upstream_look(const struct upstream_use *use, uint64_t now_ms,
                           struct balance_endpoint *ret_list)
 {
-    for (size_t i = 0; i < u->endpoint_count; i++) {
-        const struct upstream_endpoint *e = &u->endpoints[i];
+    const struct members *m = use->list->members;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct upstream_endpoint *e = &m->items[i];
         ret_list[i] = (struct balance_endpoint){
             .weight = e->weight, .is_backup = e->is_backup, .is_tried = use->tried >> i & 1};
         endpoint_look(e->state, now_ms, &ret_list[i]);
@@ -172,14 +271,22 @@ static void upstream_look(const struct upstream *u, const struct upstream_use *u
 bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
 {
     struct balance_endpoint list[BALANCE_ENDPOINTS_MAX];
+    struct members_use *now = upstream_look_up(u, use->view);
+    if (now && now != use->list) {
+        upstream_take_list(use, now);
+    }
+    if (!now || now->members->count == 0) {
+        metrics_add(p->metrics, METRICS_UPSTREAM_REFUSED, 1);
+        return false;
+    }
     const struct balance_turn turn = {
         .now_ms = loop_now_ms(p->loop),
         .key = use->key,
         .random = pipeline_random(p),
-        .tick = atomic_fetch_add_explicit(&u->counts->turns, 1, memory_order_relaxed)};
+        .tick = atomic_fetch_add_explicit(&u->shared->turns, 1, memory_order_relaxed)};
     bool is_panic;
-    upstream_look(u, use, turn.now_ms, list);
-    size_t i = balance_pick(&u->rules, list, u->endpoint_count, &turn, &is_panic);
+    upstream_look(use, turn.now_ms, list);
+    size_t i = balance_pick(&u->rules, list, now->members->count, &turn, &is_panic);
     if (is_panic) {
         metrics_add(p->metrics, METRICS_UPSTREAM_PANICS, 1);
     }
@@ -187,13 +294,13 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
         metrics_add(p->metrics, METRICS_UPSTREAM_REFUSED, 1);
         return false;
     }
-    use->endpoint = &u->endpoints[i];
+    use->endpoint = &now->members->items[i];
     use->tried |= (uint64_t)1 << i;
     use->try_count++;
     use->start_ns = loop_now_ns(p->loop);
     use->is_under_way = true;
     endpoint_begin(use->endpoint->state);
-    atomic_fetch_add_explicit(&u->counts->active, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&u->shared->active, 1, memory_order_relaxed);
     return true;
 }
 
@@ -201,13 +308,21 @@ void upstream_release(const struct upstream *u, struct upstream_use *use)
 {
     if (use->is_retry) {
         use->is_retry = false;
-        atomic_fetch_sub_explicit(&u->counts->retries, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&u->shared->retries, 1, memory_order_relaxed);
     }
     if (use->is_under_way) {
         use->is_under_way = false;
         endpoint_end(use->endpoint->state);
-        atomic_fetch_sub_explicit(&u->counts->active, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&u->shared->active, 1, memory_order_relaxed);
     }
+}
+
+void upstream_end(const struct upstream *u, struct upstream_use *use)
+{
+    upstream_release(u, use);
+    members_use_end(use->list);
+    use->list = NULL;
+    use->endpoint = NULL;
 }
 
 /* ---- how it went ---- */
@@ -233,9 +348,9 @@ static void upstream_failed(struct pipeline *p, const struct upstream *u, struct
     if (!outlier->is_on || count < outlier->error_count) {
         return;
     }
-    upstream_look(u, use, now_ms, list);
-    if (balance_may_eject(list, u->endpoint_count, (size_t)(use->endpoint - u->endpoints),
-                          now_ms) &&
+    const struct members *m = use->list->members;
+    upstream_look(use, now_ms, list);
+    if (balance_may_eject(list, m->count, (size_t)(use->endpoint - m->items), now_ms) &&
         endpoint_eject(state, now_ms, (uint64_t)outlier->eject_ms)) {
         metrics_add(p->metrics, METRICS_UPSTREAM_EJECTIONS, 1);
     }
@@ -307,7 +422,7 @@ static bool upstream_is_safe(const struct client_end *end, bool is_idempotent, b
 bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                      const struct client_end *end, bool is_idempotent, bool is_replayable)
 {
-    bool has_other = u->endpoint_count > 1;
+    bool has_other = use->list->members->count > 1;
     unsigned most = has_other ? TRIES_MAX : TRIES_MAX_ALONE;
     /* A connection that rested may end at any time; that is no fault of the endpoint. */
     bool is_stale = end->fault == CLIENT_FAULT_CLOSED && end->is_reused && !end->has_answered;
@@ -331,13 +446,13 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
 
 bool upstream_begin_retry(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
 {
-    uint32_t active = atomic_load_explicit(&u->counts->active, memory_order_relaxed);
-    uint32_t retries = atomic_load_explicit(&u->counts->retries, memory_order_relaxed);
+    uint32_t active = atomic_load_explicit(&u->shared->active, memory_order_relaxed);
+    uint32_t retries = atomic_load_explicit(&u->shared->retries, memory_order_relaxed);
     if (!balance_may_retry(active, retries)) {
         use->pause_ms = 1 + balance_retry_pause_ms(use->try_count, pipeline_random(p));
         return false;
     }
-    atomic_fetch_add_explicit(&u->counts->retries, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&u->shared->retries, 1, memory_order_relaxed);
     use->is_retry = true;
     metrics_add(p->metrics, METRICS_UPSTREAM_RETRIES, 1);
     return true;

@@ -9,26 +9,23 @@
 #include "base/arena.h"
 #include "conf/settings.h"
 #include "crypto/fault.h"
+#include "edge/members.h"
 #include "net/client.h"
 
-struct endpoint;
-struct endpoint_set;
+struct members_use;
 struct pipeline;
 struct upstream;
 
-struct upstream_endpoint {
-    struct str name;             /* as configured, for logs */
-    struct str authority;        /* its own, for Host; never empty */
-    struct client_target target; /* its address, unless it has a name */
-    struct str host;             /* its name; empty: it has an address */
-    uint16_t port;
-    struct endpoint *state; /* shared by all loops and by the sites before and after */
-    uint32_t weight;
-    bool is_backup;
+/* A backend as one loop sees it: the list of its endpoints that was in force when somebody asked
+ * last. The requests that go by a list are counted without atomics. Zeroed at first. */
+struct upstream_view {
+    struct members_use *now; /* NULL before the first request */
 };
 
-/* One request on its way through the tries; zeroed at first but for the key. */
+/* One request on its way through the tries; zeroed at first but for the view and the key. */
 struct upstream_use {
+    struct upstream_view *view; /* of the loop and the site that the request has */
+    struct members_use *list;   /* what `tried` and `endpoint` are of; NULL before the first try */
     uint64_t key; /* balance_hash of what backend.hash names; 0 where nothing goes by it */
     unsigned try_count;
     uint64_t tried; /* a bit for each endpoint */
@@ -40,26 +37,41 @@ struct upstream_use {
     bool is_retry; /* counted in the budget of retries */
 };
 
-/* What a backend is made from; what is known of its endpoints is kept by `endpoints` under the name
- * `backend`. */
 struct upstream_input {
     struct arena *arena;
     const struct backend_settings *settings;
-    struct str backend;
-    struct endpoint_set *endpoints;
+    struct str name;               /* for people; no two of a site have one; kept as it is */
+    size_t index;                  /* among those of its site */
+    const struct upstream *before; /* of this name in the site before; NULL: there was none */
 };
 
-/* Lives in the arena, but is ended by upstream_done; `*ret_upstream` is NULL for a backend that is
- * built in. ERR_CONFIG: its TLS; ERR_NOMEM. */
+/* Lives in the arena, but is ended by upstream_done. What is known of the endpoints of `before`
+ * goes on, and so does its list where the settings name no endpoint. ERR_CONFIG: its TLS;
+ * ERR_NOMEM. */
 enum err upstream_create(const struct upstream_input *input, struct upstream **ret_upstream,
                          struct fault *reterr_fault) MUST_CHECK;
 void upstream_done(struct upstream *u); /* NULL is a no-op */
 
+struct str upstream_name(const struct upstream *u);
+size_t upstream_index(const struct upstream *u);
 const struct backend_settings *upstream_settings(const struct upstream *u);
 const struct client_timeouts *upstream_timeouts(const struct upstream *u);
 
+/* The list in force, for the thread that publishes. */
+const struct members *upstream_members(const struct upstream *u);
+
+/* Another list of endpoints from here on; an empty one is none that can serve. Those whose names
+ * stay keep what is known of them, requests under way keep the endpoint they have. Of one thread,
+ * which may be another than those that serve. Errors as members_create, and the list is unchanged.
+ */
+enum err upstream_publish(const struct upstream *u, const struct member *list, size_t count,
+                          struct fault *reterr_fault) MUST_CHECK;
+
+/* The loop asks no more. */
+void upstream_view_done(struct upstream_view *view);
+
 /* Sets the endpoint of the next try, which is under way from here on. False: each has as many
- * requests as it may. */
+ * requests as it may, or there is none. */
 bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use);
 
 /* The head of an answer came. */
@@ -68,6 +80,9 @@ void upstream_answered(struct pipeline *p, const struct upstream *u, struct upst
 
 /* The try is not under way any more; a no-op where none is. */
 void upstream_release(const struct upstream *u, struct upstream_use *use);
+
+/* The request is over: as upstream_release, and `endpoint` is gone afterwards. */
+void upstream_end(const struct upstream *u, struct upstream_use *use);
 
 /* The try ended; counts it and releases it. True: another one is due after use->pause_ms, which the
  * caller allows by `is_replayable`: nothing of the request's body is spent, nothing of an answer

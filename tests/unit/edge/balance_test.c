@@ -279,12 +279,12 @@ static void test_retries(void **state)
 
 static void test_endpoint(void **state)
 {
-    struct endpoint_set *set = NULL;
     struct endpoint *a = NULL;
     struct balance_endpoint now = {0};
-    assert_int_equal(endpoint_set_create(NULL, &set), ERR_OK);
-    assert_int_equal(endpoint_set_get(set, STR("h"), STR("http://a"), &a), ERR_OK);
-    endpoint_set_seal(set);
+    mem_test_fail_at(1);
+    assert_int_equal(endpoint_create(STR("http://a"), &a), ERR_NOMEM);
+    mem_test_fail_at(0);
+    assert_int_equal(endpoint_create(STR("http://a"), &a), ERR_OK);
     endpoint_begin(a);
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.in_flight, 1);
@@ -307,90 +307,12 @@ static void test_endpoint(void **state)
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.out_until_ms, NOW + 340001);
     endpoint_end(a);
-    endpoint_set_destroy(set);
-    endpoint_set_destroy(NULL);
-    (void)state;
-}
-
-static void write_both(const struct endpoint_set *set, struct buf *out)
-{
-    buf_init(out, 0);
-    endpoint_set_write_json(set, NOW, out);
-    endpoint_set_write_prometheus(set, NOW, out);
-    buf_add_char(out, '\0');
-}
-
-/* What a reload does: the state goes on, what is gone is freed, what is new begins. */
-static enum err reload_sets(void)
-{
-    struct endpoint_set *before = NULL, *after = NULL;
-    struct endpoint *a = NULL, *b = NULL, *same = NULL;
-    enum err e = endpoint_set_create(NULL, &before);
-    e = e ? e : endpoint_set_get(before, STR("h"), STR("http://a"), &a);
-    e = e ? e : endpoint_set_get(before, STR("h"), STR("http://b"), &b);
-    if (!e) {
-        endpoint_set_seal(before);
-        endpoint_begin(a);
-        e = endpoint_set_create(before, &after);
-    }
-    e = e ? e : endpoint_set_get(after, STR("h"), STR("http://a"), &same);
-    for (unsigned i = 0; !e && i < 20; i++) {
-        char name[16];
-        struct endpoint *more;
-        snprintf(name, sizeof(name), "http://%u", i);
-        e = endpoint_set_get(after, STR("other \"h\""), str_of(name), &more);
-    }
-    if (!e) {
-        struct endpoint *again;
-        assert_ptr_equal(same, a);
-        endpoint_set_seal(after);
-        assert_int_equal(endpoint_set_get(after, STR("other \"h\""), STR("http://7"), &again),
-                         ERR_OK);
-    }
-    endpoint_set_destroy(before);
-    if (!e) {
-        struct buf out;
-        endpoint_end(a);
-        write_both(after, &out);
-        assert_non_null(strstr(out.p, "{\"backend\":\"h\",\"endpoint\":\"http://a\",\"out_ms\":0,"
-                                      "\"in_flight\":0,\"latency_us\":0,\"requests\":1,"
-                                      "\"failures\":0,\"ejections\":0,\"state\":\"in\"}"));
-        assert_non_null(strstr(out.p, "\nsws_endpoint_in{backend=\"other \\\"h\\\"\","
-                                      "endpoint=\"http://19\"} 1\n"));
-        assert_null(strstr(out.p, "http://b"));
-        buf_done(&out);
-    }
-    endpoint_set_destroy(after);
-    return e;
-}
-
-static void test_reload(void **state)
-{
-    mem_test_fail_at(0);
-    assert_int_equal(reload_sets(), ERR_OK);
-    (void)state;
-}
-
-/* Only the sets: what is written is never freed half. */
-static void test_allocations(void **state)
-{
-    enum err e = ERR_NOMEM;
-    unsigned long n = 0;
-    while (e == ERR_NOMEM) {
-        mem_test_fail_at(++n);
-        struct endpoint_set *set = NULL;
-        e = endpoint_set_create(NULL, &set);
-        for (unsigned i = 0; !e && i < 10; i++) {
-            char name[8];
-            struct endpoint *one;
-            snprintf(name, sizeof(name), "%u", i);
-            e = endpoint_set_get(set, STR("h"), str_of(name), &one);
-        }
-        endpoint_set_destroy(set);
-    }
-    mem_test_fail_at(0);
-    assert_int_equal(e, ERR_OK);
-    assert_in_range(n, 12, 20);
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.in_flight, 0);
+    assert_ptr_equal(endpoint_ref(a), a);
+    endpoint_unref(a);
+    endpoint_unref(a);
+    endpoint_unref(NULL);
     (void)state;
 }
 
@@ -402,7 +324,6 @@ int main(void)
         cmocka_unit_test(test_cheapest), cmocka_unit_test(test_hash),
         cmocka_unit_test(test_ejection), cmocka_unit_test(test_latency),
         cmocka_unit_test(test_retries),  cmocka_unit_test(test_endpoint),
-        cmocka_unit_test(test_reload),   cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
