@@ -38,6 +38,16 @@ enum balance_choice {
     BALANCE_CHOICE_FIRST,
     BALANCE_CHOICE_HASH
 };
+enum retry_cause {
+    RETRY_CONNECT,
+    RETRY_CLOSED,
+    RETRY_TIMEOUT,
+    RETRY_429,
+    RETRY_500,
+    RETRY_502,
+    RETRY_503,
+    RETRY_504
+};
 enum rewrite_flag {
     REWRITE_FLAG_LAST,
     REWRITE_FLAG_REDIRECT,
@@ -246,6 +256,15 @@ struct breaker_settings {
     int64_t in_flight_max; /* of one endpoint */
 };
 
+struct retry_settings {
+    struct conf_object object;
+    bool is_on;
+    int64_t try_count;   /* after the first one */
+    struct enum_list on; /* enum retry_cause */
+    int64_t budget_ppm;  /* of the requests under way */
+    int64_t body_bytes;  /* of a request, kept for another try; 0: none are */
+};
+
 struct backend_settings {
     struct conf_object object;
     bool is_on;
@@ -255,6 +274,7 @@ struct backend_settings {
     struct outlier_settings outlier;
     int64_t slow_start_ms; /* 0 = off */
     struct breaker_settings breaker;
+    struct retry_settings retry;
     struct str host; /* "pass", "upstream", or a name */
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;

@@ -2,13 +2,16 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"health", "retry",    "sticky", "process",
+static const char *const BACKEND_LATER[] = {"health", "sticky",   "process",
                                             "static", "discover", NULL};
 static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const OUTLIER_LATER[] = {"max", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
 static const char *const BALANCE_LATER[] = {"ewma", NULL};
+
+static const char *const RETRY_ON[] = {"connect", "closed", "timeout", "429", "500",
+                                       "502",     "503",    "504",     NULL};
 
 static const char *check_upstream(struct str text, size_t *ret_at)
 {
@@ -218,6 +221,50 @@ static const struct conf_table BREAKER_TABLE = {.name = "breaker",
                                                 .struct_bytes = sizeof(struct breaker_settings),
                                                 .later_keys = BREAKER_LATER};
 
+static const struct conf_key RETRY_KEYS[] = {
+    {.name = "tries",
+     .type = CONF_INT,
+     AT(retry_settings, try_count),
+     .default_text = "2",
+     .min = 1,
+     .max = 10,
+     .example = "1",
+     .doc = "How many more tries, each at another endpoint while there is one; a backend of one "
+            "endpoint gets one more."},
+    {.name = "on",
+     .type = CONF_ENUM_LIST,
+     AT(retry_settings, on),
+     .names = RETRY_ON,
+     .default_text = "[connect, closed, 502, 503, 504]",
+     .example = "[connect, 503]",
+     .doc = "After what: connect is no connection, closed is one that ended before the answer, "
+            "timeout is timeout.first; a status is an answer, which needs another endpoint. Where "
+            "the endpoint may have seen the request, only idempotent methods are tried again."},
+    {.name = "budget",
+     .type = CONF_SHARE,
+     AT(retry_settings, budget_ppm),
+     .default_text = "20%",
+     .example = "10%",
+     .doc = "The share of the requests under way that may be further tries; three always may."},
+    {.name = "body",
+     .type = CONF_SIZE,
+     AT(retry_settings, body_bytes),
+     .default_text = "64KB",
+     .unit = "bytes",
+     .flags = CONF_OFF_OK,
+     .min = 0,
+     .max = 1 << 30,
+     .example = "1MB",
+     .doc = "How much of a body is kept to be sent again; a request with a longer one is not "
+            "tried again once some of it was sent."},
+};
+static const struct conf_table RETRY_TABLE = {.name = "retry",
+                                              KEYS(RETRY_KEYS),
+                                              .struct_bytes = sizeof(struct retry_settings),
+                                              .has_switch = true,
+                                              .is_on_default = true,
+                                              .on_offset = offsetof(struct retry_settings, is_on)};
+
 static const struct conf_key BACKEND_KEYS[] = {
     {.name = "proxy",
      .type = CONF_OBJECT_LIST,
@@ -265,6 +312,11 @@ static const struct conf_key BACKEND_KEYS[] = {
      AT(backend_settings, breaker),
      .child = &BREAKER_TABLE,
      .doc = "How much an endpoint may be asked at once."},
+    {.name = "retry",
+     .type = CONF_OBJECT,
+     AT(backend_settings, retry),
+     .child = &RETRY_TABLE,
+     .doc = "When a request is tried again, with a random pause, or off."},
     {.name = "host",
      .type = CONF_STRING,
      AT(backend_settings, host),

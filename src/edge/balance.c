@@ -7,7 +7,6 @@
 #define RETRY_PAUSE_MS 25u
 #define RETRY_PAUSE_MS_MAX 250u
 #define RETRIES_LEAST 3u
-#define RETRY_SHARE 5u /* one of so many requests */
 
 /* An endpoint never seems faster than another by more than this: one of which little is known would
  * otherwise get everything until its first answer comes. */
@@ -291,9 +290,9 @@ uint32_t balance_learn(uint32_t latency_us, uint64_t age_ms, uint32_t sample_us)
     return sample_us + balance_part(latency_us - sample_us, age_ms);
 }
 
-bool balance_may_retry(uint32_t active_count, uint32_t retry_count)
+bool balance_may_retry(uint32_t active_count, uint32_t retry_count, uint32_t budget_ppm)
 {
-    uint32_t share = active_count / RETRY_SHARE;
+    uint64_t share = (uint64_t)active_count * budget_ppm / 1000000u;
     return retry_count < (share > RETRIES_LEAST ? share : RETRIES_LEAST);
 }
 

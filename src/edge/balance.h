@@ -74,9 +74,9 @@ uint32_t balance_decay(uint32_t latency_us, uint64_t age_ms);
 /* What is known after one more sample: a peak counts at once, better ones by and by. */
 uint32_t balance_learn(uint32_t latency_us, uint64_t age_ms, uint32_t sample_us);
 
-/* Whether one more request may be under way a second time: a fifth of those under way, at least
- * three. */
-bool balance_may_retry(uint32_t active_count, uint32_t retry_count);
+/* Whether one more request may be under way a second time: `budget_ppm` of those under way, at
+ * least three. */
+bool balance_may_retry(uint32_t active_count, uint32_t retry_count, uint32_t budget_ppm);
 
 /* The pause before retry `count` (from 1): by chance up to 25 ms, doubled each time, at most
  * 250 ms. */

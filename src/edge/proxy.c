@@ -32,7 +32,9 @@ struct proxy {
     struct str websocket_key;   /* ours; empty: no WebSocket */
     bool has_body;              /* of the request, or a tunnel */
     bool is_body_asked;
-    bool is_body_spent; /* some of it was taken from the client */
+    struct buf replay;   /* what was taken of it, to be sent again */
+    bool is_body_spent;  /* some of it was taken from the client */
+    bool is_replay_lost; /* and more than is kept */
     bool is_body_done;
     bool is_waiting_continue;
     bool is_waiting_room; /* in the client's queue */
@@ -85,10 +87,9 @@ static void proxy_on_retry_time(struct timer *t)
     proxy_retry(CONTAINER_OF(t, struct proxy, retry_timer));
 }
 
-static void proxy_await_retry(struct proxy *p, const struct client_end *end)
+static void proxy_await_retry(struct proxy *p)
 {
     struct loop *loop = p->request->pipeline->loop;
-    p->last_end = (struct client_end){.fault = end->fault, .detail = end->detail};
     p->retry_until_ms = loop_now_ms(loop) + RETRY_WAIT_MS;
     timer_cancel(&p->continue_timer);
     p->is_waiting_continue = false;
@@ -99,19 +100,29 @@ static void proxy_await_retry(struct proxy *p, const struct client_end *end)
     }
 }
 
+static bool proxy_is_idempotent(const struct proxy *p)
+{
+    return http_method_is_idempotent(p->x->request->method);
+}
+
+static bool proxy_is_replayable(const struct proxy *p)
+{
+    return p->x->phase == EXCHANGE_OPEN && !p->is_tunnel &&
+           !(p->is_body_spent && p->is_replay_lost);
+}
+
 /* The try failed: another one, or the client is told. */
 static void proxy_report(struct proxy *p, const struct client_end *end)
 {
-    bool is_idempotent = http_method_is_idempotent(p->x->request->method);
-    bool is_replayable = p->x->phase == EXCHANGE_OPEN && !p->is_body_spent && !p->is_tunnel;
     const struct upstream_endpoint *endpoint = p->use.endpoint;
     if (endpoint->host.n &&
         (end->fault == CLIENT_FAULT_CONNECT || end->fault == CLIENT_FAULT_CONNECT_TIME)) {
         resolver_avoid(p->request->pipeline->resolver, endpoint->host, &p->target_now.address);
     }
-    if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, is_idempotent,
-                        is_replayable)) {
-        proxy_await_retry(p, end);
+    if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, proxy_is_idempotent(p),
+                        proxy_is_replayable(p))) {
+        p->last_end = (struct client_end){.fault = end->fault, .detail = end->detail};
+        proxy_await_retry(p);
     } else if (end->fault) {
         proxy_fail(p, end);
     }
@@ -144,6 +155,7 @@ static void proxy_on_end(struct request *r)
         p->answer = NULL;
     }
     upstream_end(p->upstream, &p->use);
+    buf_done(&p->replay);
 }
 
 /* ---- the body of the request ---- */
@@ -157,12 +169,35 @@ static void proxy_pull(struct proxy *p)
     }
 }
 
+/* No other try will need it. */
+static void proxy_drop_replay(struct proxy *p)
+{
+    p->is_replay_lost = true;
+    buf_done(&p->replay);
+}
+
+/* What comes while no try is under way was asked for by the last one, and is kept in any case. */
+static enum err proxy_keep(struct proxy *p, struct str bytes)
+{
+    size_t most = p->answer ? upstream_replay_bytes(p->upstream) : SIZE_MAX;
+    if (p->is_replay_lost || p->is_tunnel) {
+        return ERR_OK;
+    }
+    if (bytes.n > most || p->replay.n > most - bytes.n) {
+        proxy_drop_replay(p);
+        return ERR_OK;
+    }
+    buf_add(&p->replay, bytes.p, bytes.n);
+    return p->replay.is_failed ? ERR_NOMEM : ERR_OK;
+}
+
 static void proxy_on_body(struct request *r, struct str bytes)
 {
     struct proxy *p = proxy_of(r);
     p->is_body_asked = false;
     p->is_body_spent = true;
-    enum err e = p->answer ? client_send(p->answer, bytes) : ERR_OK;
+    enum err e = proxy_keep(p, bytes);
+    e = !e && p->answer ? client_send(p->answer, bytes) : e;
     if (e) {
         proxy_give_up(p, e);
     } else {
@@ -295,6 +330,14 @@ static void proxy_on_head(struct client_exchange *answer, const struct response_
     timer_cancel(&p->continue_timer);
     p->is_waiting_continue = false;
     upstream_answered(p->request->pipeline, p->upstream, &p->use, head->status);
+    if (proxy_is_idempotent(p) && proxy_is_replayable(p) &&
+        upstream_retry_answer(p->request->pipeline, p->upstream, &p->use, head->status)) {
+        client_cancel(p->answer);
+        p->answer = NULL;
+        proxy_await_retry(p);
+        return;
+    }
+    proxy_drop_replay(p);
     enum err e = is_switch      ? proxy_switch(p, head)
                  : is_false_yes ? ERR_SYNTAX
                                 : proxy_respond(p, head, body_bytes);
@@ -438,11 +481,14 @@ static void proxy_connect(struct proxy *p)
         proxy_report(p, &end);
         return;
     }
-    if (p->is_body_done && p->has_body) {
-        e = proxy_finish_body(p);
-        if (e) {
-            proxy_give_up(p, e);
-        }
+    bool is_whole = p->is_body_done && p->has_body;
+    e = p->replay.n ? client_send(p->answer, buf_str(&p->replay)) : ERR_OK;
+    e = !e && is_whole ? proxy_finish_body(p) : e;
+    if (e) {
+        proxy_give_up(p, e);
+        return;
+    }
+    if (is_whole) {
         return;
     }
     if (proxy_expects_continue(p)) {
@@ -585,6 +631,9 @@ void proxy_handle(struct request *r)
             p->use.key = proxy_hash_key(r, backend->hash);
         }
         p->has_body = proxy_has_body(r->x);
+        buf_init(&p->replay, 0);
+        p->is_replay_lost = r->x->request_body_bytes != EXCHANGE_LENGTH_UNKNOWN &&
+                            r->x->request_body_bytes > upstream_replay_bytes(p->upstream);
         timer_init(&p->continue_timer, proxy_on_continue_timeout);
         timer_init(&p->retry_timer, proxy_on_retry_time);
         is_good = proxy_prepare_target(p);

@@ -4,13 +4,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "crypto/tls_client.h"
 #include "edge/endpoint.h"
 #include "edge/pipeline.h"
-
-#define TRIES_MAX 3
-#define TRIES_MAX_ALONE 2 /* where there is no other endpoint */
 
 /* All loops count here, and find the list in force. */
 struct upstream_shared {
@@ -254,6 +252,11 @@ const struct client_timeouts *upstream_timeouts(const struct upstream *u)
     return &u->timeouts;
 }
 
+size_t upstream_replay_bytes(const struct upstream *u)
+{
+    return u->settings->retry.is_on ? (size_t)u->settings->retry.body_bytes : 0;
+}
+
 /* ---- the choice ---- */
 
 static void upstream_look(const struct upstream_use *use, uint64_t now_ms,
@@ -391,25 +394,48 @@ static bool upstream_is_failure(enum client_fault fault)
     return false;
 }
 
-/* Whether a try that failed so may be made again, `has_other`: at another endpoint. */
-static bool upstream_is_safe(const struct client_end *end, bool is_idempotent, bool has_other)
+/* ---- another try ---- */
+
+static bool upstream_retries_on(const struct upstream *u, enum retry_cause cause)
+{
+    const struct enum_list *on = &u->settings->retry.on;
+    return u->settings->retry.is_on && memchr(on->items, (int)cause, on->count) != NULL;
+}
+
+static bool upstream_has_other(const struct upstream_use *use)
+{
+    return use->list->members->count > 1;
+}
+
+/* Tries that may be made in all. */
+static unsigned upstream_tries_max(const struct upstream *u, const struct upstream_use *use)
+{
+    return upstream_has_other(use) ? 1 + (unsigned)u->settings->retry.try_count : 2;
+}
+
+/* Whether a try that failed so may be made again, `has_other`: at another endpoint. A connection
+ * that had rested is none of the causes that are configured: our keeping it is at fault. */
+static bool upstream_is_safe(const struct upstream *u, const struct client_end *end,
+                             bool is_idempotent, bool has_other)
 {
     bool may_repeat = !end->has_answered && (is_idempotent || !end->has_sent);
     switch (end->fault) {
     case CLIENT_FAULT_CONNECT:
-        return true;
+        return upstream_retries_on(u, RETRY_CONNECT);
     case CLIENT_FAULT_NAME:
     case CLIENT_FAULT_CONNECT_TIME:
     case CLIENT_FAULT_TLS:
-        return has_other && !end->has_sent;
+        return has_other && !end->has_sent && upstream_retries_on(u, RETRY_CONNECT);
     case CLIENT_FAULT_CLOSED:
-        return may_repeat && (end->is_reused || has_other);
+        return may_repeat &&
+               (end->is_reused || (has_other && upstream_retries_on(u, RETRY_CLOSED)));
+    case CLIENT_FAULT_FIRST_TIME:
+        return may_repeat && has_other && upstream_retries_on(u, RETRY_TIMEOUT);
     case CLIENT_FAULT_NONE:
     case CLIENT_FAULT_MEMORY:
     case CLIENT_FAULT_RESPONSE:
     case CLIENT_FAULT_INTERIM:
     case CLIENT_FAULT_UPGRADE:
-    case CLIENT_FAULT_FIRST_TIME:
     case CLIENT_FAULT_IDLE_TIME:
     case CLIENT_FAULT_CUT:
     case CLIENT_FAULT_REQUEST:
@@ -422,8 +448,7 @@ static bool upstream_is_safe(const struct client_end *end, bool is_idempotent, b
 bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                      const struct client_end *end, bool is_idempotent, bool is_replayable)
 {
-    bool has_other = use->list->members->count > 1;
-    unsigned most = has_other ? TRIES_MAX : TRIES_MAX_ALONE;
+    bool has_other = upstream_has_other(use);
     /* A connection that rested may end at any time; that is no fault of the endpoint. */
     bool is_stale = end->fault == CLIENT_FAULT_CLOSED && end->is_reused && !end->has_answered;
     metrics_add(p->metrics, end->is_reused ? METRICS_UPSTREAM_REUSED : METRICS_UPSTREAM_CONNECTIONS,
@@ -435,8 +460,8 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
         }
     }
     upstream_release(u, use);
-    if (!is_replayable || use->try_count >= most ||
-        !upstream_is_safe(end, is_idempotent, has_other)) {
+    if (!is_replayable || use->try_count >= upstream_tries_max(u, use) ||
+        !upstream_is_safe(u, end, is_idempotent, has_other)) {
         return false;
     }
     use->wants_new_connection = true;
@@ -444,16 +469,59 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
     return true;
 }
 
-bool upstream_begin_retry(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
+static bool upstream_has_budget(const struct upstream *u, const struct upstream_use *use)
 {
     uint32_t active = atomic_load_explicit(&u->shared->active, memory_order_relaxed);
     uint32_t retries = atomic_load_explicit(&u->shared->retries, memory_order_relaxed);
-    if (!balance_may_retry(active, retries)) {
-        use->pause_ms = 1 + balance_retry_pause_ms(use->try_count, pipeline_random(p));
-        return false;
-    }
+    return balance_may_retry(active, retries - use->is_retry,
+                             (uint32_t)u->settings->retry.budget_ppm);
+}
+
+static void upstream_take_budget(struct pipeline *p, const struct upstream *u,
+                                 struct upstream_use *use)
+{
     atomic_fetch_add_explicit(&u->shared->retries, 1, memory_order_relaxed);
     use->is_retry = true;
     metrics_add(p->metrics, METRICS_UPSTREAM_RETRIES, 1);
+}
+
+static bool upstream_retries_on_status(const struct upstream *u, uint16_t status)
+{
+    static const struct {
+        uint16_t status;
+        enum retry_cause cause;
+    } rows[] = {
+        {429, RETRY_429}, {500, RETRY_500}, {502, RETRY_502}, {503, RETRY_503}, {504, RETRY_504}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (rows[i].status == status) {
+            return upstream_retries_on(u, rows[i].cause);
+        }
+    }
+    return false;
+}
+
+bool upstream_retry_answer(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
+                           uint16_t status)
+{
+    if (!upstream_retries_on_status(u, status) || !upstream_has_other(use) ||
+        use->try_count >= upstream_tries_max(u, use) || !upstream_has_budget(u, use)) {
+        return false;
+    }
+    upstream_release(u, use);
+    upstream_take_budget(p, u, use);
+    use->pause_ms = balance_retry_pause_ms(use->try_count, pipeline_random(p));
+    return true;
+}
+
+bool upstream_begin_retry(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
+{
+    if (use->is_retry) {
+        return true;
+    }
+    if (!upstream_has_budget(u, use)) {
+        use->pause_ms = 1 + balance_retry_pause_ms(use->try_count, pipeline_random(p));
+        return false;
+    }
+    upstream_take_budget(p, u, use);
     return true;
 }

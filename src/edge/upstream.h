@@ -57,6 +57,9 @@ size_t upstream_index(const struct upstream *u);
 const struct backend_settings *upstream_settings(const struct upstream *u);
 const struct client_timeouts *upstream_timeouts(const struct upstream *u);
 
+/* How much of a request's body is worth keeping for another try. */
+size_t upstream_replay_bytes(const struct upstream *u);
+
 /* The list in force, for the thread that publishes. */
 const struct members *upstream_members(const struct upstream *u);
 
@@ -85,12 +88,17 @@ void upstream_release(const struct upstream *u, struct upstream_use *use);
 void upstream_end(const struct upstream *u, struct upstream_use *use);
 
 /* The try ended; counts it and releases it. True: another one is due after use->pause_ms, which the
- * caller allows by `is_replayable`: nothing of the request's body is spent, nothing of an answer
- * was given. It is made where the upstream cannot have seen the request, or may see it twice (RFC
- * 9110 9.2.2): no connection, or one that was used before and ended without a byte; and at another
- * endpoint also where any connection did. */
+ * caller allows by `is_replayable`: the body of the request can be sent again, nothing of an answer
+ * was given. It is made after what backend.retry names, where the upstream cannot have seen the
+ * request, or may see it twice (RFC 9110 9.2.2); and always after a connection that had rested and
+ * ended without a byte. */
 bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                      const struct client_end *end, bool is_idempotent, bool is_replayable);
+
+/* The head of an answer came that the caller can still take back. True: it is not to be passed on,
+ * another endpoint is due after use->pause_ms, whose try is allowed already. */
+bool upstream_retry_answer(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
+                           uint16_t status);
 
 /* Whether the due try may begin; false: as many retries as may be are under way, and use->pause_ms
  * says when to ask again. */

@@ -262,10 +262,12 @@ static void test_latency(void **state)
 
 static void test_retries(void **state)
 {
-    assert_true(balance_may_retry(0, 2));
-    assert_false(balance_may_retry(15, 3));
-    assert_true(balance_may_retry(100, 19));
-    assert_false(balance_may_retry(100, 20));
+    assert_true(balance_may_retry(0, 2, 200000));
+    assert_false(balance_may_retry(15, 3, 200000));
+    assert_true(balance_may_retry(100, 19, 200000));
+    assert_false(balance_may_retry(100, 20, 200000));
+    assert_true(balance_may_retry(100, 99, 1000000));
+    assert_false(balance_may_retry(UINT32_MAX, 3, 0));
     static const uint32_t most[] = {25, 50, 100, 200, 250, 250};
     for (unsigned i = 0; i < 6; i++) {
         assert_int_equal(balance_retry_pause_ms(i + 1, most[i]), most[i]);
