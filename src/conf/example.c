@@ -61,6 +61,10 @@ static void print_document(const struct trail *t, struct buf *out)
                 out->p[start + (size_t)indent - 2] = '-';
             }
         } else {
+            if (key->type == CONF_OBJECT_MAP) {
+                buf_printf(out, "%*sapp:\n", indent, "");
+                indent += 2;
+            }
             print_siblings(t, i, indent, out);
         }
     }
@@ -94,6 +98,8 @@ static void walk_table(struct walk *w, const struct conf_table *table, struct tr
         if (key->child != NULL) {
             if (key->type == CONF_OBJECT_LIST) {
                 buf_add_str(path, STR("[]"));
+            } else if (key->type == CONF_OBJECT_MAP) {
+                buf_add_str(path, STR(".<name>"));
             }
             walk_table(w, key->child, t, path);
         }

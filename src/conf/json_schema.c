@@ -144,6 +144,11 @@ static void print_type(const struct conf_key *key, struct buf *out)
         print_item(key->child, out);
         buf_add_str(out, STR("]}}"));
         return;
+    case CONF_OBJECT_MAP:
+        buf_add_str(out, STR("{\"type\":\"object\",\"additionalProperties\":{\"anyOf\":["));
+        print_item(key->child, out);
+        buf_add_str(out, STR(",{\"type\":\"null\"}]}}"));
+        return;
     case CONF_EMBED:
         return;
     }

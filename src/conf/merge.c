@@ -44,6 +44,20 @@ static enum err merge_free(struct arena *arena, bool keeps_null, const struct no
     return ERR_OK;
 }
 
+/* Whether an object is named that is written elsewhere: nothing else of it is said here. */
+static bool is_reference(const struct conf_table *table, const struct node *node)
+{
+    if (table->is_reference == NULL) {
+        return false;
+    }
+    if (node->kind == NODE_MAP) {
+        const struct node_entry *entry = node_find(node, str_of(table->short_key));
+        node = entry != NULL ? entry->value : NULL;
+    }
+    return node != NULL && node->kind == NODE_SCALAR && !node_is_null(node) &&
+           table->is_reference(node->text);
+}
+
 static enum err merge_value(struct arena *arena, const struct conf_key *key,
                             const struct node *outer, const struct node *inner,
                             const struct node **ret_merged)
@@ -51,6 +65,9 @@ static enum err merge_value(struct arena *arena, const struct conf_key *key,
     *ret_merged = inner;
     bool are_maps = outer->kind == NODE_MAP && inner->kind == NODE_MAP;
     if (key->type == CONF_OBJECT) {
+        if (is_reference(key->child, inner)) {
+            return ERR_OK;
+        }
         enum err e = conf_node_normalise(arena, key->child, outer, &outer);
         if (e == ERR_OK) {
             e = conf_node_normalise(arena, key->child, inner, &inner);

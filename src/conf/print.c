@@ -162,6 +162,7 @@ static void print_inline(const struct conf_key *key, const void *field, struct b
     case CONF_STATUS_MAP:
     case CONF_OBJECT:
     case CONF_OBJECT_LIST:
+    case CONF_OBJECT_MAP:
     case CONF_EMBED:
         break;
     }
@@ -228,6 +229,19 @@ static void print_object_list(struct printer *p, const struct conf_key *key,
     }
 }
 
+static void print_object_map(struct printer *p, const struct conf_key *key,
+                             const struct conf_array *array, int indent)
+{
+    for (size_t i = 0; i < array->count; i++) {
+        const void *object = (const char *)array->items + i * key->child->struct_bytes;
+        const struct str *name = conf_field(object, key->child->name_offset);
+        line_start(p, indent);
+        value_print_scalar(*name, p->out);
+        buf_add_str(p->out, STR(":\n"));
+        print_object(p, object, NULL, false, indent + 2);
+    }
+}
+
 /* The word that stands for the whole value where it has no lines of its own, or NULL. An empty map
  * would let through what is inherited, null does not. */
 static const char *whole_value(const struct conf_key *key, const void *field, const void *outer)
@@ -239,6 +253,9 @@ static const char *whole_value(const struct conf_key *key, const void *field, co
     }
     if (key->type == CONF_OBJECT_LIST) {
         return array->count == 0 ? "[]" : NULL;
+    }
+    if (key->type == CONF_OBJECT_MAP) {
+        return array->count == 0 ? "{}" : NULL;
     }
     if (key->child->has_switch && !*(const bool *)conf_field(field, key->child->on_offset)) {
         return key->child->is_on_default ? "off" : "null";
@@ -273,6 +290,16 @@ static void print_key(struct printer *p, const struct conf_object *object,
         line_end(p, object->origins[i]);
         return;
     }
+    struct str reference =
+        key->child != NULL && key->child->reference_of != NULL && key->type == CONF_OBJECT
+            ? key->child->reference_of(field)
+            : STR("");
+    if (reference.n > 0) {
+        buf_add_char(p->out, ' ');
+        value_print_scalar(reference, p->out);
+        line_end(p, object->origins[i]);
+        return;
+    }
     const char *whole = whole_value(key, field, outer_field);
     if (whole != NULL) {
         buf_printf(p->out, " %s", whole);
@@ -286,6 +313,8 @@ static void print_key(struct printer *p, const struct conf_object *object,
         print_status_map(p, field, outer_field, indent + 2);
     } else if (key->type == CONF_OBJECT) {
         print_object(p, field, outer_field, false, indent + 2);
+    } else if (key->type == CONF_OBJECT_MAP) {
+        print_object_map(p, key, field, indent + 2);
     } else {
         bool inherits = (key->flags & CONF_INHERITS) != 0;
         print_object_list(p, key, field, inherits ? embedded(object) : NULL, indent);

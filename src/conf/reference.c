@@ -68,6 +68,7 @@ void conf_type_print(const struct conf_key *key, struct buf *out)
         [CONF_STATUS_MAP] = "a map of statuses (404, 4xx) to files",
         [CONF_OBJECT] = "a map",
         [CONF_OBJECT_LIST] = "a list of maps",
+        [CONF_OBJECT_MAP] = "a map of names to maps",
         [CONF_EMBED] = "",
     };
     if ((key->flags & CONF_AUTO_OK) != 0) {
@@ -86,7 +87,8 @@ void conf_type_print(const struct conf_key *key, struct buf *out)
                                                             : STR(", stdout or a file"));
     } else if (key->type == CONF_OBJECT && key->child->short_key != NULL) {
         buf_printf(out, ", or just its \"%s\"", key->child->short_key);
-    } else if (key->type == CONF_OBJECT_LIST && key->child->short_key != NULL) {
+    } else if ((key->type == CONF_OBJECT_LIST || key->type == CONF_OBJECT_MAP) &&
+               key->child->short_key != NULL) {
         buf_printf(out, ", or of just their \"%s\"", key->child->short_key);
     }
     print_bounds(key, out);
@@ -109,6 +111,9 @@ static void print_cell(struct str s, struct buf *out)
 static void print_key(void *arg, const char *path, const struct conf_key *key)
 {
     struct buf *out = arg;
+    if (strstr(path, "backends.<name>.") != NULL) {
+        return; /* those of hosts[].backend, which have their place */
+    }
     struct buf type;
     buf_init(&type, 0);
     conf_type_print(key, &type);

@@ -528,6 +528,43 @@ static void load_object_list(struct loader *l, const struct conf_key *key, const
     }
 }
 
+static bool load_object_map(struct loader *l, const struct conf_key *key, const struct node *n,
+                            struct conf_array *array)
+{
+    const struct conf_table *table = key->child;
+    char *items = arena_zalloc(l->arena, (n->count > 0 ? n->count : 1) * table->struct_bytes);
+    if (items == NULL) {
+        return false;
+    }
+    array->items = items;
+    for (size_t i = 0; i < n->count && !l->is_out_of_memory; i++) {
+        const struct node_entry *entry = &n->entries[i];
+        const struct node *item = entry->value;
+        size_t at = 0;
+        const char *fault = key->check_key != NULL ? key->check_key(entry->key, &at) : NULL;
+        if (node_is_null(item)) {
+            continue;
+        }
+        if (fault != NULL) {
+            fail_at(l, key, entry->key_origin, fault);
+        }
+        if (conf_node_normalise(l->arena, table, item, &item) != ERR_OK) {
+            return false;
+        }
+        if (item->kind != NODE_MAP) {
+            fail_at(l, key, entry->value->origin, "each item is a map of keys here");
+            continue;
+        }
+        char *object = items + array->count++ * table->struct_bytes;
+        load_object(l, table, item, item, object);
+        *(struct str *)(void *)(object + table->name_offset) = entry->key;
+        if (table->has_switch) {
+            *(bool *)(object + table->on_offset) = true;
+        }
+    }
+    return true;
+}
+
 /* Sets `bool is_on` of a table with a switch. */
 static void set_switch(const struct conf_table *table, void *object, bool is_on)
 {
@@ -559,7 +596,8 @@ static void load_child(struct loader *l, const struct conf_key *key, const struc
 static void load_value(struct loader *l, const struct conf_key *key, const struct node *n,
                        const struct node *parent, void *field)
 {
-    bool is_map = key->type == CONF_STRING_MAP || key->type == CONF_STATUS_MAP;
+    bool is_map = key->type == CONF_STRING_MAP || key->type == CONF_STATUS_MAP ||
+                  key->type == CONF_OBJECT_MAP;
     if (is_map && n->kind != NODE_MAP) {
         fail_at(l, key, n->origin, "a map is due here");
         return;
@@ -633,6 +671,9 @@ static void load_value(struct loader *l, const struct conf_key *key, const struc
         return;
     case CONF_OBJECT_LIST:
         load_object_list(l, key, n, parent, field);
+        return;
+    case CONF_OBJECT_MAP:
+        l->is_out_of_memory |= !load_object_map(l, key, n, field);
         return;
     case CONF_EMBED:
         return;

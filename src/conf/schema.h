@@ -43,6 +43,7 @@ enum conf_type {
     CONF_STATUS_MAP,  /* struct status_file_list */
     CONF_OBJECT,      /* the struct of `child`, in place */
     CONF_OBJECT_LIST, /* struct {T *items; size_t count;} with T of `child` */
+    CONF_OBJECT_MAP,  /* the same, of a map by name, which goes to name_offset of `child` */
     CONF_EMBED,       /* the struct of `child`, in place; its keys stand beside ours */
 };
 
@@ -91,6 +92,11 @@ struct conf_table {
     bool is_on_default;    /* value of is_on when nothing is written */
     size_t on_offset;
     const char *const *later_keys; /* known names that a later version serves, or NULL */
+    size_t name_offset;            /* CONF_OBJECT_MAP: of a struct str */
+    /* Where a text may stand for an object that is written elsewhere, by its name: whether `text`
+     * is such a name, which inherits nothing; and the one that `object` is, or an empty text. */
+    bool (*is_reference)(struct str text);
+    struct str (*reference_of)(const void *object);
 };
 
 struct conf_object {

@@ -9,11 +9,6 @@
 
 enum { ARENA_BLOCK_BYTES = 16 * 1024 };
 
-struct checker {
-    struct diag_list *diags;
-    bool is_wrong;
-};
-
 /* A domain and its place in the order of loading. */
 struct placed_domain {
     const struct domain *domain;
@@ -104,33 +99,8 @@ static bool has_handler(const struct route_keys *keys)
            keys->respond.is_on;
 }
 
-static void check_backend(struct checker *c, const struct route_keys *keys)
-{
-    const struct endpoint_list *list = &keys->backend.proxy;
-    const char *fault = NULL;
-    bool has_echo = false, has_double = false;
-    for (size_t i = 0; i < list->count && list->count <= BACKEND_ENDPOINTS_MAX; i++) {
-        has_echo |= list->items[i].url.p != NULL && str_eq(list->items[i].url, STR("echo"));
-        for (size_t k = 0; k < i; k++) {
-            has_double |= str_eq(list->items[i].url, list->items[k].url);
-        }
-    }
-    if (list->count > BACKEND_ENDPOINTS_MAX) {
-        fault = "proxy: a backend has 64 endpoints at most";
-    } else if (has_echo && list->count > 1) {
-        fault = "proxy: echo stands alone";
-    } else if (has_double) {
-        fault = "proxy: an endpoint stands there twice; say its weight instead";
-    }
-    if (keys->backend.is_on && fault != NULL) {
-        (void)diag_add(c->diags, conf_origin_of(&keys->backend, "proxy"), "%s", fault);
-        c->is_wrong = true;
-    }
-}
-
 static void check_keys(struct checker *c, const struct route_keys *keys)
 {
-    check_backend(c, keys);
     check_error_pages(c, keys);
     check_rewrites(c, keys);
     if (keys->fallback.p != NULL && keys->root.p == NULL) {
@@ -300,6 +270,7 @@ static enum err settings_from(struct arena *arena, const struct conf_io *io,
     struct checker c = {.diags = reterr_diags};
     check_server(&c, &s->server);
     check_acme(&c, &s->server.tls);
+    settings_check_backends(&c, s);
     check_hosts(&c, s);
     e = check_domains(&c, s);
     if (e == ERR_OK) {

@@ -232,7 +232,7 @@ struct backend_tls_settings {
 
 struct endpoint_settings {
     struct conf_object object;
-    struct str url; /* value_parse_upstream, or "echo" */
+    struct str url; /* value_parse_upstream, "echo", or the name of a backend */
     int64_t weight;
     bool backup;
 };
@@ -268,6 +268,9 @@ struct retry_settings {
 struct backend_settings {
     struct conf_object object;
     bool is_on;
+    struct str name; /* in settings.backends; empty: it has none */
+    /* What `proxy` names, where that is a name: the rest then says nothing. NULL: it names none. */
+    const struct backend_settings *named;
     struct endpoint_list proxy;
     enum balance_choice balance;
     struct str hash; /* "ip", "path", "header:NAME" or "cookie:NAME" */
@@ -279,6 +282,11 @@ struct backend_settings {
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;
     struct backend_tls_settings tls;
+};
+
+struct backend_list {
+    struct backend_settings *items;
+    size_t count;
 };
 
 struct websocket_settings {
@@ -418,6 +426,7 @@ struct settings {
     struct conf_object object;
     struct server_settings server;
     struct host_list hosts;
+    struct backend_list backends;
     struct log_settings log;
     struct metrics_settings metrics;
     struct health_settings health;
@@ -441,6 +450,9 @@ enum err settings_load_text(const char *name, struct str text, const struct conf
 enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
                                struct settings **ret_settings,
                                struct diag_list *reterr_diags) MUST_CHECK;
+
+/* The settings that a backend goes by: those it names, or its own. */
+const struct backend_settings *settings_backend(const struct backend_settings *b);
 
 /* Overwrites the private keys, once they are where they are used from. */
 void settings_wipe_keys(struct settings *s);

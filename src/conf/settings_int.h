@@ -3,6 +3,15 @@
 
 #include "conf/settings.h"
 
+/* What does not fit together is a diagnostic and makes it wrong. */
+struct checker {
+    struct diag_list *diags;
+    bool is_wrong;
+};
+
+/* Settles what hosts and routes name. */
+void settings_check_backends(struct checker *c, struct settings *s);
+
 /* Reads the certificates, keys and authorities that `s` names into `arena`. What is wrong becomes
  * a diagnostic and `*is_wrong`. ERR_NOMEM. */
 enum err settings_read_tls(struct settings *s, struct arena *arena, const struct conf_io *io,

@@ -100,6 +100,9 @@ enum err settings_read_tls(struct settings *s, struct arena *arena, const struct
         e = read_tls(&r, &s->hosts.items[i].ssl);
         e = e == ERR_OK ? read_backends(&r, &s->hosts.items[i]) : e;
     }
+    for (size_t i = 0; i < s->backends.count && e == ERR_OK; i++) {
+        e = read_backend(&r, &s->backends.items[i].tls);
+    }
     *is_wrong |= r.is_wrong;
     return e;
 }
@@ -135,6 +138,9 @@ static void wipe_backend(struct backend_tls_settings *tls)
 void settings_wipe_keys(struct settings *s)
 {
     wipe_keys(&s->server.tls);
+    for (size_t i = 0; i < s->backends.count; i++) {
+        wipe_backend(&s->backends.items[i].tls);
+    }
     for (size_t i = 0; i < s->hosts.count; i++) {
         struct host_settings *host = &s->hosts.items[i];
         wipe_keys(&host->ssl);

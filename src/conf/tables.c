@@ -16,8 +16,8 @@ static const char *const LOG_LEVELS[] = {"debug", "info", "warn", "error", NULL}
 static const char *const REWRITE_FLAGS[] = {"L", "R", "F", "G", NULL};
 static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 
-static const char *const ROOT_LATER[] = {"backends", "auth",    "cache",   "tracing", "secrets",
-                                         "notify",   "plugins", "cluster", NULL};
+static const char *const ROOT_LATER[] = {"auth",   "cache",   "tracing", "secrets",
+                                         "notify", "plugins", "cluster", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
 static const char *const ROUTE_LATER[] = {"process", "proxy",  "static",  "cors", "errors",
                                           "cache",   "limits", "auth",    "waf",  "concurrency",
@@ -364,8 +364,9 @@ static const struct conf_key ROUTE_KEYS[] = {
      .child = &conf_table_backend,
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "http://127.0.0.1:3000",
-     .doc = "The program that answers, by its address, or off; echo is built in and gives back "
-            "what it gets, requests, WebSocket messages and UDP payloads alike, for tests."},
+     .doc = "The program that answers, by its address or its name in backends, or off; echo is "
+            "built in and gives back what it gets, requests, WebSocket messages and UDP payloads "
+            "alike, for tests."},
     {.name = "websocket",
      .type = CONF_OBJECT,
      AT(route_keys, websocket),
@@ -619,6 +620,14 @@ static const struct conf_key TOP_KEYS[] = {
      .child = &HOST_TABLE,
      .example = "[{domains: example.com, root: /srv/www}]",
      .doc = "The sites it serves."},
+    {.name = "backends",
+     .type = CONF_OBJECT_MAP,
+     AT(settings, backends),
+     .child = &conf_table_backend,
+     .check_key = value_check_backend_name,
+     .example = "{app: [\"http://127.0.0.1:3000\", \"http://127.0.0.1:3001\"]}",
+     .doc = "Backends that hosts and routes name (backend: app), with the keys of hosts[].backend. "
+            "All of them share what is known of its endpoints."},
     {.name = "log", .type = CONF_OBJECT, AT(settings, log), .child = &LOG_TABLE, .doc = "Logs."},
     {.name = "metrics",
      .type = CONF_OBJECT,

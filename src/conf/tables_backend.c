@@ -13,11 +13,26 @@ static const char *const BALANCE_LATER[] = {"ewma", NULL};
 static const char *const RETRY_ON[] = {"connect", "closed", "timeout", "429", "500",
                                        "502",     "503",    "504",     NULL};
 
+static bool is_name(struct str text)
+{
+    size_t at;
+    return value_check_backend_name(text, &at) == NULL;
+}
+
 static const char *check_upstream(struct str text, size_t *ret_at)
 {
     struct upstream_address ignored;
     *ret_at = 0;
-    return str_eq(text, STR("echo")) ? NULL : value_parse_upstream(text, &ignored, ret_at);
+    return str_eq(text, STR("echo")) || is_name(text)
+               ? NULL
+               : value_parse_upstream(text, &ignored, ret_at);
+}
+
+static struct str name_of(const void *object)
+{
+    const struct backend_settings *b = object;
+    return b->is_on && b->proxy.count == 1 && is_name(b->proxy.items[0].url) ? b->proxy.items[0].url
+                                                                             : STR("");
 }
 
 static const char *check_host_policy(struct str text, size_t *ret_at)
@@ -155,7 +170,8 @@ static const struct conf_key ENDPOINT_KEYS[] = {
      .check = check_upstream,
      .flags = CONF_REQUIRED,
      .example = "http://127.0.0.1:3000",
-     .doc = "An address: http:// or https://HOST:PORT, or unix:/PATH; or echo, alone."},
+     .doc = "An address: http:// or https://HOST:PORT, or unix:/PATH; or echo or the name of a "
+            "backend, alone."},
     {.name = "weight",
      .type = CONF_INT,
      AT(endpoint_settings, weight),
@@ -347,4 +363,8 @@ const struct conf_table conf_table_backend = {.name = "backend",
                                               .short_key = "proxy",
                                               .has_switch = true,
                                               .on_offset = offsetof(struct backend_settings, is_on),
+                                              .name_offset =
+                                                  offsetof(struct backend_settings, name),
+                                              .is_reference = is_name,
+                                              .reference_of = name_of,
                                               .later_keys = BACKEND_LATER};

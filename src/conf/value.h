@@ -134,6 +134,8 @@ const char *value_parse_cidr(struct arena *arena, struct str text, struct cidr *
 const char *value_parse_domain(struct arena *arena, struct str text, struct domain *ret,
                                size_t *ret_at);
 const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at);
+/* A letter, then letters, digits and any of -_. but no word that means something else. */
+const char *value_check_backend_name(struct str text, size_t *ret_at);
 const char *value_parse_status_class(struct str text, uint16_t *ret_low, uint16_t *ret_high);
 
 /* The inverse: the shortest text that parses to the same value. */

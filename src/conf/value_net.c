@@ -366,8 +366,7 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
     }
     a.is_tls = str_starts_with(text, STR("https://"));
     if (!a.is_tls && !str_starts_with(text, STR("http://"))) {
-        return "there is no backend of this name; an address begins with http://, https:// or "
-               "unix:, and echo is built in";
+        return "this is neither an address (http://, https:// or unix:) nor the name of a backend";
     }
     size_t scheme = a.is_tls ? 8 : 7;
     a.port = a.is_tls ? 443 : 80;
@@ -387,6 +386,26 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         *ret = a;
     }
     return fault;
+}
+
+const char *value_check_backend_name(struct str text, size_t *ret_at)
+{
+    static const char *const words[] = {"echo", "off", "on", "null", "true", "false", NULL};
+    *ret_at = 0;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (str_eq(text, str_of(words[i]))) {
+            return "this word means something else where a backend is named";
+        }
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool is_inner = ascii_is_digit(c) || c == '-' || c == '_' || c == '.';
+        if (!ascii_is_alpha(c) && !(is_inner && i > 0)) {
+            *ret_at = i;
+            return "the name of a backend is a letter, then letters, digits, `-`, `_` and `.`";
+        }
+    }
+    return text.n > 0 ? NULL : "the name of a backend cannot be empty";
 }
 
 const char *value_check_name_server(struct str text, size_t *ret_at)

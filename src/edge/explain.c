@@ -2,10 +2,14 @@
 #include "edge/pipeline.h"
 #include "http/target.h"
 
-static void explain_backend(const struct backend_settings *backend, struct buf *out)
+static void explain_backend(const struct backend_settings *own, struct buf *out)
 {
+    const struct backend_settings *backend = settings_backend(own);
     const struct endpoint_list *list = &backend->proxy;
     buf_printf(out, "handler    backend");
+    if (backend != own) {
+        buf_printf(out, " " STR_FMT ":", STR_ARG(backend->name));
+    }
     for (size_t i = 0; i < list->count; i++) {
         buf_printf(out, "%s " STR_FMT "%s", i ? "," : "", STR_ARG(list->items[i].url),
                    list->items[i].backup ? " (backup)" : "");

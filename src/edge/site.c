@@ -349,6 +349,9 @@ enum err site_create(struct settings *settings, const struct site *before, struc
         s->takes_early_data = settings->server.tls.early_data == EARLY_DATA_SAFE;
     }
     if (!e) {
+        e = site_build_named(&b);
+    }
+    if (!e) {
         e = site_build_hosts(&b);
     }
     if (!e) {

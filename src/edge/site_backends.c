@@ -84,10 +84,32 @@ static enum err site_make_backend(struct site_builder *b, const struct backend_s
     return e ? e : site_add_upstream(b, *ret_upstream);
 }
 
+static bool site_is_echo(const struct backend_settings *settings)
+{
+    return settings->proxy.count && str_eq(settings->proxy.items[0].url, STR("echo"));
+}
+
+enum err site_build_named(struct site_builder *b)
+{
+    const struct backend_list *list = &b->site->settings->backends;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < list->count && !e; i++) {
+        struct upstream *u;
+        e = site_is_echo(&list->items[i])
+                ? ERR_OK
+                : site_make_backend(b, &list->items[i], list->items[i].name, &u);
+    }
+    return e;
+}
+
 enum err site_build_backend(struct site_builder *b, struct site_route *r)
 {
-    const struct backend_settings *settings = &r->keys->backend;
-    if (settings->proxy.count && str_eq(settings->proxy.items[0].url, STR("echo"))) {
+    const struct backend_settings *settings = settings_backend(&r->keys->backend);
+    if (site_is_echo(settings)) {
+        return ERR_OK;
+    }
+    if (settings->name.n) {
+        r->upstream = site_find_backend(b->site, settings->name);
         return ERR_OK;
     }
     if (!r->rule) {

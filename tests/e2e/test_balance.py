@@ -22,10 +22,10 @@ def balance():
     """Starts a proxy in front of a backend; one loop, so that what is counted is exact."""
     servers = []
 
-    def start(backend, **server):
-        servers.append(Server(versions_config(
-            [{"domains": ["default", "localhost"], "backend": backend}],
-            **{"worker": {"processes": 1}, **server})))
+    def start(backend, backends=None, **server):
+        config = versions_config([{"domains": ["default", "localhost"], "backend": backend}],
+                                 **{"worker": {"processes": 1}, **server})
+        servers.append(Server({**config, "backends": backends or {}}))
         return servers[-1].start()
     yield start
     for server in servers:
@@ -142,6 +142,39 @@ def test_versions(balance, version):
         with wire_of(server, version) as wire:
             assert {wire.get("/", method="POST", body=b"x").body for _ in range(40)} == \
                 {b"0", b"1"}
+
+
+def test_named(balance):
+    """Hosts and routes that name one backend share it, whatever the host says for itself."""
+    with named(2) as (a, b):
+        server = balance("app", backends={"app": {"proxy": [a.url, b.url], "balance": "rr"},
+                                          "one": a.url})
+        host = server.config["hosts"][0]
+        other = {**host, "domains": "b.test", "backend": {"proxy": b.url, "timeout": {"first": "3s"}},
+                 "routes": [{"path": "/app", "backend": "app"}, {"path": "/one", "backend": "one"}]}
+        server.write({**server.config, "hosts": [host, other]})
+        assert server.reload().returncode == 0
+        with server.wire() as wire:
+            # Turns are taken across both hosts.
+            bodies = [wire.get(target, host=name).body for target, name in [
+                ("/", "a"), ("/app", "b.test"), ("/", "a"), ("/app", "b.test")]]
+            assert bodies == [b"0", b"1", b"0", b"1"]
+            assert wire.get("/", host="b.test").body == b"1"
+            assert wire.get("/one", host="b.test").body == b"0"
+
+        def requests(backend, url):
+            return server.metric(
+                f'sws_endpoint_requests_total{{backend="{backend}",endpoint="{url}"}}')
+        assert requests("app", a.url) == requests("app", b.url) == 2
+        assert requests("one", a.url) == requests("b.test", b.url) == 1
+        assert {e["backend"] for e in server.status()["endpoints"]} == {"app", "one", "b.test"}
+        assert "handler    backend app: " in server.command("explain", "http://b.test/app").stdout
+        # What is printed means the same.
+        text = server.command("check").stdout
+        assert "backend: app" in text
+        server.config_path.write_text(text)
+        assert server.reload().returncode == 0
+        assert requests("app", a.url) == 2
 
 
 # ---- failures ----

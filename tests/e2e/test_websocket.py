@@ -745,7 +745,7 @@ def test_access_log(serve, version):
 
 
 @pytest.mark.parametrize("backend, words", [
-    ("ftp://127.0.0.1:1", "no backend of this name"), ("api", "no backend of this name"),
+    ("ftp://127.0.0.1:1", "neither an address"), ("api", 'there is no backend "api"'),
     ("http://127.0.0.1:1/a", "ends with its port"), ("http://a b", "a name of letters"),
     ("http://a:0", "a port is a number"), ("unix:a", "begins with /")])
 def test_other_backends_are_errors(tmp_path, backend, words):
