@@ -224,5 +224,7 @@ def test_budget(balance):
             for sock in select.select(list(waiting), [], [], ANSWER_SECONDS)[0]:
                 assert waiting.pop(sock).answer().status == 503
         gate.set()
-        assert [wire.answer().status for wire in waiting.values()] == [200] * len(waiting)
-        assert 3 <= len(b.heads) <= 6
+        rest = [wire.answer().status for wire in waiting.values()]
+        assert set(rest) <= {200, 503}
+        # As answers are passed on, fewer requests are under way.
+        assert 3 <= rest.count(200) == len(b.heads) <= 6
