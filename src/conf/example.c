@@ -31,7 +31,7 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
             buf_printf(out, "%*s%s: %s\n", indent, "", key->name, key->example);
         }
         if (key->type == CONF_EMBED && !has_handler) {
-            buf_printf(out, "%*sroot: /srv/www\n", indent, "");
+            buf_printf(out, "%*s%s\n", indent, "", next->beside ? next->beside : "root: /srv/www");
         }
     }
     if (str_eq(str_of(table->name), STR("a rewrite")) && !str_eq(str_of(next->name), STR("to"))) {
@@ -39,10 +39,20 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
     }
 }
 
+static void print_top(const struct trail *t, struct buf *out)
+{
+    for (size_t i = 0; i < t->depth; i++) {
+        if (t->keys[i]->at_top != NULL) {
+            buf_printf(out, "%s\n", t->keys[i]->at_top);
+        }
+    }
+}
+
 /* Lists of objects put a dash before the first line of their item: it is set in afterwards. */
 static void print_document(const struct trail *t, struct buf *out)
 {
     int indent = 0;
+    print_top(t, out);
     for (size_t i = 0; i + 1 < t->depth; i++) {
         const struct conf_key *key = t->keys[i];
         buf_printf(out, "%*s%s:\n", indent, "", key->name);

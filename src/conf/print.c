@@ -255,7 +255,8 @@ static const char *whole_value(const struct conf_key *key, const void *field, co
         return array->count == 0 ? "[]" : NULL;
     }
     if (key->type == CONF_OBJECT_MAP) {
-        return array->count == 0 ? "{}" : NULL;
+        /* An empty handler would be one all the same. */
+        return array->count > 0 ? NULL : (key->flags & CONF_HANDLER) != 0 ? "null" : "{}";
     }
     if (key->child->has_switch && !*(const bool *)conf_field(field, key->child->on_offset)) {
         return key->child->is_on_default ? "off" : "null";

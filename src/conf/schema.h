@@ -72,6 +72,8 @@ struct conf_key {
     const char *unit;         /* for people: "ms", "bytes"; or NULL */
     const char *doc;          /* one sentence */
     const char *example;      /* a YAML value on one line */
+    const char *beside;       /* what must stand beside that, in place of a root; NULL: nothing */
+    const char *at_top;       /* and at the top of the configuration; NULL: nothing */
     const char *const *names; /* CONF_ENUM*: NULL-terminated */
     int64_t min;              /* numbers; min = max = 0: no bounds */
     int64_t max;

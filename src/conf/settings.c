@@ -96,7 +96,7 @@ static void check_rewrites(struct checker *c, const struct route_keys *keys)
 static bool has_handler(const struct route_keys *keys)
 {
     return keys->root.p != NULL || keys->backend.is_on || keys->redirect.is_on ||
-           keys->respond.is_on;
+           keys->respond.is_on || keys->split.count > 0;
 }
 
 static void check_keys(struct checker *c, const struct route_keys *keys)
@@ -130,7 +130,8 @@ static void check_hosts(struct checker *c, const struct settings *s)
         if (!has_handler(&host->keys) && host->routes.count == 0) {
             struct diag *d =
                 diag_add(c->diags, conf_origin_of(host, "domains"), "this host answers nothing");
-            diag_set_expected(c->diags, d, "one of root, backend, redirect, respond or routes");
+            diag_set_expected(c->diags, d,
+                              "one of root, backend, split, redirect, respond or routes");
             c->is_wrong = true;
         }
         for (size_t k = 0; k < host->routes.count; k++) {
@@ -140,7 +141,7 @@ static void check_hosts(struct checker *c, const struct settings *s)
                 struct diag *d =
                     diag_add(c->diags, conf_origin_of(route, "path"), "this route answers nothing");
                 diag_set_expected(c->diags, d,
-                                  "one of root, backend, redirect or respond, here or on "
+                                  "one of root, backend, split, redirect or respond, here or on "
                                   "the host");
                 c->is_wrong = true;
             }

@@ -289,6 +289,24 @@ struct backend_list {
     size_t count;
 };
 
+struct split_share {
+    struct conf_object object;
+    struct str name; /* of a backend in `backends` */
+    int64_t weight;
+};
+
+struct split_list {
+    struct split_share *items; /* empty, or some weight is not 0 */
+    size_t count;
+};
+
+struct mirror_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str to; /* a backend in `backends` */
+    int64_t share_ppm;
+};
+
 struct websocket_settings {
     struct conf_object object;
     struct str_list origins; /* besides the host itself */
@@ -353,6 +371,9 @@ struct route_keys {
     struct redirect_settings redirect;
     struct respond_settings respond;
     struct backend_settings backend;
+    struct split_list split;
+    struct str split_by; /* "request", or as backend_settings.hash */
+    struct mirror_settings mirror;
     struct websocket_settings websocket;
     struct rewrite_list rewrites;
     struct headers_settings headers;

@@ -40,10 +40,11 @@ static void check_list(struct checker *c, const struct backend_settings *b)
     }
 }
 
+/* NULL: said so of the key. */
 static const struct backend_settings *find(struct checker *c, const struct settings *s,
-                                           const struct backend_settings *b)
+                                           struct str name, struct conf_origin origin)
 {
-    struct str name = b->proxy.items[0].url, best = STR("");
+    struct str best = STR("");
     unsigned distance = 1 + (unsigned)name.n / 4;
     for (size_t i = 0; i < s->backends.count; i++) {
         const struct backend_settings *one = &s->backends.items[i];
@@ -56,8 +57,8 @@ static const struct backend_settings *find(struct checker *c, const struct setti
             best = one->name;
         }
     }
-    struct diag *d = diag_add(c->diags, conf_origin_of(b, "proxy"),
-                              "there is no backend \"" STR_FMT "\"", STR_ARG(name));
+    struct diag *d =
+        diag_add(c->diags, origin, "there is no backend \"" STR_FMT "\"", STR_ARG(name));
     if (best.n > 0) {
         diag_set_nearest(c->diags, d, best);
     } else {
@@ -91,8 +92,59 @@ static void settle(struct checker *c, const struct settings *s, struct backend_s
     }
     check_list(c, b);
     if (b->proxy.count == 1 && is_name(b->proxy.items[0].url)) {
-        b->named = find(c, s, b);
+        b->named = find(c, s, b->proxy.items[0].url, conf_origin_of(b, "proxy"));
         check_alone(c, b);
+    }
+}
+
+static void check_shares(struct checker *c, const struct settings *s, const struct route_keys *keys)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < keys->split.count; i++) {
+        const struct split_share *share = &keys->split.items[i];
+        (void)find(c, s, share->name, conf_origin_of(share, "weight"));
+        sum += share->weight;
+    }
+    if (keys->split.count > 0 && sum == 0) {
+        (void)diag_add(c->diags, conf_origin_of(keys, "split"),
+                       "split: no backend has a weight, so none would be asked");
+        c->is_wrong = true;
+    }
+    const struct backend_settings *to =
+        keys->mirror.is_on ? find(c, s, keys->mirror.to, conf_origin_of(&keys->mirror, "to"))
+                           : NULL;
+    if (to != NULL && to->proxy.count > 0 && str_eq(to->proxy.items[0].url, STR("echo"))) {
+        (void)diag_add(c->diags, conf_origin_of(&keys->mirror, "to"),
+                       "mirror: nobody would hear the echo");
+        c->is_wrong = true;
+    }
+}
+
+static bool has_backend(const struct route_keys *keys)
+{
+    return keys->backend.is_on || keys->split.count > 0;
+}
+
+static void wrong_mirror(struct checker *c, const struct route_keys *keys)
+{
+    (void)diag_add(c->diags, conf_origin_of(&keys->mirror, "to"),
+                   "mirror: there is no backend whose requests could be copied");
+    c->is_wrong = true;
+}
+
+/* A copy of what goes to no backend would never be made. */
+static void check_mirror(struct checker *c, const struct host_settings *host)
+{
+    bool is_used = has_backend(&host->keys);
+    for (size_t i = 0; i < host->routes.count; i++) {
+        const struct route_keys *keys = &host->routes.items[i].keys;
+        is_used |= has_backend(keys) && keys->mirror.is_on;
+        if (!host->keys.mirror.is_on && keys->mirror.is_on && !has_backend(keys)) {
+            wrong_mirror(c, keys);
+        }
+    }
+    if (host->keys.mirror.is_on && !is_used) {
+        wrong_mirror(c, &host->keys);
     }
 }
 
@@ -104,8 +156,11 @@ void settings_check_backends(struct checker *c, struct settings *s)
     for (size_t i = 0; i < s->hosts.count; i++) {
         struct host_settings *host = &s->hosts.items[i];
         settle(c, s, &host->keys.backend);
+        check_shares(c, s, &host->keys);
+        check_mirror(c, host);
         for (size_t k = 0; k < host->routes.count; k++) {
             settle(c, s, &host->routes.items[k].keys.backend);
+            check_shares(c, s, &host->routes.items[k].keys);
         }
     }
 }

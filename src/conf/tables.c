@@ -19,9 +19,9 @@ static const char *const REWRITE_FLAGS_LATER[] = {"P", NULL};
 static const char *const ROOT_LATER[] = {"auth",   "cache",   "tracing", "secrets",
                                          "notify", "plugins", "cluster", NULL};
 static const char *const METRICS_LATER[] = {"labels", NULL};
-static const char *const ROUTE_LATER[] = {"process", "proxy",  "static",  "cors", "errors",
-                                          "cache",   "limits", "auth",    "waf",  "concurrency",
-                                          "split",   "mirror", "plugins", NULL};
+static const char *const ROUTE_LATER[] = {"process", "proxy",       "static",  "cors",
+                                          "errors",  "cache",       "limits",  "auth",
+                                          "waf",     "concurrency", "plugins", NULL};
 
 static const char *check_redirect_status(struct str text, size_t *ret_at)
 {
@@ -296,6 +296,12 @@ static const struct conf_table ROUTE_LOG_TABLE = {.name = "log",
                                                   .on_offset =
                                                       offsetof(struct route_log_settings, is_on)};
 
+#define SHARED_BACKENDS                                                                            \
+    "backends:\n"                                                                                  \
+    "  stable: http://127.0.0.1:3000\n"                                                            \
+    "  canary: http://127.0.0.1:3001\n"                                                            \
+    "  app: http://127.0.0.1:3002"
+
 static const struct conf_key ROUTE_KEYS[] = {
     {.name = "root",
      .type = CONF_PATH,
@@ -367,6 +373,33 @@ static const struct conf_key ROUTE_KEYS[] = {
      .doc = "The program that answers, by its address or its name in backends, or off; echo is "
             "built in and gives back what it gets, requests, WebSocket messages and UDP payloads "
             "alike, for tests."},
+    {.name = "split",
+     .type = CONF_OBJECT_MAP,
+     AT(route_keys, split),
+     .child = &conf_table_share,
+     .check_key = value_check_backend_name,
+     .flags = CONF_HANDLER | CONF_TAKES_OVER,
+     .example = "{stable: 95, canary: 5}",
+     .at_top = SHARED_BACKENDS,
+     .doc = "Several backends share the requests, each by its name in backends and its weight."},
+    {.name = "split_by",
+     .type = CONF_STRING,
+     AT(route_keys, split_by),
+     .check = conf_check_split_by,
+     .default_text = "request",
+     .example = "cookie:session",
+     .doc = "What stays together in a split: request is each for itself; ip, path, header:NAME or "
+            "cookie:NAME go to the same backend as before, and a request without the field or "
+            "cookie by its address."},
+    {.name = "mirror",
+     .type = CONF_OBJECT,
+     AT(route_keys, mirror),
+     .child = &conf_table_mirror,
+     .example = "{to: canary, share: 10%}",
+     .beside = "backend: http://127.0.0.1:3000",
+     .at_top = SHARED_BACKENDS,
+     .doc = "Another backend gets copies of what goes to backend or split; its answers are thrown "
+            "away, and nobody waits for them."},
     {.name = "websocket",
      .type = CONF_OBJECT,
      AT(route_keys, websocket),

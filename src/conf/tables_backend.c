@@ -48,7 +48,7 @@ static const char *check_host_policy(struct str text, size_t *ret_at)
     return text.n ? NULL : "pass, upstream, or a name with or without a port is due here";
 }
 
-static const char *check_hash(struct str text, size_t *ret_at)
+const char *conf_check_hash(struct str text, size_t *ret_at)
 {
     *ret_at = 0;
     if (str_eq(text, STR("ip")) || str_eq(text, STR("path"))) {
@@ -303,7 +303,7 @@ static const struct conf_key BACKEND_KEYS[] = {
      .type = CONF_STRING,
      AT(backend_settings, hash),
      .default_text = "ip",
-     .check = check_hash,
+     .check = conf_check_hash,
      .example = "cookie:session",
      .doc = "What balance: hash goes by: ip, path, header:NAME or cookie:NAME; a request without "
             "the field or cookie goes by ip."},

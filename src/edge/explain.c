@@ -24,6 +24,25 @@ static void explain_backend(const struct backend_settings *own, struct buf *out)
                (long long)backend->timeout.first_ms);
 }
 
+static void explain_split(const struct route_keys *keys, struct buf *out)
+{
+    buf_printf(out, "handler    split by " STR_FMT ":", STR_ARG(keys->split_by));
+    for (size_t i = 0; i < keys->split.count; i++) {
+        const struct split_share *share = &keys->split.items[i];
+        buf_printf(out, "%s " STR_FMT " %lld", i ? "," : "", STR_ARG(share->name),
+                   (long long)share->weight);
+    }
+    buf_add_char(out, '\n');
+}
+
+static void explain_mirror(const struct route_keys *keys, struct buf *out)
+{
+    if (keys->mirror.is_on) {
+        buf_printf(out, "           copies of %g %% of the requests to " STR_FMT "\n",
+                   (double)keys->mirror.share_ppm / 10000.0, STR_ARG(keys->mirror.to));
+    }
+}
+
 static void explain_handler(const struct site_route *route, struct buf *out)
 {
     const struct route_keys *keys = route->keys;
@@ -34,8 +53,12 @@ static void explain_handler(const struct site_route *route, struct buf *out)
     } else if (keys->respond.is_on) {
         buf_printf(out, "handler    respond %lld, %zu bytes\n", (long long)keys->respond.status,
                    keys->respond.body.n);
+    } else if (keys->split.count) {
+        explain_split(keys, out);
+        explain_mirror(keys, out);
     } else if (keys->backend.is_on) {
         explain_backend(&keys->backend, out);
+        explain_mirror(keys, out);
     } else if (keys->root.p) {
         buf_printf(out, "handler    files below " STR_FMT "\n", STR_ARG(keys->root));
         if (keys->fallback.p) {

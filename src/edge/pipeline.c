@@ -11,8 +11,10 @@
 #include "edge/file_cache.h"
 #include "edge/files.h"
 #include "edge/match.h"
+#include "edge/mirror.h"
 #include "edge/proxy.h"
 #include "edge/request.h"
+#include "edge/split.h"
 #include "edge/upstream.h"
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
@@ -69,7 +71,7 @@ static struct site_use *pipeline_new_use(struct pipeline *p, struct site *site)
     return use;
 }
 
-static void site_use_end(struct site_use *use)
+void site_use_end(struct site_use *use)
 {
     if (use && --use->use_count == 0) {
         for (size_t i = 0; i < use->site->upstream_count; i++) {
@@ -86,6 +88,7 @@ enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site)
     p->loop = loop;
     p->challenge_root = -1;
     p->alpn_root = -1;
+    list_init(&p->mirrors);
     slab_init(&p->uses, sizeof(struct site_use), 0);
     buf_init(&p->line, 0);
     random_bytes(p->id_state, sizeof(p->id_state));
@@ -108,6 +111,7 @@ void pipeline_done(struct pipeline *p)
     file_cache_destroy(p->files);
     rewrite_scratch_destroy(p->rewrite);
     ws_loop_destroy(p->ws);
+    mirror_end_all(p);
     client_destroy(p->client);
     resolver_destroy(p->resolver);
     site_use_end(p->use);
@@ -122,6 +126,33 @@ void pipeline_done(struct pipeline *p)
     p->use = NULL;
     slab_done(&p->uses);
     buf_done(&p->line);
+}
+
+enum err pipeline_client(struct pipeline *p, struct client **ret_client)
+{
+    enum err e = p->client ? ERR_OK : client_create(p->loop, &p->client);
+    *ret_client = p->client;
+    return e;
+}
+
+enum err pipeline_resolver(struct pipeline *p, const struct site *site,
+                           struct resolver **ret_resolver)
+{
+    const struct str_list *servers = &site->settings->server.resolver;
+    enum err e = ERR_OK;
+    if (!p->resolver) {
+        struct buf text;
+        buf_init(&text, 0);
+        for (size_t i = 0; i < servers->count; i++) {
+            buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
+        }
+        buf_add_char(&text, '\0');
+        e = text.is_failed ? ERR_NOMEM
+                           : resolver_create(p->loop, servers->count ? text.p : NULL, &p->resolver);
+        buf_done(&text);
+    }
+    *ret_resolver = p->resolver;
+    return e;
 }
 
 enum err pipeline_set_site(struct pipeline *p, struct site *site)
@@ -493,7 +524,8 @@ static void pipeline_redirect(struct request *r, const struct redirect_settings 
 
 static void pipeline_ask_backend(struct request *r)
 {
-    if (r->route->upstream) {
+    r->upstream = r->route->split ? split_pick(r->route->split, r) : r->route->upstream;
+    if (r->upstream) {
         proxy_handle(r);
     } else {
         echo_handle(r);
@@ -505,12 +537,12 @@ static void pipeline_handle(struct request *r)
     const struct route_keys *keys = r->route->keys;
     if (keys->redirect.is_on) {
         pipeline_redirect(r, &keys->redirect);
-    } else if (pipeline_is_connect(r) && !keys->backend.is_on) {
+    } else if (pipeline_is_connect(r) && !keys->backend.is_on && !r->route->split) {
         request_fail(r, 405, "no tunnel here");
     } else if (keys->respond.is_on) {
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});
-    } else if (keys->backend.is_on) {
+    } else if (keys->backend.is_on || r->route->split) {
         pipeline_ask_backend(r);
     } else if (r->route->root >= 0) {
         files_handle(r);

@@ -38,6 +38,8 @@ struct pipeline {
     struct ws_loop *ws;        /* NULL before the first WebSocket */
     struct client *client;     /* NULL before the first request to a backend */
     struct resolver *resolver; /* NULL before the first name of one */
+    struct list mirrors;       /* copies under way, see mirror.h */
+    unsigned mirror_count;
     struct metrics_block *metrics;
     struct writer_producer *access;         /* NULL = no access log */
     struct certificate_store *certificates; /* in force; NULL before TLS is served */
@@ -64,11 +66,20 @@ struct site_use {
     struct slab *home;
 };
 
+/* One reference less. */
+void site_use_end(struct site_use *use);
+
 enum err pipeline_init(struct pipeline *p, struct loop *loop, struct site *site) MUST_CHECK;
 void pipeline_done(struct pipeline *p);
 
 /* The next of a sequence that is not secret, only spread. */
 uint64_t pipeline_random(struct pipeline *p);
+
+/* The connections to backends, and who knows their addresses by name (asked as `site` says); made
+ * when first needed. ERR_NOMEM; the resolver also as resolver_create. */
+enum err pipeline_client(struct pipeline *p, struct client **ret_client) MUST_CHECK;
+enum err pipeline_resolver(struct pipeline *p, const struct site *site,
+                           struct resolver **ret_resolver) MUST_CHECK;
 
 /* Requests that come from now on see `site`; those under way go on with the old one. */
 enum err pipeline_set_site(struct pipeline *p, struct site *site) MUST_CHECK;

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "crypto/digest.h"
+#include "edge/mirror.h"
 #include "edge/proxy_int.h"
 #include "http/websocket_handshake.h"
 #include "net/resolver.h"
@@ -35,6 +36,8 @@ struct proxy {
     struct buf replay;   /* what was taken of it, to be sent again */
     bool is_body_spent;  /* some of it was taken from the client */
     bool is_replay_lost; /* and more than is kept */
+    bool is_mirrored;    /* once the body is whole */
+    size_t replay_bytes_max;
     bool is_body_done;
     bool is_waiting_continue;
     bool is_waiting_room; /* in the client's queue */
@@ -179,7 +182,7 @@ static void proxy_drop_replay(struct proxy *p)
 /* What comes while no try is under way was asked for by the last one, and is kept in any case. */
 static enum err proxy_keep(struct proxy *p, struct str bytes)
 {
-    size_t most = p->answer ? upstream_replay_bytes(p->upstream) : SIZE_MAX;
+    size_t most = p->answer ? p->replay_bytes_max : SIZE_MAX;
     if (p->is_replay_lost || p->is_tunnel) {
         return ERR_OK;
     }
@@ -205,6 +208,15 @@ static void proxy_on_body(struct request *r, struct str bytes)
     }
 }
 
+/* The request is whole. What was kept for another try is all of its body, or is not there. */
+static void proxy_mirror(struct proxy *p)
+{
+    if (p->is_mirrored) {
+        p->is_mirrored = false;
+        mirror_send(p->request, p->target, p->is_replay_lost ? NULL : &p->replay);
+    }
+}
+
 static enum err proxy_finish_body(struct proxy *p)
 {
     struct http_field array[HTTP_FIELDS_MAX];
@@ -219,6 +231,7 @@ static void proxy_on_body_end(struct request *r)
 {
     struct proxy *p = proxy_of(r);
     p->is_body_done = true;
+    proxy_mirror(p);
     enum err e = p->answer ? proxy_finish_body(p) : ERR_OK;
     if (e) {
         proxy_give_up(p, e);
@@ -463,8 +476,11 @@ static enum err proxy_start(struct proxy *p)
                           : p->x->request_body_bytes,
         .upgrade = is_websocket ? STR("websocket") : STR(""),
     };
-    return client_start(r->pipeline->client, &p->target_now, upstream_timeouts(p->upstream),
-                        &request, p->use.wants_new_connection, &proxy_service, p, &p->answer);
+    struct client *client;
+    e = pipeline_client(r->pipeline, &client);
+    return e ? e
+             : client_start(client, &p->target_now, upstream_timeouts(p->upstream), &request,
+                            p->use.wants_new_connection, &proxy_service, p, &p->answer);
 }
 
 /* The address of the endpoint is known. */
@@ -514,23 +530,10 @@ static void proxy_on_addresses(struct resolver_question *q, const struct socket_
 
 static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *endpoint)
 {
-    struct pipeline *pipeline = p->request->pipeline;
-    const struct str_list *servers = &p->request->use->site->settings->server.resolver;
-    enum err e = ERR_OK;
-    if (!pipeline->resolver) {
-        struct buf text;
-        buf_init(&text, 0);
-        for (size_t i = 0; i < servers->count; i++) {
-            buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
-        }
-        buf_add_char(&text, '\0');
-        e = text.is_failed ? ERR_NOMEM
-                           : resolver_create(pipeline->loop, servers->count ? text.p : NULL,
-                                             &pipeline->resolver);
-        buf_done(&text);
-    }
+    struct resolver *resolver;
+    enum err e = pipeline_resolver(p->request->pipeline, p->request->use->site, &resolver);
     return e ? e
-             : resolver_ask(pipeline->resolver, endpoint->host, endpoint->port, &p->question,
+             : resolver_ask(resolver, endpoint->host, endpoint->port, &p->question,
                             proxy_on_addresses);
 }
 
@@ -554,9 +557,7 @@ static void proxy_try(struct proxy *p)
     }
 }
 
-/* A request without content says nothing of it, but for those whose content is their point (RFC
- * 9110 8.6). */
-static bool proxy_has_body(const struct exchange *x)
+bool proxy_has_body(const struct exchange *x)
 {
     enum http_method m = x->request->method;
     return x->request_body_bytes > 0 || m == HTTP_POST || m == HTTP_PUT || m == HTTP_PATCH;
@@ -616,15 +617,11 @@ static bool proxy_prepare_target(struct proxy *p)
 void proxy_handle(struct request *r)
 {
     struct proxy *p = arena_zalloc(&r->x->arena, sizeof(*p));
-    struct pipeline *pipeline = r->pipeline;
     bool is_good = p != NULL;
-    if (is_good && !pipeline->client) {
-        is_good = client_create(pipeline->loop, &pipeline->client) == ERR_OK;
-    }
     if (is_good) {
         p->request = r;
         p->x = r->x;
-        p->upstream = r->route->upstream;
+        p->upstream = r->upstream;
         p->use.view = &r->use->views[upstream_index(p->upstream)];
         const struct backend_settings *backend = upstream_settings(p->upstream);
         if (backend->balance == BALANCE_CHOICE_HASH) {
@@ -632,8 +629,13 @@ void proxy_handle(struct request *r)
         }
         p->has_body = proxy_has_body(r->x);
         buf_init(&p->replay, 0);
+        p->is_mirrored = mirror_takes(r);
+        p->replay_bytes_max = upstream_replay_bytes(p->upstream);
+        if (p->is_mirrored && p->replay_bytes_max < MIRROR_BODY_BYTES_MAX) {
+            p->replay_bytes_max = MIRROR_BODY_BYTES_MAX;
+        }
         p->is_replay_lost = r->x->request_body_bytes != EXCHANGE_LENGTH_UNKNOWN &&
-                            r->x->request_body_bytes > upstream_replay_bytes(p->upstream);
+                            r->x->request_body_bytes > p->replay_bytes_max;
         timer_init(&p->continue_timer, proxy_on_continue_timeout);
         timer_init(&p->retry_timer, proxy_on_retry_time);
         is_good = proxy_prepare_target(p);
@@ -654,5 +656,8 @@ void proxy_handle(struct request *r)
     r->on_room = proxy_on_room;
     r->on_end = proxy_on_end;
     p->is_body_done = p->has_body && r->x->request_body_bytes == 0;
+    if (!p->has_body || p->is_body_done) {
+        proxy_mirror(p);
+    }
     proxy_try(p);
 }

@@ -7,6 +7,10 @@
 
 #define PROXY_KEY_BYTES 24 /* of Sec-WebSocket-Key */
 
+/* A request without content says nothing of it, but for those whose content is their point (RFC
+ * 9110 8.6). */
+bool proxy_has_body(const struct exchange *x);
+
 /* The fields of the request for the upstream, at most HTTP_FIELDS_MAX; text is of the request, the
  * site or the arena of the exchange. `websocket_key` empty: no WebSocket. ERR_LIMIT: too many;
  * ERR_NOMEM. */

@@ -11,8 +11,9 @@ struct request {
     struct exchange *x;
     struct pipeline *pipeline;
     struct site_use *use;
-    const struct site_route *route; /* NULL before routing */
-    struct str path;                /* canonical; in the arena or a view of the head */
+    const struct site_route *route;  /* NULL before routing */
+    const struct upstream *upstream; /* that it goes to; NULL: none, or one that is built in */
+    struct str path;                 /* canonical; in the arena or a view of the head */
     struct str query;
     struct str id, trace_id; /* made, see request_id.h; empty before */
     struct str client;       /* address of the client, behind trusted proxies */

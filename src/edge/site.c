@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "edge/site_int.h"
+#include "edge/split.h"
 #include "edge/upstream.h"
 
 #define MIME_TYPES_FILE "/etc/mime.types"
@@ -216,6 +217,12 @@ static enum err site_build_route(struct site_builder *b, struct site_host *host,
     }
     if (!e && r->keys->backend.is_on) {
         e = site_build_backend(b, r);
+    }
+    if (!e && r->keys->split.count) {
+        e = split_create(b->site, &r->keys->split, &r->split);
+    }
+    if (!e && r->keys->mirror.is_on) {
+        r->mirror = site_find_backend(b->site, r->keys->mirror.to);
     }
     return e ? e : site_build_fields(b, r);
 }

@@ -28,6 +28,7 @@ struct fault;
 struct member;
 struct site;
 struct site_host;
+struct split;
 struct upstream;
 
 #define SITE_ROUTE_FIELDS_MAX 48 /* response fields of a route */
@@ -42,6 +43,8 @@ struct site_route {
     struct regex *regex;
     struct rewrite_set *rewrites; /* NULL = none */
     struct upstream *upstream;    /* of a backend that is no built-in one; NULL = none */
+    struct split *split;          /* instead of it; NULL = none */
+    struct upstream *mirror;      /* that gets copies; NULL = none */
     struct http_field *fields;    /* for every response: security preset, then the user's */
     unsigned field_count;
     unsigned preset_count;     /* of them, which only stand in where an answer says nothing */

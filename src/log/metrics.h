@@ -72,6 +72,10 @@ enum metrics_labels {
       "Tries for which all endpoints were asked, because fewer than half were in.")                \
     X(UPSTREAM_REFUSED, "sws_upstream_refused_total", COUNTER, SUM, PLAIN, 1,                      \
       "Requests refused because each endpoint had as many as it may.")                             \
+    X(MIRRORED, "sws_mirrored_total", COUNTER, SUM, PLAIN, 1,                                      \
+      "Copies of requests that were sent to a mirror.")                                            \
+    X(MIRROR_SKIPPED, "sws_mirror_skipped_total", COUNTER, SUM, PLAIN, 1,                          \
+      "Copies that were not made: body too long, too many under way, or no endpoint.")             \
     X(LOOP_LAG, "sws_loop_lag_seconds", GAUGE, LOOP, PLAIN, 1000000000,                            \
       "How late the last timer of the event loop ran.")                                            \
     X(MEMORY, "sws_memory_bytes", GAUGE, PROCESS, PLAIN, 1, "Resident memory of the process.")     \
