@@ -346,6 +346,7 @@ static void edge_apply(struct edge *e, const struct str *record)
         return;
     }
     edge_reload_succeeded(e, old);
+    edge_check_backends(e);
     edge_watch_files(e);
     edge_issuer_update(e);
     edge_issuer_say_waiting(e);

@@ -11,6 +11,8 @@
 #include "app/edge_role.h"
 #include "conf/settings.h"
 #include "crypto/client_hello.h"
+#include "edge/health.h"
+#include "edge/members.h"
 #include "edge/pipeline.h"
 #include "issuer/issuer.h"
 #include "log/log.h"
@@ -111,6 +113,7 @@ struct edge {
     struct metrics *metrics;
     struct writer *writer;
     struct site *site;
+    struct health *health; /* checks of the endpoints of `site` */
     struct edge_certs certs;
     struct certificate_store *certificates; /* in force */
     struct ticket_keys *ticket_keys;
@@ -224,6 +227,12 @@ void edge_on_applied(void *edge, uint64_t change); /* loop message of the last w
 
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
 void edge_reload(struct edge *e, enum err error, int fd);
+
+/* edge_backends.c: what the site in force has is checked from here on. */
+void edge_check_backends(struct edge *e);
+/* site_publish_members for the site in force, whose endpoints are checked from then on. */
+enum err edge_publish_members(struct edge *e, struct str backend, const struct member *list,
+                              size_t count, struct fault *reterr_fault) MUST_CHECK;
 
 /* edge_files.c: begins with the files of the site in force, or ends watching any. */
 void edge_watch_files(struct edge *e);

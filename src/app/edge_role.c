@@ -127,6 +127,7 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
             return;
         }
         edge_say_where(e);
+        edge_check_backends(e);
         edge_watch_files(e);
         edge_issuer_update(e);
         edge_issuer_say_waiting(e);
@@ -377,6 +378,9 @@ static enum err edge_prepare(struct edge *e)
         err = e->workers ? loop_create(POLLER_KIND_EPOLL, &e->loop) : ERR_NOMEM;
     }
     if (!err) {
+        err = health_create(e->loop, e->log, &e->health);
+    }
+    if (!err) {
         err = edge_prepare_tls(e);
     }
     if (!err) {
@@ -404,6 +408,7 @@ static void edge_done(struct edge *e)
     server_destroy(e->admin);
     server_destroy(e->metrics_server);
     writer_destroy(e->writer);
+    health_destroy(e->health);
     loop_destroy(e->loop);
     certificate_store_unref(e->certificates);
     edge_certs_done(&e->certs);

@@ -249,6 +249,21 @@ struct outlier_settings {
     bool is_on;
     int64_t error_count;
     int64_t eject_ms;
+    int64_t max_ppm; /* of the endpoints, out at once */
+};
+
+/* How endpoints are asked whether they are well. */
+struct check_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str path; /* of a GET */
+    int64_t interval_ms;
+    int64_t timeout_ms;
+    int64_t rise;
+    int64_t fall;
+    struct str status; /* value_parse_status_range */
+    struct str body;   /* pointer NULL = any */
+    bool tcp;          /* a connection is enough */
 };
 
 struct breaker_settings {
@@ -274,6 +289,7 @@ struct backend_settings {
     struct endpoint_list proxy;
     enum balance_choice balance;
     struct str hash; /* "ip", "path", "header:NAME" or "cookie:NAME" */
+    struct check_settings health;
     struct outlier_settings outlier;
     int64_t slow_start_ms; /* 0 = off */
     struct breaker_settings breaker;

@@ -2,11 +2,10 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"health", "sticky",   "process",
-                                            "static", "discover", NULL};
+static const char *const BACKEND_LATER[] = {"sticky", "process", "static", "discover", NULL};
 static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
-static const char *const OUTLIER_LATER[] = {"max", NULL};
+static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
 static const char *const BALANCE_LATER[] = {"ewma", NULL};
 
@@ -212,15 +211,99 @@ static const struct conf_key OUTLIER_KEYS[] = {
      .max = 300000,
      .example = "30s",
      .doc = "For how long, times how often in a row; at most 5 minutes."},
+    {.name = "max",
+     .type = CONF_SHARE,
+     AT(outlier_settings, max_ppm),
+     .default_text = "50%",
+     .min = 1,
+     .max = 1000000,
+     .example = "30%",
+     .doc = "How many of the endpoints may be out at once; where a backup serves, all."},
 };
+
+static const char *check_status_range(struct str text, size_t *ret_at)
+{
+    uint16_t low, high;
+    return value_parse_status_range(text, &low, &high, ret_at);
+}
+
+static const struct conf_key CHECK_KEYS[] = {
+    {.name = "path",
+     .type = CONF_STRING,
+     AT(check_settings, path),
+     .default_text = "/",
+     .check = value_check_url_path,
+     .example = "/healthz",
+     .doc = "What is asked for, by GET; a query may follow."},
+    {.name = "interval",
+     .type = CONF_DURATION,
+     AT(check_settings, interval_ms),
+     .unit = "ms",
+     .default_text = "5s",
+     .min = 10,
+     .max = 86400000,
+     .example = "2s",
+     .doc = "The time from one check to the next, a fifth more or less by chance."},
+    {.name = "timeout",
+     .type = CONF_DURATION,
+     AT(check_settings, timeout_ms),
+     .unit = "ms",
+     .default_text = "2s",
+     .min = 1,
+     .max = 3600000,
+     .example = "500ms",
+     .doc = "How long the whole answer may take."},
+    {.name = "rise",
+     .type = CONF_INT,
+     AT(check_settings, rise),
+     .default_text = "2",
+     .min = 1,
+     .max = 1000,
+     .example = "3",
+     .doc = "How many checks in a row one that was healthy once must pass to be so again."},
+    {.name = "fall",
+     .type = CONF_INT,
+     AT(check_settings, fall),
+     .default_text = "3",
+     .min = 1,
+     .max = 1000,
+     .example = "2",
+     .doc = "How many checks in a row a healthy one must fail to be unhealthy."},
+    {.name = "status",
+     .type = CONF_STRING,
+     AT(check_settings, status),
+     .default_text = "200-399",
+     .check = check_status_range,
+     .example = "\"204\"",
+     .doc = "The status that passes, or a range."},
+    {.name = "body",
+     .type = CONF_STRING,
+     AT(check_settings, body),
+     .check = value_check_not_empty,
+     .example = "\"ok\"",
+     .doc = "A text that the first 64 KiB of the answer must hold."},
+    {.name = "tcp",
+     .type = CONF_BOOL,
+     AT(check_settings, tcp),
+     .default_text = "false",
+     .example = "true",
+     .doc = "Whether it is enough that a connection can be made."},
+};
+static const struct conf_table CHECK_TABLE = {.name = "health",
+                                              KEYS(CHECK_KEYS),
+                                              .struct_bytes = sizeof(struct check_settings),
+                                              .short_key = "path",
+                                              .has_switch = true,
+                                              .on_offset = offsetof(struct check_settings, is_on),
+                                              .later_keys = CHECK_LATER};
+
 static const struct conf_table OUTLIER_TABLE = {.name = "outlier",
                                                 KEYS(OUTLIER_KEYS),
                                                 .struct_bytes = sizeof(struct outlier_settings),
                                                 .has_switch = true,
                                                 .is_on_default = true,
                                                 .on_offset =
-                                                    offsetof(struct outlier_settings, is_on),
-                                                .later_keys = OUTLIER_LATER};
+                                                    offsetof(struct outlier_settings, is_on)};
 
 static const struct conf_key BREAKER_KEYS[] = {
     {.name = "inflight",
@@ -307,12 +390,17 @@ static const struct conf_key BACKEND_KEYS[] = {
      .example = "cookie:session",
      .doc = "What balance: hash goes by: ip, path, header:NAME or cookie:NAME; a request without "
             "the field or cookie goes by ip."},
+    {.name = "health",
+     .type = CONF_OBJECT,
+     AT(backend_settings, health),
+     .child = &CHECK_TABLE,
+     .example = "/healthz",
+     .doc = "Asks each endpoint whether it is well, and leaves out those that are not; or off."},
     {.name = "outlier",
      .type = CONF_OBJECT,
      AT(backend_settings, outlier),
      .child = &OUTLIER_TABLE,
-     .doc = "When endpoints that fail are left out, or off. At most half of them are, or all while "
-            "a backup serves."},
+     .doc = "When endpoints that fail are left out, or off."},
     {.name = "slow_start",
      .type = CONF_DURATION,
      AT(backend_settings, slow_start_ms),

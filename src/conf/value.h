@@ -136,6 +136,9 @@ const char *value_parse_domain(struct arena *arena, struct str text, struct doma
 const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at);
 /* A letter, then letters, digits and any of -_. but no word that means something else. */
 const char *value_check_backend_name(struct str text, size_t *ret_at);
+/* "204" or "200-399". */
+const char *value_parse_status_range(struct str text, uint16_t *ret_low, uint16_t *ret_high,
+                                     size_t *ret_at);
 const char *value_parse_status_class(struct str text, uint16_t *ret_low, uint16_t *ret_high);
 
 /* The inverse: the shortest text that parses to the same value. */

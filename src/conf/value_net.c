@@ -388,6 +388,23 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
     return fault;
 }
 
+const char *value_parse_status_range(struct str text, uint16_t *ret_low, uint16_t *ret_high,
+                                     size_t *ret_at)
+{
+    ptrdiff_t dash = str_index(text, '-');
+    struct str first = dash < 0 ? text : str_sub(text, 0, (size_t)dash);
+    struct str last = dash < 0 ? text : str_sub(text, (size_t)dash + 1, text.n);
+    uint64_t low, high;
+    *ret_at = 0;
+    if (str_to_u64(first, &low) != ERR_OK || str_to_u64(last, &high) != ERR_OK || low < 200 ||
+        high > 599 || low > high) {
+        return "a status from 200 to 599 or a range such as 200-399 is due here";
+    }
+    *ret_low = (uint16_t)low;
+    *ret_high = (uint16_t)high;
+    return NULL;
+}
+
 const char *value_check_backend_name(struct str text, size_t *ret_at)
 {
     static const char *const words[] = {"echo", "off", "on", "null", "true", "false", NULL};

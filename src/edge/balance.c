@@ -31,7 +31,7 @@ struct balance_filter {
 
 static bool balance_is_in(const struct balance_endpoint *e, uint64_t now_ms)
 {
-    return e->out_until_ms <= now_ms;
+    return e->out_until_ms <= now_ms && !e->is_down && !e->is_waiting && !e->is_drained;
 }
 
 /* The part of WEIGHT_FULL that an endpoint takes: after an ejection it begins with a tenth. */
@@ -56,7 +56,7 @@ static void balance_collect(const struct balance_rules *rules, const struct bala
     for (size_t i = 0; i < n; i++) {
         const struct balance_endpoint *e = &list[i];
         if (e->is_backup == filter->is_backup && (filter->takes_tried || !e->is_tried) &&
-            e->in_flight < rules->in_flight_max &&
+            e->in_flight < rules->in_flight_max && !e->is_drained &&
             (filter->takes_out || balance_is_in(e, now_ms))) {
             ret->index[ret->count++] = (uint8_t)i;
         }
@@ -214,18 +214,22 @@ static size_t balance_choose(const struct balance_rules *rules, const struct bal
     return c->index[0];
 }
 
-static bool balance_is_panic(const struct balance_endpoint *list, size_t n, uint64_t now_ms)
+/* `*ret_is_known`: there is an endpoint of which a check or a request could tell. */
+static bool balance_is_panic(const struct balance_endpoint *list, size_t n, uint64_t now_ms,
+                             bool *ret_is_known)
 {
     size_t count = 0, in_count = 0;
+    bool has_backup = false;
+    *ret_is_known = false;
     for (size_t i = 0; i < n; i++) {
         bool is_in = balance_is_in(&list[i], now_ms);
-        if (list[i].is_backup && is_in) {
-            return false;
-        }
-        count += !list[i].is_backup;
+        bool is_known = !list[i].is_drained && !list[i].is_waiting;
+        *ret_is_known |= is_known;
+        has_backup |= list[i].is_backup && is_in;
+        count += !list[i].is_backup && is_known;
         in_count += !list[i].is_backup && is_in;
     }
-    return in_count * 2 < count;
+    return !has_backup && in_count * 2 < count;
 }
 
 /* Backups after the others, and last of all what this request has tried already. */
@@ -234,11 +238,13 @@ size_t balance_pick(const struct balance_rules *rules, const struct balance_endp
 {
     struct balance_choice choice;
     ASSERT(n > 0 && n <= BALANCE_ENDPOINTS_MAX);
-    bool is_panic = balance_is_panic(list, n, turn->now_ms);
+    bool is_known;
+    bool is_panic = balance_is_panic(list, n, turn->now_ms, &is_known);
     *ret_is_panic = is_panic;
     for (unsigned round = 0; round < 4; round++) {
-        const struct balance_filter filter = {
-            .is_backup = round % 2 == 1, .takes_tried = round / 2 == 1, .takes_out = is_panic};
+        const struct balance_filter filter = {.is_backup = round % 2 == 1,
+                                              .takes_tried = round / 2 == 1,
+                                              .takes_out = is_panic || !is_known};
         balance_collect(rules, list, n, &filter, turn->now_ms, &choice);
         if (choice.count) {
             return balance_choose(rules, list, &choice, turn);
@@ -247,16 +253,18 @@ size_t balance_pick(const struct balance_rules *rules, const struct balance_endp
     return BALANCE_NONE;
 }
 
-bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index, uint64_t now_ms)
+bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index, uint64_t now_ms,
+                       uint32_t max_ppm)
 {
-    size_t out_count = 0;
+    size_t out_count = 0, count = 0;
     bool has_backup = false;
     for (size_t i = 0; i < n; i++) {
         bool is_in = balance_is_in(&list[i], now_ms);
-        out_count += !is_in && i != index;
+        count += !list[i].is_drained;
+        out_count += !is_in && !list[i].is_drained && i != index;
         has_backup |= list[i].is_backup && is_in && i != index;
     }
-    return has_backup || (out_count + 1) * 2 <= n;
+    return has_backup || (out_count + 1) * 1000000u <= count * max_ppm;
 }
 
 uint64_t balance_ejection_ms(uint64_t base_ms, uint32_t count)

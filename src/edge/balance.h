@@ -30,10 +30,13 @@ struct balance_endpoint {
     uint32_t weight; /* at least 1 */
     uint32_t in_flight;
     uint32_t latency_us;   /* decayed until now; 0: unknown */
-    uint64_t out_until_ms; /* end of its last ejection; 0: there was none */
+    uint64_t out_until_ms; /* when it is or was back, of an ejection or a check; 0: it never left */
     uint64_t hash;         /* balance_hash of its name, for BALANCE_HASH */
     bool is_backup;
-    bool is_tried; /* by this request; taken again only where nothing else is left */
+    bool is_tried;   /* by this request; taken again only where nothing else is left */
+    bool is_down;    /* a check says so */
+    bool is_waiting; /* it joined later and has passed no check yet */
+    bool is_drained; /* never asked; the others are counted as if it were not there */
 };
 
 struct balance_rules {
@@ -49,10 +52,12 @@ struct balance_turn {
     uint64_t key;  /* balance_hash of what BALANCE_HASH goes by */
 };
 
-/* The index of the endpoint to ask; BALANCE_NONE: all are at in_flight_max. Backups serve where no
- * other endpoint can. Where fewer than half of the endpoints are in and no backup is, all of them
- * are asked, and `*ret_is_panic` says so: what ejects most of a backend is more likely wrong than
- * right, and the rest could not carry the load. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
+/* The index of the endpoint to ask; BALANCE_NONE: all are at in_flight_max, or drained. An endpoint
+ * is in while it is neither ejected nor down nor waiting. Backups serve where no other endpoint
+ * can. Where fewer than half of the endpoints are in and no backup is, all of them are asked, and
+ * `*ret_is_panic` says so: what takes out most of a backend is more likely wrong than right, and
+ * the rest could not carry the load. Those that wait count for nothing there, and are asked where
+ * nobody else is known. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
 size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
                     size_t n, const struct balance_turn *turn, bool *ret_is_panic);
 
@@ -60,10 +65,10 @@ size_t balance_pick(const struct balance_rules *rules, const struct balance_endp
  * Whoever chooses texts that meet meets the bound of BALANCE_HASH. */
 uint64_t balance_hash(struct str text);
 
-/* Whether endpoint `index` may be ejected: at most half of the endpoints, or each that is no backup
- * while a backup is in. */
-bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index,
-                       uint64_t now_ms);
+/* Whether endpoint `index` may be ejected: at most `max_ppm` of the endpoints are out at once, or
+ * each that is no backup while a backup is in. */
+bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index, uint64_t now_ms,
+                       uint32_t max_ppm);
 
 /* For how long, the `count`th time in a row (from 1): `base_ms` times `count`, at most 300 s. */
 uint64_t balance_ejection_ms(uint64_t base_ms, uint32_t count);

@@ -20,7 +20,10 @@ struct endpoint {
     _Atomic uint64_t learnt_ms;
     atomic_uint failures; /* in a row */
     _Atomic uint64_t out_until_ms;
-    atomic_uint row_count; /* ejections in a row */
+    atomic_uint row_count;  /* ejections in a row */
+    atomic_uint health;     /* enum endpoint_health */
+    _Atomic uint64_t up_ms; /* when it became healthy after it was not */
+    atomic_bool is_drained;
     _Atomic uint64_t request_count;
     _Atomic uint64_t failure_count;
     _Atomic uint64_t ejection_count;
@@ -65,7 +68,40 @@ void endpoint_look(const struct endpoint *e, uint64_t now_ms, struct balance_end
     ret->latency_us = balance_decay(atomic_load_explicit(&e->latency_us, memory_order_relaxed),
                                     now_ms > learnt_ms ? now_ms - learnt_ms : 0);
     ret->hash = e->name_hash;
-    ret->out_until_ms = atomic_load_explicit(&e->out_until_ms, memory_order_relaxed);
+    uint64_t out_until_ms = atomic_load_explicit(&e->out_until_ms, memory_order_relaxed);
+    uint64_t up_ms = atomic_load_explicit(&e->up_ms, memory_order_relaxed);
+    enum endpoint_health health = endpoint_health(e);
+    ret->out_until_ms = out_until_ms > up_ms ? out_until_ms : up_ms;
+    ret->is_down = health == ENDPOINT_UNHEALTHY;
+    ret->is_waiting = health == ENDPOINT_WAITING;
+    ret->is_drained = endpoint_is_drained(e);
+}
+
+void endpoint_set_health(struct endpoint *e, enum endpoint_health health, uint64_t now_ms)
+{
+    ASSERT_MAGIC(e, ENDPOINT_MAGIC);
+    enum endpoint_health before = endpoint_health(e);
+    if (health == ENDPOINT_HEALTHY &&
+        (before == ENDPOINT_UNHEALTHY || before == ENDPOINT_WAITING)) {
+        atomic_store_explicit(&e->up_ms, now_ms, memory_order_relaxed);
+    }
+    atomic_store_explicit(&e->health, (unsigned)health, memory_order_relaxed);
+}
+
+enum endpoint_health endpoint_health(const struct endpoint *e)
+{
+    return (enum endpoint_health)atomic_load_explicit(&e->health, memory_order_relaxed);
+}
+
+void endpoint_set_drained(struct endpoint *e, bool is_drained)
+{
+    ASSERT_MAGIC(e, ENDPOINT_MAGIC);
+    atomic_store_explicit(&e->is_drained, is_drained, memory_order_relaxed);
+}
+
+bool endpoint_is_drained(const struct endpoint *e)
+{
+    return atomic_load_explicit(&e->is_drained, memory_order_relaxed);
 }
 
 void endpoint_begin(struct endpoint *e)
@@ -145,7 +181,11 @@ uint64_t endpoint_figure(const struct endpoint *e, enum endpoint_figure figure, 
     case ENDPOINT_LATENCY:
         return now.latency_us;
     case ENDPOINT_IS_IN:
-        return now.out_until_ms <= now_ms;
+        return now.out_until_ms <= now_ms && !now.is_down && !now.is_waiting && !now.is_drained;
+    case ENDPOINT_IS_HEALTHY:
+        return !now.is_down && !now.is_waiting;
+    case ENDPOINT_IS_DRAINED:
+        return now.is_drained;
     case ENDPOINT_FIGURES:
         break;
     }

@@ -25,6 +25,8 @@ enum endpoint_figure {
     ENDPOINT_IN_FLIGHT,
     ENDPOINT_LATENCY, /* us */
     ENDPOINT_IS_IN,
+    ENDPOINT_IS_HEALTHY, /* 1 also where nothing is known */
+    ENDPOINT_IS_DRAINED,
     ENDPOINT_FIGURES,
 };
 
@@ -34,6 +36,23 @@ enum err endpoint_create(struct str name, struct endpoint **ret_endpoint) MUST_C
 /* Thread-safe; ending NULL is a no-op. */
 struct endpoint *endpoint_ref(struct endpoint *e);
 void endpoint_unref(struct endpoint *e);
+
+/* What checks say of it. */
+enum endpoint_health {
+    ENDPOINT_UNCHECKED, /* there are none */
+    ENDPOINT_PRESUMED,  /* it was there from the start: asked until the first verdict */
+    ENDPOINT_WAITING,   /* it joined later: asked from its first pass on */
+    ENDPOINT_HEALTHY,
+    ENDPOINT_UNHEALTHY,
+};
+
+/* One that was out and becomes healthy gets its share by and by, as after an ejection. */
+void endpoint_set_health(struct endpoint *e, enum endpoint_health health, uint64_t now_ms);
+enum endpoint_health endpoint_health(const struct endpoint *e);
+
+/* An operator takes it out, for as long as its name stays; and back. */
+void endpoint_set_drained(struct endpoint *e, bool is_drained);
+bool endpoint_is_drained(const struct endpoint *e);
 
 /* Fills what is known at `now_ms`; the rest of `ret` is the caller's. */
 void endpoint_look(const struct endpoint *e, uint64_t now_ms, struct balance_endpoint *ret);

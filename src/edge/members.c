@@ -137,6 +137,10 @@ static enum err members_add(struct members *m, const struct members_input *input
         e->state = endpoint_ref(same->state);
     } else if (!err) {
         err = endpoint_create(e->name, &e->state);
+        if (!err && input->settings->health.is_on) {
+            bool joins = input->before && input->before->count > 0;
+            endpoint_set_health(e->state, joins ? ENDPOINT_WAITING : ENDPOINT_PRESUMED, 0);
+        }
     }
     if (!err) {
         m->count++; /* from here on members_unref ends it */

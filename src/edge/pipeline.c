@@ -138,19 +138,7 @@ enum err pipeline_client(struct pipeline *p, struct client **ret_client)
 enum err pipeline_resolver(struct pipeline *p, const struct site *site,
                            struct resolver **ret_resolver)
 {
-    const struct str_list *servers = &site->settings->server.resolver;
-    enum err e = ERR_OK;
-    if (!p->resolver) {
-        struct buf text;
-        buf_init(&text, 0);
-        for (size_t i = 0; i < servers->count; i++) {
-            buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
-        }
-        buf_add_char(&text, '\0');
-        e = text.is_failed ? ERR_NOMEM
-                           : resolver_create(p->loop, servers->count ? text.p : NULL, &p->resolver);
-        buf_done(&text);
-    }
+    enum err e = p->resolver ? ERR_OK : site_open_resolver(site, p->loop, &p->resolver);
     *ret_resolver = p->resolver;
     return e;
 }

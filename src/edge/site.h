@@ -25,7 +25,9 @@
 #include "os/file.h"
 
 struct fault;
+struct loop;
 struct member;
+struct resolver;
 struct site;
 struct site_host;
 struct split;
@@ -95,6 +97,10 @@ struct upstream *site_find_backend(const struct site *s, struct str name);
 /* upstream_publish by the name of the backend. ERR_NOT_FOUND: there is no such backend. */
 enum err site_publish_members(const struct site *s, struct str backend, const struct member *list,
                               size_t count, struct fault *reterr_fault) MUST_CHECK;
+
+/* A resolver that asks whom the site asks. Errors as resolver_create. */
+enum err site_open_resolver(const struct site *s, struct loop *loop,
+                            struct resolver **ret_resolver) MUST_CHECK;
 
 /* Items of a JSON list, and lines for Prometheus: the endpoints of all backends, 1000 at most. Of
  * the thread that publishes. */

@@ -5,6 +5,7 @@
 #include "edge/site_int.h"
 #include "edge/upstream.h"
 #include "log/escape.h"
+#include "net/resolver.h"
 
 #define WRITTEN_MAX 1000u
 
@@ -146,6 +147,22 @@ enum err site_publish_members(const struct site *s, struct str backend, const st
     return u ? upstream_publish(u, list, count, reterr_fault) : ERR_NOT_FOUND;
 }
 
+enum err site_open_resolver(const struct site *s, struct loop *loop, struct resolver **ret_resolver)
+{
+    const struct str_list *servers = &s->settings->server.resolver;
+    struct buf text;
+    buf_init(&text, 0);
+    for (size_t i = 0; i < servers->count; i++) {
+        buf_printf(&text, "%s" STR_FMT, i ? "," : "", STR_ARG(servers->items[i]));
+    }
+    buf_add_char(&text, '\0');
+    enum err e = text.is_failed
+                     ? ERR_NOMEM
+                     : resolver_create(loop, servers->count ? text.p : NULL, ret_resolver);
+    buf_done(&text);
+    return e;
+}
+
 /* ---- for people and machines ---- */
 
 typedef void (*site_endpoint_fn)(const struct upstream *u, const struct upstream_endpoint *e,
@@ -170,20 +187,32 @@ static void site_write_json(const struct upstream *u, const struct upstream_endp
     (void)figure;
     endpoint_look(e->state, now_ms, &now);
     bool is_out = now.out_until_ms > now_ms;
+    bool is_checked = endpoint_health(e->state) != ENDPOINT_UNCHECKED;
     bool is_first = out->n && out->p[out->n - 1] == '[';
     buf_add_str(out, is_first ? STR("{\"backend\":\"") : STR(",{\"backend\":\""));
     escape_json(out, upstream_name(u));
     buf_add_str(out, STR("\",\"endpoint\":\""));
     escape_json(out, e->name);
     buf_printf(out,
-               "\",\"out_ms\":%llu,\"in_flight\":%u,\"latency_us\":%u,\"requests\":%llu,"
-               "\"failures\":%llu,\"ejections\":%llu,\"state\":\"%s\"}",
+               "\",\"weight\":%u,\"backup\":%s,\"health\":\"%s\",\"out_ms\":%llu,"
+               "\"in_flight\":%u,\"latency_us\":%u,\"requests\":%llu,\"failures\":%llu,"
+               "\"ejections\":%llu,\"state\":\"%s\"}",
+               e->weight, e->is_backup ? "true" : "false",
+               !is_checked                                      ? "unchecked"
+               : now.is_down                                    ? "unhealthy"
+               : now.is_waiting                                 ? "unknown"
+               : endpoint_health(e->state) == ENDPOINT_PRESUMED ? "unknown"
+                                                                : "healthy",
                (unsigned long long)(is_out ? now.out_until_ms - now_ms : 0), now.in_flight,
                now.latency_us,
                (unsigned long long)endpoint_figure(e->state, ENDPOINT_REQUESTS, now_ms),
                (unsigned long long)endpoint_figure(e->state, ENDPOINT_FAILURES, now_ms),
                (unsigned long long)endpoint_figure(e->state, ENDPOINT_EJECTIONS, now_ms),
-               is_out ? "ejected" : "in");
+               now.is_drained   ? "drained"
+               : now.is_down    ? "unhealthy"
+               : is_out         ? "ejected"
+               : now.is_waiting ? "waiting"
+                                : "in");
 }
 
 void site_write_endpoints_json(const struct site *s, uint64_t now_ms, struct buf *out)
@@ -200,6 +229,9 @@ static const struct {
     {"in_flight", "gauge", "Requests under way at an endpoint."},
     {"latency_microseconds", "gauge", "Time to the first byte, peaks first, fading in 10 s."},
     {"in", "gauge", "1: the endpoint is asked; 0: it is left out."},
+    {"healthy", "gauge",
+     "0: checks say that the endpoint is unhealthy, or it waits for its first."},
+    {"drained", "gauge", "1: an operator took the endpoint out."},
 };
 
 static void site_write_figure(const struct upstream *u, const struct upstream_endpoint *e,

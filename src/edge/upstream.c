@@ -154,7 +154,7 @@ void upstream_done(struct upstream *u)
     }
 }
 
-const struct members *upstream_members(const struct upstream *u)
+struct members *upstream_members(const struct upstream *u)
 {
     return atomic_load_explicit(&u->shared->members, memory_order_relaxed);
 }
@@ -353,7 +353,8 @@ static void upstream_failed(struct pipeline *p, const struct upstream *u, struct
     }
     const struct members *m = use->list->members;
     upstream_look(use, now_ms, list);
-    if (balance_may_eject(list, m->count, (size_t)(use->endpoint - m->items), now_ms) &&
+    if (balance_may_eject(list, m->count, (size_t)(use->endpoint - m->items), now_ms,
+                          (uint32_t)outlier->max_ppm) &&
         endpoint_eject(state, now_ms, (uint64_t)outlier->eject_ms)) {
         metrics_add(p->metrics, METRICS_UPSTREAM_EJECTIONS, 1);
     }

@@ -61,7 +61,7 @@ const struct client_timeouts *upstream_timeouts(const struct upstream *u);
 size_t upstream_replay_bytes(const struct upstream *u);
 
 /* The list in force, for the thread that publishes. */
-const struct members *upstream_members(const struct upstream *u);
+struct members *upstream_members(const struct upstream *u);
 
 /* Another list of endpoints from here on; an empty one is none that can serve. Those whose names
  * stay keep what is known of them, requests under way keep the endpoint they have. Of one thread,

@@ -17,6 +17,7 @@
 #define NODES_MAX 8u
 #define SLOTS 4u /* what a node serves at once */
 #define REQUESTS 3000u
+#define EJECT_MAX_PPM 500000u
 #define EJECT_ERRORS 5u
 #define EJECT_MS 10000u
 #define CONNECT_US 2000000u
@@ -104,7 +105,7 @@ static void sim_end_request(struct sim *s, const struct sim_request *r)
     n->failures = r->fails ? n->failures + 1 : 0;
     sim_look(s, now_ms, list);
     if (s->may_eject && n->failures >= EJECT_ERRORS && n->out_until_ms <= now_ms &&
-        balance_may_eject(list, s->node_count, r->node, now_ms)) {
+        balance_may_eject(list, s->node_count, r->node, now_ms, EJECT_MAX_PPM)) {
         n->out_until_ms = now_ms + balance_ejection_ms(EJECT_MS, ++n->row_count);
         n->failures = 0;
         n->latency_us = 0;

@@ -160,8 +160,10 @@ static void test_cheapest(void **state)
     assert_int_equal(counts[0], 100);
     /* The greatest values do not overflow. */
     rules.in_flight_max = 1000000;
-    list[0] = (struct balance_endpoint){1000, 999999, 60000000, 0, 0, false, false};
-    list[1] = (struct balance_endpoint){1000, 999998, 60000000, 0, 0, false, false};
+    list[0] =
+        (struct balance_endpoint){.weight = 1000, .in_flight = 999999, .latency_us = 60000000};
+    list[1] =
+        (struct balance_endpoint){.weight = 1000, .in_flight = 999998, .latency_us = 60000000};
     count_turns(&rules, list, 2, 100, counts);
     assert_int_equal(counts[1], 100);
     rules.policy = BALANCE_LEAST;
@@ -223,16 +225,22 @@ static void test_hash(void **state)
 static void test_ejection(void **state)
 {
     struct balance_endpoint list[4] = {{.weight = 1}, {.weight = 1}, {.weight = 1}, {.weight = 1}};
-    assert_false(balance_may_eject(list, 1, 0, NOW));
-    assert_true(balance_may_eject(list, 2, 0, NOW));
-    assert_true(balance_may_eject(list, 3, 0, NOW));
+    assert_false(balance_may_eject(list, 1, 0, NOW, 500000));
+    assert_true(balance_may_eject(list, 2, 0, NOW, 500000));
+    assert_true(balance_may_eject(list, 3, 0, NOW, 500000));
     list[1].out_until_ms = NOW + 1;
-    assert_false(balance_may_eject(list, 2, 0, NOW));
-    assert_false(balance_may_eject(list, 3, 0, NOW));
-    assert_true(balance_may_eject(list, 4, 0, NOW));
+    assert_false(balance_may_eject(list, 2, 0, NOW, 500000));
+    assert_false(balance_may_eject(list, 3, 0, NOW, 500000));
+    assert_true(balance_may_eject(list, 4, 0, NOW, 500000));
     list[2].is_backup = true;
-    assert_true(balance_may_eject(list, 3, 0, NOW));
-    assert_false(balance_may_eject(list, 3, 2, NOW));
+    assert_true(balance_may_eject(list, 3, 0, NOW, 500000));
+    assert_false(balance_may_eject(list, 3, 2, NOW, 500000));
+    list[2].is_backup = false;
+    assert_true(balance_may_eject(list, 3, 0, NOW, 700000));
+    assert_true(balance_may_eject(list, 1, 0, NOW, 1000000));
+    /* Who is drained is no part of them. */
+    list[3].is_drained = true;
+    assert_false(balance_may_eject(list, 4, 0, NOW, 500000));
     assert_int_equal(balance_ejection_ms(10000, 1), 10000);
     assert_int_equal(balance_ejection_ms(10000, 3), 30000);
     assert_int_equal(balance_ejection_ms(10000, 31), 300000);
@@ -277,6 +285,45 @@ static void test_retries(void **state)
     (void)state;
 }
 
+/* What checks and operators say. */
+static void test_health(void **state)
+{
+    struct balance_endpoint list[4] = {{.weight = 1, .is_down = true},
+                                       {.weight = 1, .is_waiting = true},
+                                       {.weight = 1, .is_drained = true},
+                                       {.weight = 1}};
+    const struct balance_turn turn = {NOW, 0, 0, 0};
+    unsigned counts[5];
+    bool is_panic;
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_false(is_panic); /* one of two that count */
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[3], 100);
+    /* Fewer than half are in: all but the one that is drained. */
+    list[3].is_down = true;
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_true(is_panic);
+    count_turns(&RULES, list, 4, 300, counts);
+    assert_int_equal(counts[0], 100);
+    assert_int_equal(counts[1], 100);
+    assert_int_equal(counts[2], 0);
+    /* Who joins later makes no panic of one that is in, and serves where nobody is known. */
+    list[0] = list[2] = list[1];
+    list[3] = (struct balance_endpoint){.weight = 1};
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_false(is_panic);
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[3], 100);
+    count_turns(&RULES, list, 3, 300, counts);
+    assert_int_equal(counts[0], 100);
+    (void)balance_pick(&RULES, list, 3, &turn, &is_panic);
+    assert_false(is_panic);
+    /* Nobody is asked where all are drained. */
+    list[0] = (struct balance_endpoint){.weight = 1, .is_drained = true};
+    assert_int_equal(balance_pick(&RULES, list, 1, &turn, &is_panic), BALANCE_NONE);
+    (void)state;
+}
+
 /* ---- what is known of endpoints ---- */
 
 static void test_endpoint(void **state)
@@ -311,6 +358,23 @@ static void test_endpoint(void **state)
     endpoint_end(a);
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.in_flight, 0);
+    assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 340000), 0);
+    assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 340001), 1);
+    /* From unhealthy to healthy it begins anew, from presumed it does not. */
+    endpoint_set_health(a, ENDPOINT_PRESUMED, NOW + 400000);
+    endpoint_set_health(a, ENDPOINT_HEALTHY, NOW + 400000);
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.out_until_ms, NOW + 340001);
+    endpoint_set_health(a, ENDPOINT_UNHEALTHY, NOW + 400000);
+    endpoint_look(a, NOW, &now);
+    assert_true(now.is_down);
+    assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 400000), 0);
+    endpoint_set_health(a, ENDPOINT_HEALTHY, NOW + 500000);
+    endpoint_look(a, NOW, &now);
+    assert_int_equal(now.out_until_ms, NOW + 500000);
+    endpoint_set_drained(a, true);
+    assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 500000), 0);
+    assert_int_equal(endpoint_figure(a, ENDPOINT_IS_DRAINED, NOW + 500000), 1);
     assert_ptr_equal(endpoint_ref(a), a);
     endpoint_unref(a);
     endpoint_unref(a);
@@ -325,7 +389,8 @@ int main(void)
         cmocka_unit_test(test_who_can),  cmocka_unit_test(test_panic),
         cmocka_unit_test(test_cheapest), cmocka_unit_test(test_hash),
         cmocka_unit_test(test_ejection), cmocka_unit_test(test_latency),
-        cmocka_unit_test(test_retries),  cmocka_unit_test(test_endpoint),
+        cmocka_unit_test(test_retries),  cmocka_unit_test(test_health),
+        cmocka_unit_test(test_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
