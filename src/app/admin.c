@@ -317,6 +317,21 @@ void admin_reloaded(struct edge *e, bool is_done, const char *text)
     }
 }
 
+static void admin_drain(struct edge *e, struct exchange *x, bool is_drained)
+{
+    struct buf text;
+    buf_init(&text, 0);
+    enum err err = edge_drain_endpoint(e, x->request->query, is_drained, &text);
+    buf_add_char(&text, '\0');
+    admin_say(x,
+              err == ERR_NOT_FOUND                 ? 404
+              : err == ERR_SYNTAX                  ? 400
+              : err == ERR_NOMEM || text.is_failed ? 503
+                                                   : 200,
+              text.is_failed ? "out of memory" : text.p);
+    buf_done(&text);
+}
+
 static void admin_post(struct edge *e, struct exchange *x)
 {
     struct str path = x->request->path;
@@ -336,8 +351,12 @@ static void admin_post(struct edge *e, struct exchange *x)
         admin_say(x, err ? 500 : 200, err ? err_text(err) : "log files are opened again");
     } else if (str_eq(path, STR("/log/level"))) {
         admin_level(e, x);
+    } else if (str_eq(path, STR("/drain")) || str_eq(path, STR("/undrain"))) {
+        admin_drain(e, x, str_eq(path, STR("/drain")));
     } else {
-        admin_say(x, 404, "there is /reload, /stop, /upgrade, /log/reopen, /log/level?level=");
+        admin_say(x, 404,
+                  "there is /reload, /stop, /upgrade, /log/reopen, /log/level?level=, "
+                  "/drain?backend=&endpoint=, /undrain?backend=&endpoint=");
     }
 }
 

@@ -11,6 +11,7 @@
 #include "app/issuer_role.h"
 #include "app/reader.h"
 #include "app/state_dir.h"
+#include "app/status_text.h"
 #include "app/supervisor.h"
 #include "app/trust.h"
 #include "app/watcher.h"
@@ -41,6 +42,10 @@ static const char help_text[] =
     "                   configuration that is wrong changes nothing\n"
     "  upgrade          start the program on disk beside this one, hand over, drain\n"
     "  status           show what runs\n"
+    "  drain BACKEND ENDPOINT\n"
+    "                   send an endpoint no more requests; those under way finish\n"
+    "  undrain BACKEND ENDPOINT\n"
+    "                   send it requests again\n"
     "  trust            let this machine trust the certificates that the server signs\n"
     "                   itself, for localhost and the like\n"
     "  check            load the configuration and print it in full, each value with\n"
@@ -58,8 +63,8 @@ static const char help_text[] =
     "  -p, --port N        port of `serve` (8080; with --https 8443)\n"
     "      --https         `serve` speaks HTTPS; `sws trust` makes browsers content\n"
     "  -X, --method M      method of `explain` (GET)\n"
-    "      --admin PATH    admin socket of stop, reload, upgrade and status; otherwise the\n"
-    "                      one that the configuration names\n"
+    "      --admin PATH    admin socket of stop, reload, upgrade, status, drain and\n"
+    "                      undrain; otherwise the one that the configuration names\n"
     "      --quiet         `check`: print nothing when all is well\n"
     "      --json          `status`: print the answer of the admin socket\n"
     "\n"
@@ -78,6 +83,7 @@ struct command_line {
     const char *program; /* absolute path */
     const char *command;
     const char *operand;
+    const char *operand2;
     const char *config;
     const char *method;
     const char *resume;
@@ -298,30 +304,6 @@ static int command_ask(const struct command_line *line, const char *method, cons
     return is_good ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 
-/* The value of a member of a flat JSON object that our own server wrote; unescaped for people. */
-static void command_member(const struct buf *json, const char *name, struct buf *out)
-{
-    char key[64];
-    int key_bytes = snprintf(key, sizeof(key), "\"%s\":", name);
-    const char *at = json->n ? memmem(json->p, json->n, key, (size_t)key_bytes) : NULL;
-    if (!at) {
-        return;
-    }
-    const char *end = json->p + json->n;
-    at += key_bytes;
-    bool is_text = *at == '"';
-    at += is_text;
-    while (at < end && *at != '"' && (is_text || (*at != ',' && *at != '}'))) {
-        if (*at == '\\' && at + 1 < end) {
-            at++;
-            buf_add_char(out, *at == 'n' ? '\n' : *at);
-        } else {
-            buf_add_char(out, *at);
-        }
-        at++;
-    }
-}
-
 static int command_tell(const struct command_line *line, const char *path)
 {
     struct buf body, text;
@@ -329,7 +311,7 @@ static int command_tell(const struct command_line *line, const char *path)
     buf_init(&text, 0);
     int code = command_ask(line, "POST", path, &body);
     if (body.n) {
-        command_member(&body, "message", &text);
+        status_text_member(buf_str(&body), "message", &text);
         buf_add_char(&text, '\n');
         command_print(&text, code ? stderr : stdout);
     }
@@ -352,83 +334,51 @@ static int command_upgrade(const struct command_line *line)
     return command_tell(line, "/upgrade");
 }
 
-/* A list of the answer: between which texts, what its items are called, what is shown of them. */
-struct command_list {
-    const char *begin, *end, *title;
-    const char *const *members; /* NULL-terminated */
-};
-
-/* One line for each item. */
-static void command_items(const struct buf *json, const struct command_list *list, struct buf *out)
+/* The words of the command line as they may stand in a query. */
+static void command_add_query(struct buf *out, const char *name, const char *value)
 {
-    const char *at = memmem(json->p, json->n, list->begin, strlen(list->begin));
-    const char *end =
-        at ? memmem(at, json->n - (size_t)(at - json->p), list->end, strlen(list->end)) : NULL;
-    while (at && end && (at = memchr(at, '{', (size_t)(end - at))) != NULL) {
-        const char *close = memmem(at, (size_t)(end - at), "\"}", 2);
-        if (!close) {
-            return;
+    static const char digits[] = "0123456789ABCDEF";
+    buf_printf(out, "%s=", name);
+    for (const char *p = value; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (ascii_is_alpha(*p) || ascii_is_digit(*p) || c == '.' || c == '-' || c == '_') {
+            buf_add_char(out, *p);
+        } else {
+            buf_add_char(out, '%');
+            buf_add_char(out, digits[c >> 4]);
+            buf_add_char(out, digits[c & 15]);
         }
-        const struct buf item = {.p = (char *)(uintptr_t)at, .n = (size_t)(close + 2 - at)};
-        buf_printf(out, "%-16s", list->title);
-        for (unsigned i = 0; list->members[i]; i++) {
-            size_t before = out->n;
-            command_member(&item, list->members[i], out);
-            if (out->n != before && list->members[i + 1]) {
-                buf_add_str(out, STR("  "));
-            }
-        }
-        buf_add_char(out, '\n');
-        at = close;
     }
 }
 
-static void command_lists(const struct buf *json, struct buf *out)
+static int command_drain(const struct command_line *line)
 {
-    static const char *const certificate[] = {"name", "issuer", "state", "expires", "error", NULL};
-    static const char *const endpoint[] = {"backend", "endpoint", "state", NULL};
-    const struct command_list certificates = {"\"certificates\":[",
-                                              "],\"endpoints\":", "Certificate", certificate};
-    const struct command_list endpoints = {"\"endpoints\":[", "],\"reload\":", "Endpoint",
-                                           endpoint};
-    command_items(json, &certificates, out);
-    command_items(json, &endpoints, out);
+    struct buf path;
+    if (!line->operand || !line->operand2) {
+        return command_usage("%s needs a backend and an endpoint, as `sws status` shows them.",
+                             line->command, NULL);
+    }
+    buf_init(&path, 0);
+    buf_printf(&path, "/%s?", line->command);
+    command_add_query(&path, "backend", line->operand);
+    command_add_query(&path, "&endpoint", line->operand2);
+    buf_add_char(&path, '\0');
+    int code = path.is_failed ? EXIT_CODE_FAILED : command_tell(line, path.p);
+    buf_done(&path);
+    return code;
 }
 
 static int command_status(const struct command_line *line)
 {
-    static const char *const members[][2] = {
-        {"State", "state"},           {"Version", "version"},
-        {"Process", "pid"},           {"Up, seconds", "uptime_s"},
-        {"Workers", "workers"},       {"Event loop", "poller"},
-        {"Hosts", "hosts"},           {"Connections", "connections"},
-        {"Accepted", "accepted"},     {"Received bytes", "received_bytes"},
-        {"Sent bytes", "sent_bytes"}, {"Memory bytes", "memory_bytes"},
-        {"Log level", "log_level"},
-    };
     struct buf body, text;
     buf_init(&body, 0);
-    buf_init(&text, 0);
     int code = command_ask(line, "GET", "/status", &body);
-    if (code) {
-        buf_done(&body);
-        return code;
-    }
-    if (line->is_json) {
+    if (code || line->is_json) {
         command_print(&body, stdout);
         return code;
     }
-    for (unsigned i = 0; i < COUNT_OF(members); i++) {
-        buf_printf(&text, "%-16s", members[i][0]);
-        command_member(&body, members[i][1], &text);
-        buf_add_char(&text, '\n');
-    }
-    const char *list = memmem(body.p, body.n, "\"listen\":[", 10);
-    const char *end = list ? memchr(list, ']', body.n - (size_t)(list - body.p)) : NULL;
-    if (end) {
-        buf_printf(&text, "%-16s%.*s\n", "Listening", (int)(end - list - 10), list + 10);
-    }
-    command_lists(&body, &text);
+    buf_init(&text, 0);
+    status_text(&body, &text);
     command_print(&text, stdout);
     buf_done(&body);
     return code;
@@ -514,6 +464,8 @@ static int command_completion(const struct command_line *line)
         {"reload", "--config --admin", CONF_ARGUMENT_NONE},
         {"upgrade", "--config --admin", CONF_ARGUMENT_NONE},
         {"status", "--config --admin --json", CONF_ARGUMENT_NONE},
+        {"drain", "--config --admin", CONF_ARGUMENT_NONE},
+        {"undrain", "--config --admin", CONF_ARGUMENT_NONE},
         {"trust", "--config", CONF_ARGUMENT_NONE},
         {"check", "--config --quiet", CONF_ARGUMENT_NONE},
         {"explain", "--config --method", CONF_ARGUMENT_NONE},
@@ -554,6 +506,7 @@ static const struct {
     {"serve", command_serve},         {"start", command_start},
     {"stop", command_stop},           {"reload", command_reload},
     {"upgrade", command_upgrade},     {"status", command_status},
+    {"drain", command_drain},         {"undrain", command_drain},
     {"trust", command_trust},         {"check", command_check},
     {"explain", command_explain},     {"schema", command_schema},
     {"reference", command_reference}, {"completion", command_completion},
@@ -574,6 +527,11 @@ static const char *command_nearest(const char *name)
         }
     }
     return best;
+}
+
+static bool command_takes_two(const char *name)
+{
+    return !strcmp(name, "drain") || !strcmp(name, "undrain");
 }
 
 static int command_options(int argc, char **argv, int first, struct command_line *line)
@@ -602,10 +560,12 @@ static int command_options(int argc, char **argv, int first, struct command_line
             line->command = "help";
         } else if (arg[0] == '-') {
             return command_usage("there is no option %s.", arg, NULL);
-        } else if (line->operand) {
-            return command_usage("\"%s\" is one argument too many.", arg, NULL);
-        } else {
+        } else if (!line->operand) {
             line->operand = arg;
+        } else if (!line->operand2 && command_takes_two(line->command)) {
+            line->operand2 = arg;
+        } else {
+            return command_usage("\"%s\" is one argument too many.", arg, NULL);
         }
         if (into) {
             if (i + 1 == argc) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the control thread knows and does of the backends of the site in force. */
 #include "app/edge_int.h"
+#include "edge/endpoint.h"
+#include "edge/upstream.h"
 
 void edge_check_backends(struct edge *e)
 {
@@ -17,5 +19,108 @@ enum err edge_publish_members(struct edge *e, struct str backend, const struct m
     if (!err) {
         edge_check_backends(e);
     }
+    return err;
+}
+
+/* ---- what an operator takes out ---- */
+
+/* The value of `name` in a query, decoded into `out`. False: it is not there, or malformed. */
+static bool query_value(struct str query, struct str name, struct buf *out)
+{
+    struct str part;
+    while (str_split(&query, '&', &part)) {
+        if (!str_starts_with(part, name) || part.n == name.n || part.p[name.n] != '=') {
+            continue;
+        }
+        struct str value = str_sub(part, name.n + 1, part.n);
+        for (size_t i = 0; i < value.n; i++) {
+            char c = value.p[i];
+            if (c == '%') {
+                int high = i + 2 < value.n ? ascii_hex_value(value.p[i + 1]) : -1;
+                int low = i + 2 < value.n ? ascii_hex_value(value.p[i + 2]) : -1;
+                if (high < 0 || low < 0) {
+                    return false;
+                }
+                c = (char)(high * 16 + low);
+                i += 2;
+            }
+            buf_add_char(out, c);
+        }
+        return out->n > 0;
+    }
+    return false;
+}
+
+/* Keeps the nearest of several names, however far away: there are not many. */
+static void nearer(struct str name, struct str candidate, struct str *best, unsigned *distance)
+{
+    unsigned d = str_distance(name, candidate);
+    if (!best->p || d < *distance) {
+        *distance = d;
+        *best = candidate;
+    }
+}
+
+static enum err drain_unknown(const char *what, struct str name, struct str nearest,
+                              struct buf *text)
+{
+    buf_printf(text, "there is no %s \"" STR_FMT "\"", what, STR_ARG(name));
+    if (nearest.p) {
+        buf_printf(text, "; the nearest is \"" STR_FMT "\"", STR_ARG(nearest));
+    }
+    return ERR_NOT_FOUND;
+}
+
+static enum err drain_named(const struct site *site, struct str backend, struct str endpoint,
+                            bool is_drained, struct buf *text)
+{
+    const struct upstream *u = site_find_backend(site, backend);
+    struct str best = {NULL, 0};
+    unsigned distance = 0;
+    if (!u) {
+        for (size_t i = 0; i < site->upstream_count; i++) {
+            nearer(backend, upstream_name(site->upstreams[i]), &best, &distance);
+        }
+        return drain_unknown("backend", backend, best, text);
+    }
+    const struct members *m = upstream_members(u);
+    const struct upstream_endpoint *e = members_find(m, endpoint);
+    if (!e) {
+        for (size_t i = 0; i < m->count; i++) {
+            nearer(endpoint, m->items[i].name, &best, &distance);
+        }
+        return drain_unknown("endpoint", endpoint, best, text);
+    }
+    endpoint_set_drained(e->state, is_drained);
+    if (is_drained) {
+        buf_printf(text, STR_FMT " gets no more requests; under way: %llu", STR_ARG(endpoint),
+                   (unsigned long long)endpoint_figure(e->state, ENDPOINT_IN_FLIGHT, 0));
+    } else {
+        buf_printf(text, STR_FMT " gets requests again", STR_ARG(endpoint));
+    }
+    return ERR_OK;
+}
+
+enum err edge_drain_endpoint(struct edge *e, struct str query, bool is_drained, struct buf *text)
+{
+    struct buf backend, endpoint;
+    buf_init(&backend, 0);
+    buf_init(&endpoint, 0);
+    bool is_whole = query_value(query, STR("backend"), &backend) &&
+                    query_value(query, STR("endpoint"), &endpoint);
+    enum err err = backend.is_failed || endpoint.is_failed ? ERR_NOMEM : ERR_SYNTAX;
+    if (is_whole && err == ERR_SYNTAX) {
+        err = drain_named(e->site, buf_str(&backend), buf_str(&endpoint), is_drained, text);
+    } else {
+        buf_add_str(text, err == ERR_NOMEM ? STR("out of memory")
+                                           : STR("backend and endpoint must be named"));
+    }
+    if (!err) {
+        LOG(e->log, LOG_LEVEL_NOTICE,
+            is_drained ? "an endpoint is drained" : "an endpoint is not drained any more",
+            log_str("backend", buf_str(&backend)), log_str("endpoint", buf_str(&endpoint)));
+    }
+    buf_done(&backend);
+    buf_done(&endpoint);
     return err;
 }

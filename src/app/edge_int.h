@@ -234,6 +234,11 @@ void edge_check_backends(struct edge *e);
 enum err edge_publish_members(struct edge *e, struct str backend, const struct member *list,
                               size_t count, struct fault *reterr_fault) MUST_CHECK;
 
+/* Takes an endpoint out, or back in: what the query of a request to the admin socket names. Says in
+ * `text` how that went. ERR_SYNTAX: the query; ERR_NOT_FOUND: there is no such one; ERR_NOMEM. */
+enum err edge_drain_endpoint(struct edge *e, struct str query, bool is_drained,
+                             struct buf *text) MUST_CHECK;
+
 /* edge_files.c: begins with the files of the site in force, or ends watching any. */
 void edge_watch_files(struct edge *e);
 /* Takes what the watcher read (`fd` is taken). */

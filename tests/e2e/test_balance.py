@@ -192,8 +192,10 @@ def test_refusing_endpoint(balance):
         assert server.metric("sws_upstream_ejections_total") == 1
         assert server.metric("sws_upstream_retries_total") == 5
         text = server.command("status").stdout
-        assert f"Endpoint        default  {gone}  ejected" in text
-        assert f"Endpoint        default  {a.url}  in" in text
+        rows = [line.split() for line in text.splitlines() if line.startswith("default")]
+        assert [row[1:4] for row in rows] == [
+            [a.url, "in", "unchecked"], [gone, "ejected", "unchecked"], [b.url, "in", "unchecked"]]
+        assert "BACKEND  ENDPOINT" in text
 
 
 def test_bad_answers(balance):
@@ -287,6 +289,80 @@ def test_client_that_leaves(balance):
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wire.close()
         wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+# ---- what an operator takes out ----
+
+def test_drain(balance):
+    """A drained endpoint finishes what it has, gets nothing new, and a reload does not bring it
+    back."""
+    gate = threading.Event()
+
+    def slow(connection):
+        while True:
+            line, _ = connection.head()
+            if "hang" in line:
+                gate.wait(3 * ANSWER_SECONDS)
+            connection.send(ok(b"0"))
+    with upstreams(slow, answering(ok(b"1"))) as (a, b):
+        server = balance("app", backends={"app": {"proxy": [a.url, b.url], "balance": "rr"}})
+        with server.wire() as held:
+            held.send(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for(lambda: endpoint(server, a.url)["in_flight"] == 1, "a request under way")
+            done = server.command("drain", "app", a.url)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == f"{a.url} gets no more requests; under way: 1\n"
+            assert asked(server, 10) == {1: 10}
+            assert endpoint(server, a.url)["state"] == "drained"
+            name = f'sws_endpoint_drained{{backend="app",endpoint="{a.url}"}}'
+            assert server.metric(name) == 1
+            server.write({**server.config, "backends": {"app": {
+                "proxy": [a.url, b.url], "balance": "rr", "timeout": {"first": "30s"}}}})
+            assert server.reload().returncode == 0
+            assert asked(server, 10) == {1: 10}
+            gate.set()
+            assert held.answer().body == b"0"
+        # One that is alone is not asked either, nor is it where the other one fails.
+        assert server.command("drain", "app", b.url).returncode == 0
+        answer = server.get()
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert server.command("undrain", "app", a.url).stdout == f"{a.url} gets requests again\n"
+        assert asked(server, 10) == {0: 10}
+        assert server.command("undrain", "app", b.url).returncode == 0
+        assert asked(server, 10) == {0: 5, 1: 5}
+        assert server.log().count("an endpoint is drained backend=app") == 2
+
+
+def test_drain_by_host(balance):
+    """A backend without a name has that of its host and route, whatever is in it."""
+    with named(2) as (a, b):
+        server = balance([a.url, b.url])
+        host = {**server.config["hosts"][0], "routes": [{"path": "/é/**", "backend": b.url}]}
+        server.write({**server.config, "hosts": [host]})
+        assert server.reload().returncode == 0
+        assert server.command("drain", "default/é/**", b.url).returncode == 0
+        assert server.command("drain", "default", a.url).returncode == 0
+        assert asked(server, 5) == {1: 5}
+        assert server.get("/%C3%A9/z").status == 503
+
+
+def test_drain_wrong(balance):
+    with named(1) as (a,):
+        server = balance("app", backends={"app": a.url})
+        for words, want, code in [
+                (["ap", a.url], f'there is no backend "ap"; the nearest is "app"', 1),
+                (["app", a.url + "0"], f'there is no endpoint "{a.url}0"; the nearest is "{a.url}"',
+                 1),
+                (["app"], "needs a backend and an endpoint", 64),
+                (["app", a.url, "x"], "one argument too many", 64)]:
+            done = server.command("drain", *words)
+            assert (done.returncode, want in done.stderr) == (code, True), done
+        for query in ["", "?backend=app", "?endpoint=x", "?backend=&endpoint=x",
+                      "?backend=%4&endpoint=x", "?backend=%zz&endpoint=x"]:
+            assert server.admin("POST", f"/drain{query}")[0] == 400
+        assert server.admin("POST", "/drain?backend=%00&endpoint=%00")[0] == 404
+        assert server.admin("GET", "/drain?backend=app&endpoint=x")[0] == 404
+        assert asked(server, 2) == {0: 2}
 
 
 # ---- nobody notices ----
