@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures sws beside the floor program, nginx and h2o (HTTP/3: caddy; as a proxy: haproxy), in one
+"""Measures sws beside the floor programs, nginx and h2o (HTTP/3: caddy; as a proxy: haproxy), in one
 run, in turn.
 
 The server is pinned to one core and the client (wrk; h2load; ngtcp2's gtlsclient for HTTP/3, which
@@ -180,6 +180,30 @@ hosts:
     return installed({"nginx": nginx, "h2o": h2o}), installed({"caddy": caddy}), floor
 
 
+def echo_upstream(args, work):
+    def make():
+        port = free_port()
+        config = work / f"echo-{port}.yaml"
+        config.write_text(f"server:\n  listen: [\"127.0.0.1:{port}\"]\n  admin: off\n"
+                          "  worker: {processes: 1}\nlog: {access: off, level: warn}\n"
+                          "hosts:\n  - domains: default\n    backend: echo\n")
+        return port, [str(Path(args.sws).resolve()), "start", "-c", str(config)], None
+    return make
+
+
+def ws_memory(args, server, count):
+    """Bytes of server memory for each of `count` proxied WebSockets that had a message."""
+    program = Path(args.floor).resolve().with_name("ws_load")
+    before = memory_bytes(server.process.pid)
+    with subprocess.Popen([str(program), str(server.port), str(count), "100", "0"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        if client.stdout.readline() != "open\n":
+            raise SystemExit(f"{server.name} gave no {count} WebSockets")
+        after = memory_bytes(server.process.pid)
+        client.stdin.close()
+    return (after - before) / count
+
+
 def proxies(args, work, upstream):
     """name -> function, as in configurations; each passes everything on to the port `upstream`."""
     def sws():
@@ -198,11 +222,12 @@ def proxies(args, work, upstream):
         config.write_text(f"""daemon off; worker_processes 1; pid {work}/nginx-{port}.pid; error_log stderr crit;
 events {{ worker_connections 20000; }}
 http {{ access_log off; keepalive_requests 100000000;
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   client_body_temp_path {work}/nb; proxy_temp_path {work}/np; fastcgi_temp_path {work}/nf;
   uwsgi_temp_path {work}/nu; scgi_temp_path {work}/ns;
   upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096;
-    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";
+    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection $connection_upgrade; proxy_set_header Upgrade $http_upgrade;
       proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header Host $host; }} }} }}
 """)
         return port, ["nginx", "-c", str(config), "-p", str(work)], None
@@ -276,8 +301,18 @@ def gtlsclient(port, path, seconds, streams):
     return total, total / (time.monotonic() - start), float("nan")
 
 
-def load(server, case, seconds, work):
+def ws_load(args, port, connections, message_bytes, seconds):
+    program = Path(args.floor).resolve().with_name("ws_load")
+    out = subprocess.run(["taskset", "-c", "1", str(program), str(port), str(connections),
+                          str(message_bytes), str(seconds)],
+                         capture_output=True, text=True, check=True).stdout.split()
+    return int(out[0]), int(out[0]) / float(out[1]), float("nan")
+
+
+def load(server, case, seconds, work, args):
     _, path, connections, script, _, kind = case
+    if kind == "websocket":
+        return ws_load(args, server.port, connections, script, seconds)
     if kind == "resumed":
         return s_time(server.https_port, path, seconds)
     if kind == "h3":
@@ -336,11 +371,11 @@ def run_case(servers, case, args, work):
         table[label] = {"cpu_us": [], "rps": [], "p99_ms": []}
     try:
         for s in running.values():
-            load(s, case, 1, work)
+            load(s, case, 1, work, args)
         for _ in range(args.rounds):
             for label, s in running.items():
                 before = cpu_seconds(s.process.pid)
-                requests, rate, p99 = load(s, case, args.seconds, work)
+                requests, rate, p99 = load(s, case, args.seconds, work, args)
                 used = cpu_seconds(s.process.pid) - before
                 table[label]["cpu_us"].append(used / requests * 1e6)
                 table[label]["rps"].append(rate)
@@ -380,6 +415,7 @@ def main():
         ("1 KiB, 16 pipelined", "/1k.html", 32, PIPELINE, 1024, "http"),
         ("proxy, 1 KiB keep-alive", "/1k.html", 32, None, 1024, "proxy"),
         ("proxy, 100 KiB keep-alive", "/100k.html", 32, None, 102400, "proxy"),
+        ("proxy, WebSocket messages of 100 bytes", "/", 32, 100, None, "websocket"),
         ("TLS, 1 KiB keep-alive", "/1k.html", 32, None, None, "https"),
         ("TLS, 10 MiB keep-alive", "/10m.bin", 4, None, None, "https"),
         ("TLS, a full handshake per request", "/1k.html", 32, CLOSE, None, "https"),
@@ -405,9 +441,10 @@ def main():
         for case in cases:
             if args.only and args.only not in case[0]:
                 continue
-            if case[5] == "proxy":
+            if case[5] in ("proxy", "websocket"):
                 # The upstream shares the core of the client: only the proxy is measured.
-                upstream = Server("upstream", *floor(case[4])(), work, core=1)
+                make = floor(case[4]) if case[5] == "proxy" else echo_upstream(args, work)
+                upstream = Server("upstream", *make(), work, core=1)
                 rows = run_case(proxies(args, work, upstream.port), case, args, work)
                 upstream.stop()
             else:
@@ -417,6 +454,17 @@ def main():
                 rows = run_case(lineup, case, args, work)
             results["cases"][case[0]] = rows
             show(case[0], rows)
+        if not args.only or args.only in "idle websockets":
+            count = min(args.idle, 2000)
+            print(f"\n{count} proxied WebSockets at rest")
+            upstream = Server("upstream", *echo_upstream(args, work)(), work, core=1)
+            for label, make in proxies(args, work, upstream.port).items():
+                s = Server(label, *make(), work)
+                used = ws_memory(args, s, count)
+                s.stop()
+                results["cases"].setdefault("idle proxied WebSocket", {})[label] = {"bytes": used}
+                print(f"  {label:8}{used:10.0f} bytes", flush=True)
+            upstream.stop()
         if not args.only or args.only in "idle start":
             idle_tls = min(args.idle, 2000)
             print(f"\n{args.idle} idle connections, {idle_tls} with TLS; start to first byte "

@@ -313,7 +313,8 @@ static const struct conf_key BREAKER_KEYS[] = {
      .min = 1,
      .max = 1000000,
      .example = "256",
-     .doc = "How many requests an endpoint has at once; where all have as many, 503."},
+     .doc = "How many requests an endpoint has at once; where all have as many, 503. WebSockets do "
+            "not count."},
 };
 static const struct conf_table BREAKER_TABLE = {.name = "breaker",
                                                 KEYS(BREAKER_KEYS),

@@ -56,7 +56,7 @@ static void balance_collect(const struct balance_rules *rules, const struct bala
     for (size_t i = 0; i < n; i++) {
         const struct balance_endpoint *e = &list[i];
         if (e->is_backup == filter->is_backup && (filter->takes_tried || !e->is_tried) &&
-            e->in_flight < rules->in_flight_max && !e->is_drained &&
+            e->in_flight - e->tunnels < rules->in_flight_max && !e->is_drained &&
             (filter->takes_out || balance_is_in(e, now_ms))) {
             ret->index[ret->count++] = (uint8_t)i;
         }

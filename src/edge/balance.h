@@ -29,6 +29,7 @@ enum balance_policy {
 struct balance_endpoint {
     uint32_t weight; /* at least 1 */
     uint32_t in_flight;
+    uint32_t tunnels;      /* of those; they may last for hours, and the limit leaves them out */
     uint32_t latency_us;   /* decayed until now; 0: unknown */
     uint64_t out_until_ms; /* when it is or was back, of an ejection or a check; 0: it never left */
     uint64_t hash;         /* balance_hash of its name, for BALANCE_HASH */

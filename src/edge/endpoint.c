@@ -16,6 +16,7 @@ struct endpoint {
     atomic_uint ref_count;
     uint64_t name_hash; /* balance_hash */
     atomic_uint in_flight;
+    atomic_uint tunnels;
     atomic_uint latency_us;
     _Atomic uint64_t learnt_ms;
     atomic_uint failures; /* in a row */
@@ -64,7 +65,9 @@ void endpoint_unref(struct endpoint *e)
 void endpoint_look(const struct endpoint *e, uint64_t now_ms, struct balance_endpoint *ret)
 {
     uint64_t learnt_ms = atomic_load_explicit(&e->learnt_ms, memory_order_relaxed);
+    uint32_t tunnels = atomic_load_explicit(&e->tunnels, memory_order_relaxed);
     ret->in_flight = atomic_load_explicit(&e->in_flight, memory_order_relaxed);
+    ret->tunnels = tunnels < ret->in_flight ? tunnels : ret->in_flight;
     ret->latency_us = balance_decay(atomic_load_explicit(&e->latency_us, memory_order_relaxed),
                                     now_ms > learnt_ms ? now_ms - learnt_ms : 0);
     ret->hash = e->name_hash;
@@ -127,6 +130,17 @@ static void endpoint_learn(struct endpoint *e, uint64_t now_ms, uint32_t sample_
     atomic_store_explicit(&e->latency_us, balance_learn(latency_us, age_ms, sample_us),
                           memory_order_relaxed);
     atomic_store_explicit(&e->learnt_ms, now_ms, memory_order_relaxed);
+}
+
+void endpoint_begin_tunnel(struct endpoint *e)
+{
+    atomic_fetch_add_explicit(&e->tunnels, 1, memory_order_relaxed);
+}
+
+void endpoint_end_tunnel(struct endpoint *e)
+{
+    unsigned before = atomic_fetch_sub_explicit(&e->tunnels, 1, memory_order_relaxed);
+    ASSERT(before > 0);
 }
 
 void endpoint_succeeded(struct endpoint *e, uint64_t now_ms, uint32_t latency_us)

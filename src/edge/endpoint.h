@@ -61,6 +61,10 @@ void endpoint_look(const struct endpoint *e, uint64_t now_ms, struct balance_end
 void endpoint_begin(struct endpoint *e);
 void endpoint_end(struct endpoint *e);
 
+/* The request became a tunnel, and the tunnel ends; within those. */
+void endpoint_begin_tunnel(struct endpoint *e);
+void endpoint_end_tunnel(struct endpoint *e);
+
 /* It answered, or failed, after `latency_us`; the latter says how often in a row. */
 void endpoint_succeeded(struct endpoint *e, uint64_t now_ms, uint32_t latency_us);
 uint32_t endpoint_failed(struct endpoint *e, uint64_t now_ms, uint32_t latency_us);

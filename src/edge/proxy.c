@@ -312,6 +312,7 @@ static enum err proxy_switch(struct proxy *p, const struct response_head *head)
     e = e ? e : proxy_response_fields(p->request, from, true, &fields);
     e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
     if (!e) {
+        upstream_tunnel(&p->use);
         p->is_tunnel = true;
         p->has_body = true;
         p->is_body_done = false;

@@ -307,6 +307,12 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
     return true;
 }
 
+void upstream_tunnel(struct upstream_use *use)
+{
+    use->is_tunnel = true;
+    endpoint_begin_tunnel(use->endpoint->state);
+}
+
 void upstream_release(const struct upstream *u, struct upstream_use *use)
 {
     if (use->is_retry) {
@@ -315,6 +321,10 @@ void upstream_release(const struct upstream *u, struct upstream_use *use)
     }
     if (use->is_under_way) {
         use->is_under_way = false;
+        if (use->is_tunnel) {
+            use->is_tunnel = false;
+            endpoint_end_tunnel(use->endpoint->state);
+        }
         endpoint_end(use->endpoint->state);
         atomic_fetch_sub_explicit(&u->shared->active, 1, memory_order_relaxed);
     }

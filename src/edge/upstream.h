@@ -34,6 +34,7 @@ struct upstream_use {
     const struct upstream_endpoint *endpoint; /* of the last try */
     bool wants_new_connection;
     bool is_under_way;
+    bool is_tunnel;
     bool is_retry; /* counted in the budget of retries */
 };
 
@@ -80,6 +81,9 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
 /* The head of an answer came. */
 void upstream_answered(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                        uint16_t status);
+
+/* The try became a tunnel. */
+void upstream_tunnel(struct upstream_use *use);
 
 /* The try is not under way any more; a no-op where none is. */
 void upstream_release(const struct upstream *u, struct upstream_use *use);

@@ -13,6 +13,7 @@ import pytest
 from conftest import ANSWER_SECONDS, Busy, Server, Wire, free_port, wait_for
 from upstreams import Upstream, answering, ok
 from versions import VERSIONS, versions_config, wire_of
+from websocket_wire import Raw1
 
 BAD = b"HTTP/1.1 503 no\r\nContent-Length: 0\r\n\r\n"
 
@@ -234,6 +235,22 @@ def test_comes_back(balance):
         assert metric(server, "ejections_total", f"http://127.0.0.1:{port}") >= 1
         with Node(port, "2"):
             wait_for(lambda: asked(server, 3)[2] == 1, "turn of who came back")
+
+
+def test_websockets_are_not_limited(balance):
+    """They may last for hours, so as requests they would fill an endpoint up for good."""
+    echo = balance("echo")
+    server = balance({"proxy": "http://%s:%d" % echo.address, "breaker": {"inflight": 1}})
+    url = "http://%s:%d" % echo.address
+    wires = [Raw1(server) for _ in range(3)]
+    for wire in wires:
+        assert wire.open("/") == 101
+    assert endpoint(server, url)["in_flight"] == 3
+    assert server.get(method="POST").status == 200
+    for wire in wires:
+        wire.end()
+        wire.close()
+    wait_for(lambda: endpoint(server, url)["in_flight"] == 0, "rest")
 
 
 def test_breaker(balance):
