@@ -237,7 +237,8 @@ static const struct conf_key SERVER_KEYS[] = {
      AT(server_settings, trusted_proxies),
      .default_text = "[]",
      .example = "[10.0.0.0/8, \"2001:db8::/32\"]",
-     .doc = "Only these networks may say whom they speak for."},
+     .doc = "Only these networks may say whom they speak for, in X-Forwarded-For and Forwarded "
+            "or by the PROXY protocol (1 and 2), which is found by itself."},
     {.name = "admin",
      .type = CONF_LISTEN,
      AT(server_settings, admin),

@@ -664,12 +664,22 @@ void pipeline_set_h3_port(struct pipeline *p, uint16_t port)
     p->alt_svc = str_make(p->alt_svc_text, port ? (size_t)n : 0);
 }
 
+static bool pipeline_is_trusted(void *context, const struct socket_address *peer)
+{
+    struct pipeline *p = context;
+    const struct cidr_list *trusted = &p->use->site->settings->server.trusted_proxies;
+    char text[SOCKET_ADDRESS_TEXT_BYTES];
+    return trusted->count &&
+           match_address(trusted, str_make(text, socket_address_host(peer, text)));
+}
+
 struct server_hooks pipeline_hooks(struct pipeline *p)
 {
     return (struct server_hooks){
         .on_exchange = pipeline_on_exchange,
         .may_be_early = pipeline_may_be_early,
         .on_refused = pipeline_on_refused,
+        .is_trusted = pipeline_is_trusted,
         .on_limit = pipeline_on_limit,
         .on_connection = pipeline_on_connection,
         .on_bytes = pipeline_on_bytes,

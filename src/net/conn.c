@@ -10,7 +10,7 @@ static void conn_on_ready(struct loop_watch *w, unsigned events)
     c->ops->on_ready(c, events);
 }
 
-static void conn_set_peer(struct conn *c, const struct socket_address *address)
+void conn_set_peer(struct conn *c, const struct socket_address *address)
 {
     char host[SOCKET_ADDRESS_TEXT_BYTES];
     size_t n = socket_address_host(address, host);

@@ -32,6 +32,9 @@ struct conn {
 enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s, int fd,
                    const struct socket_address *peer) MUST_CHECK;
 
+/* The peer is at `address`. */
+void conn_set_peer(struct conn *c, const struct socket_address *address);
+
 /* The same for one without a transport of its own, and conn_part in place of conn_done. */
 void conn_join(struct conn *c, const struct conn_ops *ops, struct server *s,
                const struct socket_address *peer);

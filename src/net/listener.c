@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "net/h1_conn_int.h"
+#include "net/prologue_int.h"
 #include "net/tls_accept_int.h"
 #include "os/file.h"
 
@@ -18,6 +19,10 @@ static const char overload_answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
 
 static enum err listener_open(struct listener *l, int fd, const struct socket_address *peer)
 {
+    const struct server_hooks *hooks = &l->server->hooks;
+    if (hooks->is_trusted && hooks->is_trusted(hooks->context, peer)) {
+        return prologue_create(l->server, fd, peer, l->is_tls);
+    }
     return l->is_tls ? tls_accept_create(l->server, fd, peer) : h1_conn_create(l->server, fd, peer);
 }
 

@@ -10,6 +10,7 @@
 #include "net/h2_conn_int.h"
 #include "net/h3_conn.h"
 #include "net/listener_int.h"
+#include "net/prologue_int.h"
 #include "net/tls_accept_int.h"
 
 enum err server_create(struct loop *loop, const struct server_limits *limits,
@@ -24,6 +25,7 @@ enum err server_create(struct loop *loop, const struct server_limits *limits,
     s->date_s = -1;
     list_init(&s->listeners);
     list_init(&s->connections);
+    slab_init(&s->prologue_slab, prologue_bytes(), 0);
     slab_init(&s->accept_slab, tls_accept_bytes(), 0);
     slab_init(&s->conn_slab, sizeof(struct h1_conn), 0);
     slab_init(&s->stream_slab, sizeof(struct h1_stream), 0);
@@ -53,6 +55,7 @@ void server_destroy(struct server *s)
         server_unlisten(s, CONTAINER_OF(s->listeners.next, struct listener, link));
     }
     server_abort(s);
+    slab_done(&s->prologue_slab);
     slab_done(&s->accept_slab);
     slab_done(&s->conn_slab);
     slab_done(&s->stream_slab);

@@ -37,6 +37,7 @@ struct listener;
     X(QUIC_TOKEN, "quic_token")                                                                    \
     X(QUIC_RESETS, "quic_resets")                                                                  \
     X(QUIC_FAULT, "quic_fault")                                                                    \
+    X(PROXY_HEADER, "proxy_header")                                                                \
     X(DATAGRAMS, "datagrams")                                                                      \
     X(MEMORY, "memory")
 
@@ -76,6 +77,8 @@ struct server_hooks {
     /* A head that could not become an exchange was answered with `status` (0: closed without). */
     void (*on_refused)(void *context, const struct exchange_peer *peer, unsigned reason,
                        unsigned status);
+    /* Whether a peer may say, by the PROXY protocol, whose connection it brings. NULL: none may. */
+    bool (*is_trusted)(void *context, const struct socket_address *peer);
     void (*on_limit)(void *context, enum server_limit limit);
     void (*on_connection)(void *context, int change); /* +1 accepted, -1 gone */
     void (*on_bytes)(void *context, uint64_t in, uint64_t out);
@@ -96,6 +99,7 @@ struct server {
     uint64_t drain_idle_end_ms; /* when idle connections are closed */
     struct tls_server *tls;     /* for the listeners that begin with TLS; NULL: there are none */
     struct transport_scratch scratch;
+    struct slab prologue_slab;
     struct slab accept_slab;
     struct slab conn_slab;
     struct slab stream_slab;

@@ -173,30 +173,60 @@ static const struct conn_ops tls_accept_ops = {
     .abort = tls_accept_abort,
 };
 
-enum err tls_accept_create(struct server *s, int fd, const struct socket_address *peer)
+static enum err tls_accept_alloc(struct server *s, struct tls_accept **ret_accept,
+                                 struct tls_conn **ret_tls)
 {
     struct tls_accept *a = slab_alloc(&s->accept_slab);
-    struct tls_conn *tls;
     if (!a) {
         return ERR_NOMEM;
+    }
+    enum err e = tls_conn_create(s->tls, NULL, loop_wall_s(s->loop), ret_tls);
+    if (e) {
+        slab_free(&s->accept_slab, a);
+        return e;
     }
     a->magic = TLS_ACCEPT_MAGIC;
     timer_init(&a->timer, tls_accept_on_timeout);
     loop_task_init(&a->free_task, tls_accept_on_free);
     buf_init(&a->early, SERVER_EARLY_BYTES_MAX);
-    enum err e = tls_conn_create(s->tls, NULL, loop_wall_s(s->loop), &tls);
-    if (!e) {
-        e = conn_init(&a->conn, &tls_accept_ops, s, fd, peer);
-        if (e) {
-            tls_conn_destroy(tls);
-        }
-    }
-    if (e) {
-        slab_free(&s->accept_slab, a);
-        return e;
-    }
+    *ret_accept = a;
+    return ERR_OK;
+}
+
+static void tls_accept_begin(struct tls_accept *a, struct tls_conn *tls)
+{
+    struct server *s = a->conn.server;
     a->conn.transport.tls = tls;
     loop_timer_set(s->loop, &a->timer, loop_now_ms(s->loop) + s->limits.header_ms);
     tls_accept_on_ready(&a->conn, POLLER_READ);
+}
+
+enum err tls_accept_create(struct server *s, int fd, const struct socket_address *peer)
+{
+    struct tls_accept *a;
+    struct tls_conn *tls;
+    enum err e = tls_accept_alloc(s, &a, &tls);
+    if (e) {
+        return e;
+    }
+    e = conn_init(&a->conn, &tls_accept_ops, s, fd, peer);
+    if (e) {
+        tls_conn_destroy(tls);
+        slab_free(&s->accept_slab, a);
+        return e;
+    }
+    tls_accept_begin(a, tls);
     return ERR_OK;
+}
+
+enum err tls_accept_adopt(struct conn *from)
+{
+    struct tls_accept *a;
+    struct tls_conn *tls;
+    enum err e = tls_accept_alloc(from->server, &a, &tls);
+    if (!e) {
+        conn_move(&a->conn, &tls_accept_ops, from);
+        tls_accept_begin(a, tls);
+    }
+    return e;
 }

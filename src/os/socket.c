@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -322,14 +323,32 @@ enum err socket_local(int fd, struct socket_address *ret_address)
     return ERR_OK;
 }
 
-enum err socket_recv(int fd, void *bytes, size_t n, size_t *ret_n)
+static enum err socket_take(int fd, void *bytes, size_t n, int flags, size_t *ret_n)
 {
-    ssize_t got = recv(fd, bytes, n, 0);
+    ssize_t got = recv(fd, bytes, n, flags);
     if (got > 0) {
         *ret_n = (size_t)got;
         return ERR_OK;
     }
     return got == 0 ? ERR_EOF : err_from_errno(errno);
+}
+
+enum err socket_recv(int fd, void *bytes, size_t n, size_t *ret_n)
+{
+    return socket_take(fd, bytes, n, 0, ret_n);
+}
+
+enum err socket_peek(int fd, void *bytes, size_t n, size_t *ret_n)
+{
+    return socket_take(fd, bytes, n, MSG_PEEK, ret_n);
+}
+
+enum err socket_set_low_water(int fd, size_t n)
+{
+    int least = n < INT_MAX ? (int)n : INT_MAX;
+    return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof(least)) == 0
+               ? ERR_OK
+               : err_from_errno(errno);
 }
 
 bool socket_is_silent(int fd)

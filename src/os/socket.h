@@ -76,6 +76,12 @@ enum err socket_local(int fd, struct socket_address *ret_address) MUST_CHECK;
 /* ERR_AGAIN, ERR_EOF, ERR_RESET, ERR_IO. */
 enum err socket_recv(int fd, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
 
+/* As socket_recv, but leaves the bytes where they are. */
+enum err socket_peek(int fd, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
+
+/* The socket is ready for reading from `n` bytes on only, or at its end. ERR_IO. */
+enum err socket_set_low_water(int fd, size_t n) MUST_CHECK;
+
 /* Neither bytes nor the end of the connection wait to be received. */
 bool socket_is_silent(int fd);
 
