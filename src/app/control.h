@@ -40,6 +40,7 @@ enum control_kind {
 
 /* An address as the role asked for it. On port 0 every `variant` gets a port of its own. */
 #define CONTROL_VARIANT_DATAGRAM 0x100u /* UDP */
+#define CONTROL_VARIANT_STREAM(number) ((uint32_t)(number) << 16)
 struct control_address {
     struct socket_address at;
     uint32_t variant;

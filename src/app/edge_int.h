@@ -39,6 +39,7 @@ struct edge_listen {
     bool is_tls;
     bool is_datagram; /* UDP, for HTTP/3 */
     bool is_wanted;   /* by the configuration that is being applied */
+    uint32_t stream;  /* of the settings, counted from 1; 0: it speaks HTTP */
 };
 
 /* What a reload gives to every worker at once. The last worker to apply it frees it. */
@@ -63,6 +64,7 @@ struct worker_listener {
     int fd;
     bool is_tls;
     bool is_wanted;
+    uint32_t stream; /* as edge_listen */
 };
 
 struct worker_endpoint {

@@ -76,17 +76,28 @@ static void edge_want_quic(struct edge *e, const struct edge_listen *stream)
     e->listen_count++;
 }
 
+/* What is spoken at an address. */
+struct edge_wish {
+    const struct listen_address *address;
+    uint32_t stream; /* as edge_listen */
+    bool is_tls;
+};
+
 static enum err edge_want(struct edge *e, const struct socket_address *at,
-                          const struct listen_address *wanted, uint32_t count)
+                          const struct edge_wish *wish, uint32_t count)
 {
+    const struct listen_address *wanted = wish->address;
     /* Elsewhere http and https on one address are one socket, that a reload may change over. */
     bool is_any_port = wanted->kind == LISTEN_INET && wanted->port == 0;
-    const struct control_address a = {*at, is_any_port && wanted->is_tls};
+    const struct control_address a = {*at, !is_any_port   ? 0
+                                           : wish->stream ? CONTROL_VARIANT_STREAM(wish->stream)
+                                                          : wish->is_tls};
     for (uint32_t i = 0; i < e->listen_count; i++) {
         if (control_address_eq(&e->listens[i].asked, &a)) {
             e->listens[i].is_wanted = true;
-            e->listens[i].is_tls = wanted->is_tls;
-            if (wanted->is_tls && wanted->kind == LISTEN_INET) {
+            e->listens[i].is_tls = wish->is_tls;
+            e->listens[i].stream = wish->stream;
+            if (wish->is_tls && wanted->kind == LISTEN_INET) {
                 edge_want_quic(e, &e->listens[i]);
             }
             return ERR_OK;
@@ -98,9 +109,10 @@ static enum err edge_want(struct edge *e, const struct socket_address *at,
     struct edge_listen *l = &e->listens[e->listen_count];
     enum err err = edge_bind(e, &a, wanted->kind == LISTEN_FD ? wanted->fd : -1, count, l);
     if (!err) {
-        l->is_tls = wanted->is_tls;
+        l->is_tls = wish->is_tls;
+        l->stream = wish->stream;
         e->listen_count++;
-        if (wanted->is_tls && wanted->kind == LISTEN_INET) {
+        if (wish->is_tls && wanted->kind == LISTEN_INET) {
             edge_want_quic(e, l);
         }
     }
@@ -125,58 +137,74 @@ void edge_inet_address(const struct listen_address *l, struct socket_address *re
     }
 }
 
-static enum err edge_listen_inet(struct edge *e, const struct listen_address *l)
+static enum err edge_listen_inet(struct edge *e, const struct edge_wish *wish)
 {
+    const struct listen_address *l = wish->address;
     static const struct str any4 = {"0.0.0.0", 7}, any6 = {"::", 2};
     struct socket_address a;
     enum err err;
     if (l->family == 0) {
         err = socket_address_ip(any4, l->port, &a);
         if (!err) {
-            err = edge_want(e, &a, l, e->worker_count);
+            err = edge_want(e, &a, wish, e->worker_count);
         }
         /* A machine without IPv6 serves IPv4 alone. With port 0 a second family would get a port
          * of its own, which nobody could guess. */
         if (!err && l->port && socket_address_ip(any6, l->port, &a) == ERR_OK) {
-            enum err err6 = edge_want(e, &a, l, e->worker_count);
+            enum err err6 = edge_want(e, &a, wish, e->worker_count);
             err = err6 == ERR_IN_USE ? err6 : ERR_OK;
         }
         return err;
     }
     edge_inet_address(l, &a);
-    return edge_want(e, &a, l, e->worker_count);
+    return edge_want(e, &a, wish, e->worker_count);
 }
 
-static enum err edge_listen_one(struct edge *e, const struct listen_address *l)
+static enum err edge_listen_one(struct edge *e, const struct edge_wish *wish)
 {
+    const struct listen_address *l = wish->address;
     struct socket_address a;
     enum err err;
     switch (l->kind) {
     case LISTEN_OFF:
         return ERR_OK;
     case LISTEN_INET:
-        return edge_listen_inet(e, l);
+        return edge_listen_inet(e, wish);
     case LISTEN_UNIX:
         err = socket_address_unix(l->path, &a);
-        return err ? err : edge_want(e, &a, l, 1);
+        return err ? err : edge_want(e, &a, wish, 1);
     case LISTEN_FD:
         a = (struct socket_address){.n = sizeof(a.raw.ss_family) + sizeof(int)};
         memcpy((char *)&a.raw + sizeof(a.raw.ss_family), &l->fd, sizeof(int));
-        return edge_want(e, &a, l, 1);
+        return edge_want(e, &a, wish, 1);
     }
     return ERR_UNSUPPORTED;
 }
 
-enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start)
+/* Nothing changes: what was added since `before` is given back. */
+static void edge_listen_undo(struct edge *e, uint32_t before)
 {
-    uint32_t before = e->listen_count;
-    e->wants_quic = edge_speaks(s, PROTOCOL_H3);
-    for (uint32_t i = 0; i < e->listen_count; i++) {
-        e->listens[i].is_wanted = false;
+    while (e->listen_count > before) {
+        const struct edge_listen *added = &e->listens[--e->listen_count];
+        const struct control_message m = {.kind = CONTROL_RELEASE, .address = added->asked};
+        enum err ignored = control_send(PROCESS_CHANNEL_FD, &m, -1);
+        (void)ignored;
+        for (uint32_t k = 0; k < added->fd_count; k++) {
+            file_close(added->fds[k]);
+        }
     }
-    for (size_t i = 0; i < s->server.listen.count; i++) {
-        const struct listen_address *l = &s->server.listen.items[i];
-        enum err err = edge_listen_one(e, l);
+    for (uint32_t k = 0; k < before; k++) {
+        e->listens[k].is_wanted = true;
+    }
+}
+
+static enum err edge_listen_list(struct edge *e, const struct listen_list *list, uint32_t stream,
+                                 bool is_start)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const struct listen_address *l = &list->items[i];
+        const struct edge_wish wish = {l, stream, l->is_tls && !stream};
+        enum err err = edge_listen_one(e, &wish);
         if (err) {
             const char *hint = err == ERR_ACCESS
                                    ? " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
@@ -187,22 +215,27 @@ enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start
             if (is_start) {
                 fprintf(stderr, "sws: %s\n", e->reload_error);
             }
-            while (e->listen_count > before) {
-                const struct edge_listen *added = &e->listens[--e->listen_count];
-                const struct control_message m = {.kind = CONTROL_RELEASE, .address = added->asked};
-                enum err ignored = control_send(PROCESS_CHANNEL_FD, &m, -1);
-                (void)ignored;
-                for (uint32_t k = 0; k < added->fd_count; k++) {
-                    file_close(added->fds[k]);
-                }
-            }
-            for (uint32_t k = 0; k < before; k++) {
-                e->listens[k].is_wanted = true;
-            }
             return err;
         }
     }
     return ERR_OK;
+}
+
+enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start)
+{
+    uint32_t before = e->listen_count;
+    e->wants_quic = edge_speaks(s, PROTOCOL_H3);
+    for (uint32_t i = 0; i < e->listen_count; i++) {
+        e->listens[i].is_wanted = false;
+    }
+    enum err err = edge_listen_list(e, &s->server.listen, 0, is_start);
+    for (size_t i = 0; i < s->streams.count && !err; i++) {
+        err = edge_listen_list(e, &s->streams.items[i].listen, (uint32_t)i + 1, is_start);
+    }
+    if (err) {
+        edge_listen_undo(e, before);
+    }
+    return err;
 }
 
 void edge_release_unwanted(struct edge *e)

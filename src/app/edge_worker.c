@@ -145,10 +145,12 @@ enum err worker_begin_tls(struct worker *w)
     return e;
 }
 
-static void worker_listen(struct worker *w, int fd, bool is_tls)
+static void worker_listen(struct worker *w, int fd, const struct edge_listen *wanted)
 {
     for (uint32_t i = 0; i < w->listener_count; i++) {
-        if (w->listeners[i].fd == fd && w->listeners[i].is_tls == is_tls) {
+        bool is_alike =
+            w->listeners[i].is_tls == wanted->is_tls && w->listeners[i].stream == wanted->stream;
+        if (w->listeners[i].fd == fd && is_alike) {
             w->listeners[i].is_wanted = true;
             return;
         }
@@ -160,9 +162,10 @@ static void worker_listen(struct worker *w, int fd, bool is_tls)
     }
     struct worker_listener *l = &w->listeners[w->listener_count];
     ASSERT(w->listener_count < WORKER_LISTENERS_MAX);
-    enum err e = is_tls ? worker_begin_tls(w) : ERR_OK;
+    enum err e = wanted->is_tls ? worker_begin_tls(w) : ERR_OK;
     if (!e) {
-        e = server_listen(w->server, fd, is_tls, &l->listener);
+        e = wanted->stream ? server_listen_stream(w->server, fd, wanted->stream - 1, &l->listener)
+                           : server_listen(w->server, fd, wanted->is_tls, &l->listener);
     }
     if (e) {
         LOG(w->edge->log, LOG_LEVEL_ERROR, "a worker cannot listen", log_u64("worker", w->index),
@@ -170,7 +173,8 @@ static void worker_listen(struct worker *w, int fd, bool is_tls)
         return;
     }
     l->fd = fd;
-    l->is_tls = is_tls;
+    l->is_tls = wanted->is_tls;
+    l->stream = wanted->stream;
     l->is_wanted = true;
     w->listener_count++;
 }
@@ -208,7 +212,7 @@ void worker_on_change(void *worker, uint64_t value)
                 worker_listen_quic(w, l->fds[k], &change->limits);
             } else if (!l->is_datagram &&
                        (l->fd_count == 1 || k % w->edge->worker_count == w->index)) {
-                worker_listen(w, l->fds[k], l->is_tls);
+                worker_listen(w, l->fds[k], l);
             }
         }
     }

@@ -105,7 +105,7 @@ static void walk_table(struct walk *w, const struct conf_table *table, struct tr
             w->is_found = true;
             print_document(t, w->out);
         }
-        if (key->child != NULL) {
+        if (key->child != NULL && (key->flags & CONF_ELSEWHERE) == 0) {
             if (key->type == CONF_OBJECT_LIST) {
                 buf_add_str(path, STR("[]"));
             } else if (key->type == CONF_OBJECT_MAP) {

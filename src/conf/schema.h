@@ -57,6 +57,7 @@ enum conf_flag {
     CONF_NO_STDOUT = 1 << 6,  /* CONF_OUTPUT: stdout is no choice */
     CONF_PATHS = 1 << 7,      /* CONF_STRING_LIST: of paths, each as CONF_PATH */
     CONF_SECRET = 1 << 8,     /* CONF_STRING: never printed */
+    CONF_ELSEWHERE = 1 << 9,  /* the keys of `child` are described at another key */
 };
 
 struct conf_table;

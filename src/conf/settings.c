@@ -159,18 +159,42 @@ static bool is_same_address(const struct listen_address *a, const struct listen_
            memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0 && str_eq(a->path, b->path);
 }
 
-static void check_server(struct checker *c, const struct server_settings *server)
+/* `above` (or NULL) and the addresses of `list` before each are taken. */
+static void check_listen(struct checker *c, const struct listen_list *list,
+                         const struct listen_list *above, struct conf_origin origin)
 {
-    for (size_t i = 0; i < server->listen.count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
+        const struct listen_address *a = &list->items[i];
+        bool is_taken = false;
         for (size_t k = 0; k < i; k++) {
-            const struct listen_address *a = &server->listen.items[i];
-            if (is_same_address(a, &server->listen.items[k])) {
-                (void)diag_add(c->diags, conf_origin_of(server, "listen"),
-                               "listen: " STR_FMT " stands there twice", STR_ARG(a->text));
-                c->is_wrong = true;
-            }
+            is_taken |= is_same_address(a, &list->items[k]);
+        }
+        for (size_t k = 0; above != NULL && k < above->count; k++) {
+            is_taken |= is_same_address(a, &above->items[k]);
+        }
+        if (is_taken) {
+            (void)diag_add(c->diags, origin, "listen: " STR_FMT " stands there twice",
+                           STR_ARG(a->text));
+            c->is_wrong = true;
         }
     }
+}
+
+static void check_streams(struct checker *c, const struct settings *s)
+{
+    for (size_t i = 0; i < s->streams.count; i++) {
+        const struct stream_settings *stream = &s->streams.items[i];
+        struct conf_origin origin = conf_origin_of(stream, "listen");
+        check_listen(c, &stream->listen, &s->server.listen, origin);
+        for (size_t k = 0; k < i; k++) {
+            check_listen(c, &stream->listen, &s->streams.items[k].listen, origin);
+        }
+    }
+}
+
+static void check_server(struct checker *c, const struct server_settings *server)
+{
+    check_listen(c, &server->listen, NULL, conf_origin_of(server, "listen"));
     if (server->protocols.count == 0) {
         (void)diag_add(c->diags, conf_origin_of(server, "protocols"),
                        "protocols: at least one must be spoken");
@@ -271,6 +295,7 @@ static enum err settings_from(struct arena *arena, const struct conf_io *io,
     struct checker c = {.diags = reterr_diags};
     check_server(&c, &s->server);
     check_acme(&c, &s->server.tls);
+    check_streams(&c, s);
     settings_check_backends(&c, s);
     check_hosts(&c, s);
     e = check_domains(&c, s);

@@ -38,6 +38,7 @@ enum balance_choice {
     BALANCE_CHOICE_FIRST,
     BALANCE_CHOICE_HASH
 };
+enum proxy_protocol_choice { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
 enum retry_cause {
     RETRY_CONNECT,
     RETRY_CLOSED,
@@ -294,6 +295,7 @@ struct backend_settings {
     int64_t slow_start_ms; /* 0 = off */
     struct breaker_settings breaker;
     struct retry_settings retry;
+    enum proxy_protocol_choice proxy_protocol;
     struct str host; /* "pass", "upstream", or a name */
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;
@@ -459,10 +461,22 @@ struct health_settings {
     struct str ready;
 };
 
+struct stream_settings {
+    struct conf_object object;
+    struct listen_list listen;
+    struct backend_settings backend;
+};
+
+struct stream_list {
+    struct stream_settings *items;
+    size_t count;
+};
+
 struct settings {
     struct conf_object object;
     struct server_settings server;
     struct host_list hosts;
+    struct stream_list streams;
     struct backend_list backends;
     struct log_settings log;
     struct metrics_settings metrics;
@@ -490,6 +504,9 @@ enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
 
 /* The settings that a backend goes by: those it names, or its own. */
 const struct backend_settings *settings_backend(const struct backend_settings *b);
+
+/* Whether connections of a host with this backend are passed on as they are (tcp://). */
+bool settings_is_passed(const struct backend_settings *b);
 
 /* Overwrites the private keys, once they are where they are used from. */
 void settings_wipe_keys(struct settings *s);

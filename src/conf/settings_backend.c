@@ -148,24 +148,87 @@ static void check_mirror(struct checker *c, const struct host_settings *host)
     }
 }
 
+/* Bytes are passed on to all of its endpoints, or requests are. A Unix socket takes either. */
+static void check_kind(struct checker *c, const struct backend_settings *own, bool takes_streams,
+                       bool takes_requests, const char *sentence)
+{
+    const struct backend_settings *b = settings_backend(own);
+    bool has_stream = false, has_request = false;
+    for (size_t i = 0; i < b->proxy.count; i++) {
+        struct upstream_address a = {0};
+        size_t at;
+        struct str url = b->proxy.items[i].url;
+        if (!str_eq(url, STR("echo")) && value_parse_upstream(url, &a, &at) != NULL) {
+            return; /* said before */
+        }
+        has_stream |= a.is_stream;
+        has_request |= !a.is_stream && a.unix_path.p == NULL;
+    }
+    bool is_mixed = has_stream && has_request;
+    if ((has_stream && !takes_streams) || (has_request && !takes_requests) || is_mixed) {
+        (void)diag_add(c->diags, conf_origin_of(own, "proxy"), "proxy: %s",
+                       is_mixed ? "a backend takes either requests or bytes (tcp://), not both"
+                                : sentence);
+        c->is_wrong = true;
+    }
+}
+
+static void check_stream(struct checker *c, struct settings *s, struct stream_settings *stream)
+{
+    stream->backend.is_on = true;
+    settle(c, s, &stream->backend);
+    check_kind(c, &stream->backend, true, false,
+               "a stream passes bytes on: its endpoints are tcp://HOST:PORT or unix:/PATH");
+    for (size_t i = 0; i < stream->listen.count; i++) {
+        const struct listen_address *l = &stream->listen.items[i];
+        if (str_starts_with(l->text, STR("http"))) {
+            (void)diag_add(c->diags, conf_origin_of(stream, "listen"),
+                           "listen: a stream knows neither http:// nor https://, only bytes");
+            c->is_wrong = true;
+        }
+    }
+}
+
+static void check_host(struct checker *c, struct settings *s, struct host_settings *host)
+{
+    settle(c, s, &host->keys.backend);
+    check_shares(c, s, &host->keys);
+    check_mirror(c, host);
+    check_kind(c, &host->keys.backend, host->routes.count == 0, true,
+               "tcp:// passes whole connections on, so this host can have no routes");
+    for (size_t k = 0; k < host->routes.count; k++) {
+        struct route_keys *keys = &host->routes.items[k].keys;
+        settle(c, s, &keys->backend);
+        check_shares(c, s, keys);
+        check_kind(c, &keys->backend, false, true,
+                   "tcp:// passes whole connections on: it stands on a host, or in streams");
+    }
+}
+
 void settings_check_backends(struct checker *c, struct settings *s)
 {
     for (size_t i = 0; i < s->backends.count; i++) {
         check_list(c, &s->backends.items[i]);
+        check_kind(c, &s->backends.items[i], true, true, "");
     }
     for (size_t i = 0; i < s->hosts.count; i++) {
-        struct host_settings *host = &s->hosts.items[i];
-        settle(c, s, &host->keys.backend);
-        check_shares(c, s, &host->keys);
-        check_mirror(c, host);
-        for (size_t k = 0; k < host->routes.count; k++) {
-            settle(c, s, &host->routes.items[k].keys.backend);
-            check_shares(c, s, &host->routes.items[k].keys);
-        }
+        check_host(c, s, &s->hosts.items[i]);
+    }
+    for (size_t i = 0; i < s->streams.count; i++) {
+        check_stream(c, s, &s->streams.items[i]);
     }
 }
 
 const struct backend_settings *settings_backend(const struct backend_settings *b)
 {
     return b->named != NULL ? b->named : b;
+}
+
+bool settings_is_passed(const struct backend_settings *own)
+{
+    const struct backend_settings *b = settings_backend(own);
+    struct upstream_address a = {0};
+    size_t at;
+    return b->is_on && b->proxy.count > 0 &&
+           value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_stream;
 }

@@ -641,6 +641,26 @@ static const struct conf_key HEALTH_KEYS[] = {
 static const struct conf_table HEALTH_TABLE = {
     .name = "health", KEYS(HEALTH_KEYS), .struct_bytes = sizeof(struct health_settings)};
 
+static const struct conf_key STREAM_KEYS[] = {
+    {.name = "listen",
+     .type = CONF_LISTEN_LIST,
+     AT(stream_settings, listen),
+     .flags = CONF_REQUIRED,
+     .example = "[5432]",
+     .doc = "Where connections are taken: a port, an address and port, a Unix socket, or an open "
+            "file descriptor."},
+    {.name = "backend",
+     .type = CONF_OBJECT,
+     AT(stream_settings, backend),
+     .child = &conf_table_backend,
+     .flags = CONF_REQUIRED | CONF_ELSEWHERE,
+     .example = "tcp://10.0.0.1:5432",
+     .doc = "Who gets them: tcp://HOST:PORT or unix:/PATH, or the name of a backend of such; with "
+            "the keys of hosts[].backend that do not concern requests."},
+};
+static const struct conf_table STREAM_TABLE = {
+    .name = "a stream", KEYS(STREAM_KEYS), .struct_bytes = sizeof(struct stream_settings)};
+
 static const struct conf_key TOP_KEYS[] = {
     {.name = "server",
      .type = CONF_OBJECT,
@@ -653,6 +673,12 @@ static const struct conf_key TOP_KEYS[] = {
      .child = &HOST_TABLE,
      .example = "[{domains: example.com, root: /srv/www}]",
      .doc = "The sites it serves."},
+    {.name = "streams",
+     .type = CONF_OBJECT_LIST,
+     AT(settings, streams),
+     .child = &STREAM_TABLE,
+     .example = "[{listen: 5432, backend: \"tcp://10.0.0.1:5432\"}]",
+     .doc = "Connections that are passed on as they are, whatever they speak."},
     {.name = "backends",
      .type = CONF_OBJECT_MAP,
      AT(settings, backends),

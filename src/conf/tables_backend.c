@@ -6,6 +6,7 @@ static const char *const BACKEND_LATER[] = {"sticky", "process", "static", "disc
 static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
+static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
 static const char *const BALANCE_LATER[] = {"ewma", NULL};
 
@@ -422,6 +423,14 @@ static const struct conf_key BACKEND_KEYS[] = {
      AT(backend_settings, retry),
      .child = &RETRY_TABLE,
      .doc = "When a request is tried again, with a random pause, or off."},
+    {.name = "proxy_protocol",
+     .type = CONF_ENUM,
+     AT(backend_settings, proxy_protocol),
+     .names = PROXY_PROTOCOL,
+     .default_text = "off",
+     .example = "v2",
+     .doc = "The version of the PROXY protocol that tells it the address of the client, before "
+            "anything else; a connection then serves one request."},
     {.name = "host",
      .type = CONF_STRING,
      AT(backend_settings, host),

@@ -114,6 +114,7 @@ struct upstream_address {
     struct str host;      /* a number address without brackets, or a name */
     bool is_name;
     bool is_tls;
+    bool is_stream; /* tcp: bytes, not requests */
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };

@@ -365,11 +365,13 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         return NULL;
     }
     a.is_tls = str_starts_with(text, STR("https://"));
-    if (!a.is_tls && !str_starts_with(text, STR("http://"))) {
-        return "this is neither an address (http://, https:// or unix:) nor the name of a backend";
+    a.is_stream = str_starts_with(text, STR("tcp://"));
+    if (!a.is_tls && !a.is_stream && !str_starts_with(text, STR("http://"))) {
+        return "this is neither an address (http://, https://, tcp:// or unix:) nor the name of a "
+               "backend";
     }
-    size_t scheme = a.is_tls ? 8 : 7;
-    a.port = a.is_tls ? 443 : 80;
+    size_t scheme = a.is_tls ? 8 : a.is_stream ? 6 : 7;
+    a.port = a.is_tls ? 443 : a.is_stream ? 0 : 80;
     a.authority = str_sub(text, scheme, text.n);
     if (a.authority.n && a.authority.p[a.authority.n - 1] == '/') {
         a.authority.n--;
@@ -382,6 +384,10 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
     }
     *ret_at = scheme;
     const char *fault = parse_upstream_authority(a.authority, &a, ret_at);
+    if (!fault && a.port == 0) {
+        *ret_at = text.n;
+        fault = "bytes have no usual port: write one, such as tcp://127.0.0.1:5432";
+    }
     if (!fault) {
         *ret = a;
     }

@@ -234,3 +234,38 @@ bool client_hello_offers(const struct client_hello *h, struct str protocol)
     }
     return false;
 }
+
+/* RFC 8446 5.1 and 4: records of type 22, in them one message of type 1. */
+enum err client_hello_of_records(char *p, size_t n, struct str *ret_body)
+{
+    enum { RECORD_HEAD = 5, MESSAGE_HEAD = 4, RECORD_MAX = 16384 + 256 };
+    uint8_t *u = (uint8_t *)p;
+    size_t at = 0, have = 0, want = MESSAGE_HEAD;
+    char *message = p; /* a record's head lies before each part, so there is always room */
+    while (have < want) {
+        if (n - at < RECORD_HEAD) {
+            bool is_wrong = n > at && u[at] != 22;
+            return is_wrong || n > CLIENT_HELLO_RECORDS_MAX ? ERR_SYNTAX : ERR_AGAIN;
+        }
+        size_t bytes = (size_t)u[at + 3] << 8 | u[at + 4];
+        if (u[at] != 22 || u[at + 1] != 3 || bytes == 0 || bytes > RECORD_MAX) {
+            return ERR_SYNTAX;
+        }
+        at += RECORD_HEAD;
+        size_t part = bytes < n - at ? bytes : n - at;
+        memmove(message + have, p + at, part);
+        have += part;
+        at += part;
+        if (have >= MESSAGE_HEAD) {
+            want = MESSAGE_HEAD + ((size_t)u[1] << 16 | (size_t)u[2] << 8 | u[3]);
+            if (u[0] != 1 || want > CLIENT_HELLO_RECORDS_MAX) {
+                return ERR_SYNTAX;
+            }
+        }
+        if (part < bytes && have < want) {
+            return ERR_AGAIN;
+        }
+    }
+    *ret_body = str_make(p + MESSAGE_HEAD, want - MESSAGE_HEAD);
+    return ERR_OK;
+}

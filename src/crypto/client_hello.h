@@ -30,5 +30,11 @@ struct client_hello {
  * add up, a name that is no host name, an extension twice. */
 enum err client_hello_parse(struct client_hello *h, struct str body) MUST_CHECK;
 
+/* The body of the ClientHello that the records of a connection begin with, which moves to the front
+ * of the `n` bytes at `p` where it lies in several. ERR_AGAIN: more are needed, up to
+ * CLIENT_HELLO_RECORDS_MAX; ERR_SYNTAX: it is none. */
+#define CLIENT_HELLO_RECORDS_MAX 32768u
+enum err client_hello_of_records(char *p, size_t n, struct str *ret_body) MUST_CHECK;
+
 /* Whether the client offers this protocol. */
 bool client_hello_offers(const struct client_hello *h, struct str protocol);

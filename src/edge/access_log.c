@@ -81,3 +81,22 @@ void access_log_refused(struct pipeline *p, const struct exchange_peer *peer, co
     };
     access_write(p, ACCESS_JSON, NULL, &record);
 }
+
+void access_log_stream(struct pipeline *p, const struct access_stream *stream)
+{
+    if (!p->access) {
+        return;
+    }
+    uint64_t duration = loop_clock_ns(p->loop) - stream->start_ns;
+    const struct access_record record = {
+        .time_ns = loop_wall_ns(p->loop) - (loop_now_ns(p->loop) - stream->start_ns),
+        .duration_ns = duration,
+        .body_bytes = stream->out_bytes,
+        .client_ip = stream->peer->host,
+        .target = stream->endpoint,
+        .protocol = STR("TCP"),
+        .host = stream->name,
+        .error = str_of(stream->error),
+    };
+    access_write(p, p->use->site->stream_format, NULL, &record);
+}

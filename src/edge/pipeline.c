@@ -15,6 +15,7 @@
 #include "edge/proxy.h"
 #include "edge/request.h"
 #include "edge/split.h"
+#include "edge/stream.h"
 #include "edge/upstream.h"
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
@@ -512,6 +513,10 @@ static void pipeline_redirect(struct request *r, const struct redirect_settings 
 
 static void pipeline_ask_backend(struct request *r)
 {
+    if (r->route->host->pass.upstream) {
+        request_fail(r, 421, "connections for this name are passed on, not served");
+        return;
+    }
     r->upstream = r->route->split ? split_pick(r->route->split, r) : r->route->upstream;
     if (r->upstream) {
         proxy_handle(r);
@@ -680,6 +685,9 @@ struct server_hooks pipeline_hooks(struct pipeline *p)
         .may_be_early = pipeline_may_be_early,
         .on_refused = pipeline_on_refused,
         .is_trusted = pipeline_is_trusted,
+        .on_stream = stream_accept,
+        .reads_names = stream_reads_names,
+        .on_name = stream_take_name,
         .on_limit = pipeline_on_limit,
         .on_connection = pipeline_on_connection,
         .on_bytes = pipeline_on_bytes,

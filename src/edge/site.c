@@ -260,12 +260,18 @@ static enum err site_build_host(struct site_builder *b, struct site_host *host,
         }
         host->has_address_rules |= rule->match.ip.count != 0;
     }
+    if (settings_is_passed(&settings->keys.backend)) {
+        host->pass = (struct site_stream){host->name, host->routes[n].upstream};
+        host->routes[n].upstream = NULL;
+        b->site->passes_names = true;
+    }
     const struct site_tls_input tls = {.arena = arena,
                                        .settings = &settings->ssl,
                                        .protocols = &b->site->settings->server.protocols,
                                        .outer = &b->site->tls,
                                        .domains = &settings->domains,
-                                       .needs_certificate = b->site->listens_for_https};
+                                       .needs_certificate =
+                                           b->site->listens_for_https && !host->pass.upstream};
     e = site_tls_init(&host->tls, &tls, b->diags);
     if (e) {
         return e;
@@ -360,6 +366,10 @@ enum err site_create(struct settings *settings, const struct site *before, struc
     }
     if (!e) {
         e = site_build_hosts(&b);
+    }
+    if (!e) {
+        s->stream_format = site_access_format(settings->log.format);
+        e = site_build_streams(&b);
     }
     if (!e) {
         settings_wipe_keys(settings);

@@ -56,12 +56,19 @@ struct site_route {
     struct str name; /* for logs and `sws explain` */
 };
 
+/* Connections that are passed on as they are. */
+struct site_stream {
+    struct str name; /* where they are taken, for logs */
+    struct upstream *upstream;
+};
+
 struct site_host {
     const struct host_settings *settings;
     const struct router *router;
     struct site_route *routes; /* in the order of the settings; one more: the host itself */
     size_t route_count;
-    bool has_address_rules; /* some route asks where the client is */
+    struct site_stream pass; /* its upstream is not NULL: TLS for its names is passed on */
+    bool has_address_rules;  /* some route asks where the client is */
     struct str name;
     struct site_tls tls;
 };
@@ -78,6 +85,10 @@ struct site {
     struct site_tls tls;         /* for names that no host has */
     struct upstream **upstreams; /* each backend once, whoever uses it */
     size_t upstream_count;
+    struct site_stream *streams; /* in the order of the settings */
+    size_t stream_count;
+    enum access_format stream_format;
+    bool passes_names; /* some host's TLS is passed on */
     bool listens_for_https;
     bool takes_early_data; /* some host does */
     uint64_t generation;

@@ -128,6 +128,32 @@ enum err site_build_backend(struct site_builder *b, struct site_route *r)
     return site_make_backend(b, settings, site_backend_name(b, r), &r->upstream);
 }
 
+enum err site_build_streams(struct site_builder *b)
+{
+    struct site *s = b->site;
+    const struct stream_list *list = &s->settings->streams;
+    s->streams = arena_zalloc(&s->arena, (list->count + 1) * sizeof(*s->streams));
+    if (!s->streams) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        const struct backend_settings *settings = settings_backend(&list->items[i].backend);
+        struct site_stream *stream = &s->streams[i];
+        stream->name = list->items[i].listen.items[0].text;
+        enum err e = ERR_OK;
+        if (settings->name.n) {
+            stream->upstream = site_find_backend(s, settings->name);
+        } else {
+            e = site_make_backend(b, settings, stream->name, &stream->upstream);
+        }
+        if (e) {
+            return e;
+        }
+    }
+    s->stream_count = list->count;
+    return ERR_OK;
+}
+
 /* ---- by name ---- */
 
 struct upstream *site_find_backend(const struct site *s, struct str name)

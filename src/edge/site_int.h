@@ -20,5 +20,8 @@ enum err site_fault(struct site_builder *b, const struct conf_object *object, co
 /* site_backends.c: makes those of settings.backends, before any host. ERR_CONFIG, ERR_NOMEM. */
 enum err site_build_named(struct site_builder *b) MUST_CHECK;
 
+/* The same: those of settings.streams, behind all hosts. ERR_CONFIG, ERR_NOMEM. */
+enum err site_build_streams(struct site_builder *b) MUST_CHECK;
+
 /* The same: gives a route its backend. ERR_CONFIG, ERR_NOMEM. */
 enum err site_build_backend(struct site_builder *b, struct site_route *r) MUST_CHECK;

@@ -69,6 +69,7 @@ struct client_target {
     struct tls_client *tls; /* NULL: in the clear; connections keep a reference */
     unsigned idle_max;      /* connections at rest; 0: none is kept */
     uint64_t idle_ms;
+    unsigned proxy_version; /* of the PROXY protocol that connections begin with; 0: none */
 };
 
 struct client_timeouts {

@@ -19,11 +19,29 @@ static const char overload_answer[] = "HTTP/1.1 503 Service Unavailable\r\n"
 
 static enum err listener_open(struct listener *l, int fd, const struct socket_address *peer)
 {
-    const struct server_hooks *hooks = &l->server->hooks;
-    if (hooks->is_trusted && hooks->is_trusted(hooks->context, peer)) {
-        return prologue_create(l->server, fd, peer, l->is_tls);
+    struct server *s = l->server;
+    const struct server_hooks *hooks = &s->hooks;
+    const struct prologue_input input = {
+        .kind = l->kind,
+        .tag = l->tag,
+        .may_announce = hooks->is_trusted && hooks->is_trusted(hooks->context, peer),
+        .reads_names =
+            l->kind == LISTENER_TLS && hooks->reads_names && hooks->reads_names(hooks->context),
+    };
+    if (input.may_announce || input.reads_names) {
+        return prologue_create(s, fd, peer, &input);
     }
-    return l->is_tls ? tls_accept_create(l->server, fd, peer) : h1_conn_create(l->server, fd, peer);
+    switch (l->kind) {
+    case LISTENER_HTTP:
+        return h1_conn_create(s, fd, peer);
+    case LISTENER_TLS:
+        return tls_accept_create(s, fd, peer);
+    case LISTENER_STREAM: {
+        const struct relay_client client = {.fd = fd, .peer = peer};
+        return hooks->on_stream(hooks->context, l->tag, &client);
+    }
+    }
+    return ERR_UNSUPPORTED;
 }
 
 static void listener_refuse(struct listener *l, int fd)
@@ -32,7 +50,7 @@ static void listener_refuse(struct listener *l, int fd)
     struct iovec piece = {(char *)overload_answer, sizeof(overload_answer) - 1};
     size_t sent;
     /* Best effort: the answer fits an empty socket buffer or the client learns by the close. */
-    if (!l->is_tls) {
+    if (l->kind == LISTENER_HTTP) {
         enum err ignored = socket_send(fd, &piece, 1, false, &sent);
         (void)ignored;
     }
@@ -82,15 +100,16 @@ static void listener_on_ready(struct loop_watch *w, unsigned events)
     l->batch = l->batch < ACCEPT_BATCH_MAX ? l->batch * 2 : ACCEPT_BATCH_MAX;
 }
 
-enum err server_listen(struct server *s, int fd, bool is_tls, struct listener **ret_listener)
+static enum err listener_create(struct server *s, int fd, enum listener_kind kind, unsigned tag,
+                                struct listener **ret_listener)
 {
     struct listener *l = mem_zalloc(1, sizeof(*l));
     if (!l) {
         return ERR_NOMEM;
     }
     l->server = s;
-    l->is_tls = is_tls;
-    ASSERT(!is_tls || s->tls);
+    l->kind = kind;
+    l->tag = tag;
     l->batch = 1;
     timer_init(&l->pause, listener_on_resume);
     enum err e = loop_watch(s->loop, &l->watch, fd, POLLER_READ, listener_on_ready);
@@ -101,6 +120,19 @@ enum err server_listen(struct server *s, int fd, bool is_tls, struct listener **
     list_push_back(&s->listeners, &l->link);
     *ret_listener = l;
     return ERR_OK;
+}
+
+enum err server_listen(struct server *s, int fd, bool is_tls, struct listener **ret_listener)
+{
+    ASSERT(!is_tls || s->tls);
+    return listener_create(s, fd, is_tls ? LISTENER_TLS : LISTENER_HTTP, 0, ret_listener);
+}
+
+enum err server_listen_stream(struct server *s, int fd, unsigned tag,
+                              struct listener **ret_listener)
+{
+    ASSERT(s->hooks.on_stream);
+    return listener_create(s, fd, LISTENER_STREAM, tag, ret_listener);
 }
 
 void server_unlisten(struct server *s, struct listener *l)

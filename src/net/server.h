@@ -16,7 +16,15 @@
 #include "net/exchange.h"
 #include "net/transport.h"
 
+struct conn;
 struct listener;
+
+/* A connection that may become a relay. */
+struct relay_client {
+    int fd;
+    const struct socket_address *peer;
+    struct conn *from; /* that it is now; NULL: it was just accepted */
+};
 
 /* Why a connection or request was refused below the pipeline: the labels of the counters. */
 #define SERVER_LIMIT_TABLE(X)                                                                      \
@@ -79,6 +87,14 @@ struct server_hooks {
                        unsigned status);
     /* Whether a peer may say, by the PROXY protocol, whose connection it brings. NULL: none may. */
     bool (*is_trusted)(void *context, const struct socket_address *peer);
+    /* A connection came to a listener for streams; `tag` is the listener's. ERR_OK: it was taken
+     * (relay_create); else it is closed. NULL: there are none. */
+    enum err (*on_stream)(void *context, unsigned tag, const struct relay_client *client);
+    /* Whether some names are taken by on_name. NULL: none is. */
+    bool (*reads_names)(void *context);
+    /* A connection begins with TLS for `name` (lower case; empty: it names none), of which nothing
+     * was read: true when it was taken (relay_create), else it is served here. */
+    bool (*on_name)(void *context, struct str name, const struct relay_client *client);
     void (*on_limit)(void *context, enum server_limit limit);
     void (*on_connection)(void *context, int change); /* +1 accepted, -1 gone */
     void (*on_bytes)(void *context, uint64_t in, uint64_t out);
@@ -133,6 +149,10 @@ enum err server_set_tls(struct server *s, struct tls_server *tls) MUST_CHECK;
  * server_set_tls. */
 enum err server_listen(struct server *s, int fd, bool is_tls,
                        struct listener **ret_listener) MUST_CHECK;
+
+/* The same for streams, which on_stream gets with `tag`. */
+enum err server_listen_stream(struct server *s, int fd, unsigned tag,
+                              struct listener **ret_listener) MUST_CHECK;
 
 /* Stops accepting; connections go on. */
 void server_unlisten(struct server *s, struct listener *l);

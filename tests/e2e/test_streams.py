@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections that are passed on as they are: by a listener of their own, and by the name in TLS."""
+import contextlib
+import hashlib
+import json
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from conftest import ANSWER_SECONDS, Server, free_port, wait_for
+from test_balance import endpoint
+from test_tls import make_certificate
+from upstreams import Upstream, ok
+from versions import versions_config
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*streams, hosts=None, backends=None, **server):
+        settings = versions_config(hosts or [{"domains": "default", "respond": {"body": "web"}}],
+                                   **{"worker": {"processes": 1}, **server})
+        settings["streams"] = list(streams)
+        if backends:
+            settings["backends"] = backends
+        servers.append(Server(settings))
+        return servers[-1].start()
+    yield start
+    for server in servers:
+        server.finish()
+
+
+def stream_address(server, n=0):
+    found = [a for a in server.status()["listen"] if a.startswith("tcp://")]
+    host, _, port = found[n][6:].rpartition(":")
+    return host, int(port)
+
+
+def connect(server, n=0):
+    return socket.create_connection(stream_address(server, n), ANSWER_SECONDS)
+
+
+def tcp(upstream):
+    return upstream.url.replace("http://", "tcp://")
+
+
+def echoing(connection):
+    while True:
+        connection.fill()
+        connection.send(connection.buffer)
+        connection.buffer = b""
+
+
+def everything(sock):
+    got = b""
+    while data := sock.recv(65536):
+        got += data
+    return got
+
+
+def saying(text):
+    def run(connection):
+        connection.send(text)
+        with contextlib.suppress(EOFError):
+            connection.fill()
+    return run
+
+
+# ---- bytes ----
+
+def test_either_side_begins(serve):
+    with Upstream(saying(b"220 hello\r\n")) as greeter, Upstream(echoing) as echo:
+        server = serve({"listen": ["127.0.0.1:0"], "backend": tcp(greeter)},
+                       {"listen": ["127.0.0.1:0"], "backend": tcp(echo)})
+        with connect(server) as sock:
+            assert sock.recv(100) == b"220 hello\r\n"
+        with connect(server, 1) as sock:
+            for text in (b"one", b"\0\xff\r\n\r\n", b"x" * 5000):
+                sock.sendall(text)
+                got = b""
+                while len(got) < len(text):
+                    got += sock.recv(65536)
+                assert got == text
+        assert server.get().body == b"web"
+
+
+def test_half_close(serve):
+    """Each side says for itself that it is done."""
+    def answer(connection):
+        got = b""
+        with contextlib.suppress(EOFError):
+            while True:
+                connection.fill()
+                got, connection.buffer = got + connection.buffer, b""
+        connection.send(b"%d bytes" % len(got))
+    with Upstream(answer) as upstream:
+        server = serve({"listen": "127.0.0.1:0", "backend": tcp(upstream)})
+        with connect(server) as sock:
+            sock.sendall(b"x" * 100000)
+            sock.shutdown(socket.SHUT_WR)
+            assert everything(sock) == b"100000 bytes"
+        line = json.loads(server.access_lines(1)[0])
+        assert (line["protocol"], line["bytes"], line["client"]) == ("TCP", 12, "127.0.0.1")
+        assert line["target"] == tcp(upstream) and line["host"] == "127.0.0.1:0"
+
+
+def test_upstream_ends_first(serve):
+    def rest(connection):
+        connection.send(b"bye")
+        connection.socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(EOFError):
+            while True:
+                connection.fill()
+        assert connection.buffer == b"late"
+    with Upstream(rest) as upstream:
+        server = serve({"listen": "127.0.0.1:0", "backend": tcp(upstream)})
+        with connect(server) as sock:
+            assert everything(sock) == b"bye"
+            sock.sendall(b"late")
+            sock.shutdown(socket.SHUT_WR)
+            wait_for(lambda: endpoint(server, tcp(upstream))["in_flight"] == 0, "end")
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_resets_are_passed_on(serve, who):
+    seen = []
+
+    def one(connection):
+        connection.take(1)
+        if who == "upstream":
+            connection.reset()
+            return
+        try:
+            connection.fill()
+        except ConnectionResetError:
+            seen.append("reset")
+    with Upstream(one) as upstream:
+        server = serve({"listen": "127.0.0.1:0", "backend": tcp(upstream)})
+        with connect(server) as sock:
+            sock.sendall(b"x")
+            if who == "upstream":
+                with pytest.raises(ConnectionResetError):
+                    everything(sock)
+            else:
+                wait_for(lambda: endpoint(server, tcp(upstream))["in_flight"] == 1, "relay")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                sock.close()
+                wait_for(lambda: seen, "reset at the upstream")
+
+
+def test_slow_sides_and_much(serve):
+    """Both ways at once, with readers that pause: nothing is lost, and memory stays."""
+    size = 20_000_000
+    block = bytes(range(256)) * 256
+
+    def both(connection):
+        def read():
+            digest, n = hashlib.sha1(), 0
+            while n < size:
+                data = connection.socket.recv(65536)
+                digest.update(data)
+                n += len(data)
+                if n % 7 == 0:
+                    time.sleep(0.001)
+            sums.append(digest.hexdigest())
+        reader = threading.Thread(target=read)
+        reader.start()
+        for _ in range(0, size, len(block)):
+            connection.send(block)
+        reader.join()
+    sums = []
+    total = -(-size // len(block)) * len(block)
+    size = total
+    with Upstream(both) as upstream:
+        server = serve({"listen": "127.0.0.1:0", "backend": tcp(upstream)})
+        with connect(server) as sock:
+            writer = threading.Thread(target=lambda: [sock.sendall(block)
+                                                      for _ in range(0, size, len(block))])
+            writer.start()
+            digest, n = hashlib.sha1(), 0
+            while n < size:
+                data = sock.recv(100_000)
+                digest.update(data)
+                n += len(data)
+            writer.join()
+        wait_for(lambda: sums, "sum of the upstream")
+        whole = hashlib.sha1(block * (size // len(block))).hexdigest()
+        assert sums == [whole] and digest.hexdigest() == whole
+
+
+def test_idle_time(serve):
+    with Upstream(echoing) as upstream:
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": tcp(upstream), "timeout": {"stream": "300ms"}}})
+        with pytest.raises(ConnectionResetError), connect(server) as sock:
+            everything(sock)
+
+
+# ---- endpoints ----
+
+def test_another_endpoint(serve):
+    """Nothing is spent before there is a connection, so whoever answers serves."""
+    with Upstream(echoing) as upstream:
+        gone = f"tcp://127.0.0.1:{free_port()}"
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": [gone, tcp(upstream)], "balance": "rr"}})
+        for _ in range(20):
+            with connect(server) as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+        assert endpoint(server, gone)["state"] == "ejected"
+
+
+def test_nobody_there(serve):
+    server = serve({"listen": "127.0.0.1:0", "backend": f"tcp://127.0.0.1:{free_port()}"})
+    with pytest.raises(ConnectionResetError), connect(server) as sock:
+        everything(sock)
+    line = json.loads(server.access_lines(1)[0])
+    assert line["error"] == "upstream: no connection"
+
+
+def test_unix_names_and_named(serve, tmp_path):
+    with Upstream(saying(b"unix"), path=str(tmp_path / "s")) as a, Upstream(saying(b"name")) as b:
+        server = serve({"listen": "127.0.0.1:0", "backend": a.url},
+                       {"listen": "127.0.0.1:0",
+                        "backend": tcp(b).replace("127.0.0.1", "localhost")},
+                       {"listen": "127.0.0.1:0", "backend": "db"},
+                       backends={"db": {"proxy": [tcp(b)], "balance": "least"}})
+        for n, text in enumerate((b"unix", b"name", b"name")):
+            with connect(server, n) as sock:
+                assert sock.recv(10) == text
+        assert any(e["backend"] == "db" for e in server.status()["endpoints"])
+
+
+def test_limit(serve):
+    with Upstream(echoing) as upstream:
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": tcp(upstream), "breaker": {"inflight": 1}}})
+        with connect(server) as first:
+            first.sendall(b"x")
+            assert first.recv(1) == b"x"
+            with pytest.raises(ConnectionResetError), connect(server) as second:
+                everything(second)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_proxy_protocol_out(serve, version):
+    heads = []
+
+    def take(connection):
+        if version == "v1":
+            heads.append(connection.take_until(b"\r\n"))
+        else:
+            heads.append(connection.take(28))
+        connection.send(b"got " + connection.take(4))
+        with contextlib.suppress(EOFError):
+            connection.fill()
+    with Upstream(take) as upstream:
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": tcp(upstream), "proxy_protocol": version}},
+                       trusted_proxies=["127.0.0.0/8"])
+        with connect(server) as sock:
+            sock.sendall(b"data")
+            assert sock.recv(100) == b"got data"
+            ports = b"%d %d" % (sock.getsockname()[1], sock.getpeername()[1])
+        if version == "v1":
+            assert heads[0] == b"PROXY TCP4 127.0.0.1 127.0.0.1 " + ports
+        else:
+            assert heads[0][:16] == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+        # And what a trusted proxy says is said again.
+        with connect(server) as sock:
+            sock.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\ndata")
+            assert sock.recv(100) == b"got data"
+        assert b"192.0.2.7" in heads[1] or socket.inet_aton("192.0.2.7") in heads[1]
+
+
+# ---- while it runs ----
+
+def test_reload_keeps_connections(serve):
+    with Upstream(echoing) as upstream, Upstream(saying(b"new")) as other:
+        server = serve({"listen": f"127.0.0.1:{free_port()}", "backend": tcp(upstream)})
+        address = stream_address(server)
+        with connect(server) as sock:
+            sock.sendall(b"a")
+            assert sock.recv(1) == b"a"
+            settings = server.config
+            settings["streams"] = [{"listen": "%s:%d" % address, "backend": tcp(other)}]
+            server.write(settings)
+            assert server.reload().returncode == 0
+            sock.sendall(b"b")
+            assert sock.recv(1) == b"b"
+            with connect(server) as second:
+                assert second.recv(3) == b"new"
+            settings["streams"] = []
+            server.write(settings)
+            assert server.reload().returncode == 0
+            sock.sendall(b"c")
+            assert sock.recv(1) == b"c"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 1)
+
+
+# ---- by the name in TLS ----
+
+@contextlib.contextmanager
+def tls_upstream(tmp_path, name):
+    make_certificate(tmp_path, name, f"{name}.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+
+    def serve_one(connection):
+        connection.head()
+        connection.send(ok(name.encode()))
+    with Upstream(serve_one, tls=context) as upstream:
+        yield upstream
+
+
+def https_get(server, name, ca, tls13=True, size=0):
+    context = ssl.create_default_context(cafile=ca)
+    if not tls13:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if size:
+        context.set_alpn_protocols(["x" * 200 + str(i) for i in range(size)] + ["http/1.1"])
+    with socket.create_connection(server.https_address, ANSWER_SECONDS) as sock, \
+            context.wrap_socket(sock, server_hostname=name) as tls:
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % name.encode())
+        return everything(tls)
+
+
+def test_names(serve, tmp_path):
+    with tls_upstream(tmp_path, "db") as db, tls_upstream(tmp_path, "mail") as mail:
+        server = serve(hosts=[
+            {"domains": ["db.test", "*.db.test"], "backend": db.url.replace("https", "tcp")},
+            {"domains": "mail.test", "backend": {"proxy": mail.url.replace("https", "tcp")}},
+            {"domains": ["web.test", "localhost"], "respond": {"body": "web"}}])
+        for tls13 in (True, False):
+            assert https_get(server, "db.test", tmp_path / "db.pem", tls13).endswith(b"db")
+            assert https_get(server, "mail.test", tmp_path / "mail.pem", tls13).endswith(b"mail")
+            assert https_get(server, "web.test", server.root_pem, tls13).endswith(b"web")
+        # A ClientHello of several records, and one that comes byte by byte.
+        assert https_get(server, "db.test", tmp_path / "db.pem", size=60).endswith(b"db")
+        # Who asks the web server for the name hears that it is elsewhere.
+        context = ssl.create_default_context(cafile=server.root_pem)
+        with socket.create_connection(server.https_address, ANSWER_SECONDS) as sock, \
+                context.wrap_socket(sock, server_hostname="web.test") as tls:
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: db.test\r\n\r\n")
+            assert tls.recv(100).startswith(b"HTTP/1.1 421 ")
+        with server.wire() as wire:
+            assert wire.get(host="db.test").status == 421
+
+
+def test_hello_in_pieces(serve, tmp_path):
+    with tls_upstream(tmp_path, "db") as db:
+        server = serve(hosts=[{"domains": "db.test", "backend": db.url.replace("https", "tcp")},
+                              {"domains": "localhost", "respond": {"body": "web"}}])
+        context = ssl.create_default_context(cafile=tmp_path / "db.pem")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="db.test")
+        with socket.create_connection(server.https_address, ANSWER_SECONDS) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            for byte in outgoing.read():
+                sock.sendall(bytes([byte]))
+            done = False
+            while not done:
+                incoming.write(sock.recv(65536))
+                try:
+                    tls.do_handshake()
+                    done = True
+                except ssl.SSLWantReadError:
+                    pass
+                sock.sendall(outgoing.read())
+            assert tls.getpeercert()["subject"][0][0][1] == "db"
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b"\x16\x03\x01\0\0",
+                                  b"\x16\x03\x01\xff\xff", b"\x15\x03\x01\0\2\2\0", b"",
+                                  b"\x16\x03\x01\0\4\1\xff\xff\xff" + b"\x16\x03\x01\1\0" * 100])
+def test_what_is_no_hello(serve, tmp_path, data):
+    with tls_upstream(tmp_path, "db") as db:
+        server = serve(hosts=[{"domains": "db.test", "backend": db.url.replace("https", "tcp")},
+                              {"domains": "localhost", "respond": {"body": "web"}}])
+        with socket.create_connection(server.https_address, ANSWER_SECONDS) as sock:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                everything(sock)
+        assert db.count == 0
+        assert https_get(server, "db.test", tmp_path / "db.pem").endswith(b"db")
+
+
+@pytest.mark.parametrize("part,sentence", [
+    ({"streams": [{"listen": "127.0.0.1:0", "backend": "http://127.0.0.1:1"}]}, "passes bytes on"),
+    ({"streams": [{"listen": "https://127.0.0.1:0", "backend": "tcp://127.0.0.1:1"}]},
+     "only bytes"),
+    ({"streams": [{"listen": "127.0.0.1:0", "backend": "tcp://127.0.0.1"}]}, "no usual port"),
+    ({"streams": [{"listen": "127.0.0.1:7", "backend": "tcp://127.0.0.1:1"}] * 2}, "twice"),
+    ({"streams": [{"listen": "127.0.0.1:0", "backend": ["tcp://a:1", "http://a:1"]}]},
+     "either requests or bytes"),
+    ({"hosts": [{"domains": "a.test", "routes": [{"path": "/x", "backend": "tcp://a:1"}]}]},
+     "stands on a host"),
+    ({"hosts": [{"domains": "a.test", "backend": "tcp://a:1",
+                 "routes": [{"path": "/x", "respond": {"body": "x"}}]}]}, "no routes")])
+def test_wrong_settings(part, sentence):
+    server = Server({**versions_config([{"domains": "default", "respond": {"body": "x"}}]), **part})
+    answer = server.command("check")
+    assert answer.returncode != 0 and sentence in answer.stderr
