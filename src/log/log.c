@@ -9,7 +9,6 @@
 #include "log/log_file.h"
 
 #define LOG_MAGIC 0x6c6f6721u
-#define VALUE_BYTES_MAX 512
 
 struct log {
     uint32_t magic;
@@ -100,7 +99,7 @@ static void log_add_field(struct buf *out, const struct log_field *field)
     buf_add_char(out, '=');
     switch (field->type) {
     case LOG_FIELD_STR:
-        escape_logfmt(out, str_sub(field->text, 0, VALUE_BYTES_MAX));
+        escape_logfmt(out, str_sub(field->text, 0, LOG_VALUE_BYTES_MAX));
         break;
     case LOG_FIELD_U64:
         buf_add_u64(out, field->u64);
@@ -123,7 +122,7 @@ void log_format(uint64_t time_ns, enum log_level level, const char *text,
     buf_add_char(out, ' ');
     buf_add_str(out, str_of(log_level_name(level)));
     buf_add_char(out, ' ');
-    escape_json(out, str_sub(str_of(text), 0, VALUE_BYTES_MAX));
+    escape_json(out, str_sub(str_of(text), 0, LOG_VALUE_BYTES_MAX));
     for (size_t i = 0; i < field_count; i++) {
         size_t before = out->n;
         log_add_field(out, &fields[i]);

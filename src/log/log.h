@@ -16,6 +16,7 @@
 #include "base/str.h"
 
 #define LOG_LINE_BYTES_MAX 4096
+#define LOG_VALUE_BYTES_MAX 512 /* longer ones are cut */
 
 enum log_level {
     LOG_LEVEL_DEBUG,

@@ -2,6 +2,7 @@
 /* Files of a site (opened beneath a root, never outside it) and files of the operator. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,9 @@ enum err file_info_of(int fd, struct file_info *ret_info) MUST_CHECK;
 /* What is at `path`, links followed. For files of the operator. */
 enum err file_info_at(const char *path, struct file_info *ret_info) MUST_CHECK;
 
+/* `path` from the root on, without links. */
+enum err file_resolve(const char *path, char ret_path[PATH_MAX]) MUST_CHECK;
+
 /* Reads at `offset` until `n` bytes are there or the file ends (*ret_n < n then). */
 enum err file_read_at(int fd, uint64_t offset, void *bytes, size_t n, size_t *ret_n) MUST_CHECK;
 
@@ -52,6 +56,9 @@ enum err file_read_all(const char *path, size_t bytes_max, struct buf *into) MUS
 
 /* Makes `path` and what is missing above it, each for its owner alone. */
 enum err file_make_directories(const char *path) MUST_CHECK;
+
+/* Lets everyone pass through the directory `path`, but not list it. */
+enum err file_let_through(const char *path) MUST_CHECK;
 
 /* Gives `path` itself to the user `name`. ERR_NOT_FOUND: there is no such user. */
 enum err file_give_to(const char *path, const char *name) MUST_CHECK;

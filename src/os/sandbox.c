@@ -24,24 +24,39 @@ enum err sandbox_drop_capabilities(void)
     return failed ? err_from_errno(cause) : ERR_OK;
 }
 
-enum err sandbox_keep_reading(void)
+/* Of `wanted` those that we have. */
+static enum err sandbox_keep(const cap_value_t *wanted, unsigned count)
 {
-    static const cap_value_t reading = CAP_DAC_READ_SEARCH;
-    cap_flag_value_t is_permitted = CAP_CLEAR;
     cap_t caps = cap_get_proc();
-    if (!caps) {
-        return ERR_NOMEM;
+    cap_t kept = cap_init();
+    int failed = !caps || !kept;
+    for (unsigned i = 0; i < count && !failed; i++) {
+        cap_flag_value_t is_permitted = CAP_CLEAR;
+        failed |= cap_get_flag(caps, wanted[i], CAP_PERMITTED, &is_permitted);
+        if (is_permitted == CAP_SET) {
+            failed |= cap_set_flag(kept, CAP_PERMITTED, 1, &wanted[i], CAP_SET);
+            failed |= cap_set_flag(kept, CAP_EFFECTIVE, 1, &wanted[i], CAP_SET);
+        }
     }
-    int failed = cap_get_flag(caps, reading, CAP_PERMITTED, &is_permitted);
-    failed |= cap_clear(caps);
-    if (is_permitted == CAP_SET) {
-        failed |= cap_set_flag(caps, CAP_PERMITTED, 1, &reading, CAP_SET);
-        failed |= cap_set_flag(caps, CAP_EFFECTIVE, 1, &reading, CAP_SET);
-    }
-    failed |= failed ? 0 : cap_set_proc(caps);
+    failed |= failed ? 0 : cap_set_proc(kept);
     int cause = errno;
     cap_free(caps);
+    cap_free(kept);
     return failed ? err_from_errno(cause) : ERR_OK;
+}
+
+enum err sandbox_keep_reading(void)
+{
+    static const cap_value_t reading[] = {CAP_DAC_READ_SEARCH};
+    return sandbox_keep(reading, COUNT_OF(reading));
+}
+
+enum err sandbox_keep_starting(void)
+{
+    static const cap_value_t starting[] = {CAP_SETUID,       CAP_SETGID,         CAP_KILL,
+                                           CAP_DAC_OVERRIDE, CAP_CHOWN,          CAP_FOWNER,
+                                           CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH};
+    return sandbox_keep(starting, COUNT_OF(starting));
 }
 
 enum err sandbox_become_user(const char *name)
