@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Paths of keys, and the small configuration around the example of one. */
 #include "conf/schema_int.h"
+#include "conf/tables_int.h"
 
 struct walk {
     struct str path; /* the one that is looked for; pointer NULL: all are reported */
@@ -33,6 +34,9 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
         if (key->type == CONF_EMBED && !has_handler) {
             buf_printf(out, "%*s%s\n", indent, "", next->beside ? next->beside : "root: /srv/www");
         }
+    }
+    if (table == &conf_table_backend && (next->flags & CONF_HANDLER) == 0) {
+        buf_printf(out, "%*sproxy: http://127.0.0.1:3000\n", indent, "");
     }
     if (str_eq(str_of(table->name), STR("a rewrite")) && !str_eq(str_of(next->name), STR("to"))) {
         buf_printf(out, "%*sto: /new/$1\n", indent, "");

@@ -6,6 +6,13 @@
 #include "conf/schema_int.h"
 
 static void print_table(const struct conf_table *table, struct buf *out);
+static void print_off(const struct conf_key *key, struct buf *out)
+{
+    if ((key->flags & CONF_OFF_OK) != 0) {
+        buf_add_str(out, STR(",{\"const\":\"off\"}"));
+    }
+}
+
 static void print_type(const struct conf_key *key, struct buf *out);
 
 static void print_string(struct str s, struct buf *out)
@@ -72,10 +79,12 @@ static void print_type(const struct conf_key *key, struct buf *out)
         return;
     case CONF_DURATION:
         buf_add_str(out, STR("{\"type\":\"string\",\"pattern\":\"^[0-9]+(ms|s|m|h|d)$|[$][{]\"}"));
+        print_off(key, out);
         return;
     case CONF_SIZE:
         buf_add_str(
             out, STR("{\"type\":\"string\",\"pattern\":\"^[0-9]+(B|[KMGT]B|[KMGT]iB)$|[$][{]\"}"));
+        print_off(key, out);
         return;
     case CONF_RATE:
         buf_add_str(
@@ -114,9 +123,7 @@ static void print_type(const struct conf_key *key, struct buf *out)
         buf_add_str(out, STR(",{\"type\":\"array\",\"uniqueItems\":true,\"items\":"));
         print_enum(key, out);
         buf_add_char(out, '}');
-        if ((key->flags & CONF_OFF_OK) != 0) {
-            buf_add_str(out, STR(",{\"const\":\"off\"}"));
-        }
+        print_off(key, out);
         return;
     case CONF_STRING_MAP:
         buf_add_str(out, STR("{\"type\":\"object\",\"additionalProperties\":"

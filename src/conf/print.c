@@ -102,6 +102,10 @@ static void print_inline(const struct conf_key *key, const void *field, struct b
 {
     int64_t number =
         key->type >= CONF_INT && key->type <= CONF_STATUS ? *(const int64_t *)field : 0;
+    if (number == 0 && (key->flags & CONF_OFF_OK) != 0 && key->type <= CONF_STATUS) {
+        buf_add_str(out, STR("off"));
+        return;
+    }
     switch (key->type) {
     case CONF_BOOL:
         buf_add_str(out, *(const bool *)field ? STR("true") : STR("false"));
@@ -169,14 +173,19 @@ static void print_inline(const struct conf_key *key, const void *field, struct b
     ASSERT(key->type < CONF_STRING_MAP); /* the others are printed as blocks */
 }
 
-static void print_string_map(struct printer *p, const struct str_map *map, int indent)
+static void print_string_map(struct printer *p, const struct conf_key *key,
+                             const struct str_map *map, int indent)
 {
     for (size_t i = 0; i < map->count; i++) {
         const struct str_pair *pair = &map->items[i];
+        bool is_hidden = (key->flags & CONF_SECRET) != 0 && pair->is_expanded;
         line_start(p, indent);
         value_print_scalar(pair->key, p->out);
         buf_add_str(p->out, STR(": "));
-        print_text(pair->is_null ? str_make(NULL, 0) : pair->value, p->out);
+        print_text(pair->is_null ? str_make(NULL, 0)
+                   : is_hidden   ? STR("hidden")
+                                 : pair->value,
+                   p->out);
         line_end(p, pair->origin);
     }
 }
@@ -309,7 +318,7 @@ static void print_key(struct printer *p, const struct conf_object *object,
     }
     buf_add_char(p->out, '\n');
     if (key->type == CONF_STRING_MAP) {
-        print_string_map(p, field, indent + 2);
+        print_string_map(p, key, field, indent + 2);
     } else if (key->type == CONF_STATUS_MAP) {
         print_status_map(p, field, outer_field, indent + 2);
     } else if (key->type == CONF_OBJECT) {

@@ -90,6 +90,8 @@ void conf_type_print(const struct conf_key *key, struct buf *out)
     } else if ((key->type == CONF_OBJECT_LIST || key->type == CONF_OBJECT_MAP) &&
                key->child->short_key != NULL) {
         buf_printf(out, ", or of just their \"%s\"", key->child->short_key);
+    } else if ((key->flags & CONF_WORDS) != 0) {
+        buf_add_str(out, STR(", or one that is split into words"));
     }
     print_bounds(key, out);
     if ((key->flags & CONF_OFF_OK) != 0) {

@@ -367,6 +367,17 @@ static void load_list_item(struct loader *l, const struct conf_key *key, const s
     }
 }
 
+static void load_words(struct loader *l, const struct conf_key *key, const struct node *n,
+                       struct str_list *list)
+{
+    size_t at = 0;
+    const char *fault = n->is_expanded ? "write it as a list where it holds ${...}"
+                                       : value_split_words(l->arena, n->text, list, &at);
+    if (fault != NULL) {
+        fail_at(l, key, inside(n, at), fault);
+    }
+}
+
 /* A list of scalars; one scalar is a list of one. */
 static void load_list(struct loader *l, const struct conf_key *key, const struct node *n,
                       void *field)
@@ -387,6 +398,10 @@ static void load_list(struct loader *l, const struct conf_key *key, const struct
                 load_enum_item(l, key, entries[i].value, field);
             }
         }
+        return;
+    }
+    if ((key->flags & CONF_WORDS) != 0 && n->kind == NODE_SCALAR) {
+        load_words(l, key, n, field);
         return;
     }
     struct conf_array *array = field;
@@ -430,6 +445,7 @@ static void load_string_map(struct loader *l, const struct conf_key *key, const 
         pair->key = entry->key;
         pair->origin = entry->key_origin;
         pair->is_null = node_is_null(entry->value);
+        pair->is_expanded = entry->value->is_expanded;
         pair->value = STR("");
         if (!pair->is_null && must_be_scalar(l, key, entry->value)) {
             pair->value = load_text(l, key, entry->value);

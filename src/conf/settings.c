@@ -302,6 +302,9 @@ static enum err settings_from(struct arena *arena, const struct conf_io *io,
     if (e == ERR_OK) {
         e = settings_read_tls(s, arena, io, reterr_diags, &c.is_wrong);
     }
+    if (e == ERR_OK) {
+        e = settings_name_processes(s, arena);
+    }
     if (e != ERR_OK || reterr_diags->is_out_of_memory) {
         return ERR_NOMEM;
     }

@@ -281,13 +281,66 @@ struct retry_settings {
     int64_t body_bytes;  /* of a request, kept for another try; 0: none are */
 };
 
+enum process_restart { PROCESS_RESTART_ALWAYS, PROCESS_RESTART_ON_FAILURE, PROCESS_RESTART_NEVER };
+
+/* In the order of enum log_level. */
+enum process_log {
+    PROCESS_LOG_DEBUG,
+    PROCESS_LOG_INFO,
+    PROCESS_LOG_NOTICE,
+    PROCESS_LOG_WARN,
+    PROCESS_LOG_ERROR,
+    PROCESS_LOG_OFF
+};
+
+struct ready_settings {
+    struct conf_object object;
+    struct str http; /* URL path; pointer NULL = taking connections is enough */
+    int64_t timeout_ms;
+};
+
+struct backoff_settings {
+    struct conf_object object;
+    int64_t min_ms;
+    int64_t max_ms;
+};
+
+/* While one set takes the place of another, there are twice so many. */
+#define PROCESS_INSTANCES_MAX 32
+#define PROCESS_SOCKET_BYTES_MAX 90
+
+struct process_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str_list command;
+    struct str cwd; /* pointer NULL = `directory` */
+    struct str_map env;
+    struct str user;
+    int64_t instances; /* 0 = auto */
+    struct str socket; /* "false", "true", "activate", or a path */
+    struct ready_settings ready;
+    enum process_restart restart;
+    struct backoff_settings backoff;
+    int64_t stop_ms;
+    int64_t memory_bytes; /* 0 = off */
+    struct str cpu;       /* "off", or as of value_parse_cpu */
+    int64_t files_max;    /* 0 = auto */
+    enum process_log log;
+    /* Set when the settings were loaded. The name is the same wherever routes inherit the process,
+     * and no other process has it: that of the backend, else that of the host with the path of the
+     * route that begins it. */
+    struct str name;
+    struct str directory; /* of the file that says it; ends with a slash, or is empty */
+};
+
 struct backend_settings {
     struct conf_object object;
     bool is_on;
     struct str name; /* in settings.backends; empty: it has none */
     /* What `proxy` names, where that is a name: the rest then says nothing. NULL: it names none. */
     const struct backend_settings *named;
-    struct endpoint_list proxy;
+    struct endpoint_list proxy; /* empty where there is a process */
+    struct process_settings process;
     enum balance_choice balance;
     struct str hash; /* "ip", "path", "header:NAME" or "cookie:NAME" */
     struct check_settings health;

@@ -15,6 +15,29 @@ static bool is_name(struct str url)
     return value_check_backend_name(url, &at) == NULL;
 }
 
+/* A backend is made of endpoints or of a process; `origin`: where it stands. */
+static void check_process(struct checker *c, const struct backend_settings *b,
+                          struct conf_origin origin)
+{
+    const struct process_settings *p = &b->process;
+    if (p->is_on && b->proxy.count > 0) {
+        (void)diag_add(c->diags, conf_origin_of(b, "process"),
+                       "\"proxy\" and \"process\" both answer here: keep one");
+        c->is_wrong = true;
+    } else if (!p->is_on && b->proxy.count == 0) {
+        struct diag *d =
+            diag_add(c->diags, origin, "backend needs the key \"proxy\" or \"process\"");
+        diag_set_expected(c->diags, d, "for example proxy: http://127.0.0.1:3000");
+        c->is_wrong = true;
+    }
+    const char *key;
+    const char *fault = p->is_on ? settings_check_process(p, &key) : NULL;
+    if (fault != NULL) {
+        (void)diag_add(c->diags, conf_origin_of(p, key), "%s", fault);
+        c->is_wrong = true;
+    }
+}
+
 static void check_list(struct checker *c, const struct backend_settings *b)
 {
     const struct endpoint_list *list = &b->proxy;
@@ -85,11 +108,13 @@ static void check_alone(struct checker *c, const struct backend_settings *b)
     }
 }
 
-static void settle(struct checker *c, const struct settings *s, struct backend_settings *b)
+static void settle(struct checker *c, const struct settings *s, struct backend_settings *b,
+                   struct conf_origin origin)
 {
     if (!b->is_on) {
         return;
     }
+    check_process(c, b, origin);
     check_list(c, b);
     if (b->proxy.count == 1 && is_name(b->proxy.items[0].url)) {
         b->named = find(c, s, b->proxy.items[0].url, conf_origin_of(b, "proxy"));
@@ -176,7 +201,7 @@ static void check_kind(struct checker *c, const struct backend_settings *own, bo
 static void check_stream(struct checker *c, struct settings *s, struct stream_settings *stream)
 {
     stream->backend.is_on = true;
-    settle(c, s, &stream->backend);
+    settle(c, s, &stream->backend, conf_origin_of(stream, "backend"));
     check_kind(c, &stream->backend, true, false,
                "a stream passes bytes on: its endpoints are tcp://HOST:PORT or unix:/PATH");
     for (size_t i = 0; i < stream->listen.count; i++) {
@@ -191,14 +216,14 @@ static void check_stream(struct checker *c, struct settings *s, struct stream_se
 
 static void check_host(struct checker *c, struct settings *s, struct host_settings *host)
 {
-    settle(c, s, &host->keys.backend);
+    settle(c, s, &host->keys.backend, conf_origin_of(&host->keys, "backend"));
     check_shares(c, s, &host->keys);
     check_mirror(c, host);
     check_kind(c, &host->keys.backend, host->routes.count == 0, true,
                "tcp:// passes whole connections on, so this host can have no routes");
     for (size_t k = 0; k < host->routes.count; k++) {
         struct route_keys *keys = &host->routes.items[k].keys;
-        settle(c, s, &keys->backend);
+        settle(c, s, &keys->backend, conf_origin_of(keys, "backend"));
         check_shares(c, s, keys);
         check_kind(c, &keys->backend, false, true,
                    "tcp:// passes whole connections on: it stands on a host, or in streams");
@@ -208,6 +233,7 @@ static void check_host(struct checker *c, struct settings *s, struct host_settin
 void settings_check_backends(struct checker *c, struct settings *s)
 {
     for (size_t i = 0; i < s->backends.count; i++) {
+        check_process(c, &s->backends.items[i], conf_origin_of(s, "backends"));
         check_list(c, &s->backends.items[i]);
         check_kind(c, &s->backends.items[i], true, true, "");
     }

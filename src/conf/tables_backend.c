@@ -2,7 +2,7 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"sticky", "process", "static", "discover", NULL};
+static const char *const BACKEND_LATER[] = {"sticky", "static", "discover", NULL};
 static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
@@ -371,9 +371,16 @@ static const struct conf_key BACKEND_KEYS[] = {
      .type = CONF_OBJECT_LIST,
      AT(backend_settings, proxy),
      .child = &ENDPOINT_TABLE,
-     .flags = CONF_REQUIRED,
+     .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "http://127.0.0.1:3000",
      .doc = "Its endpoints, up to 64."},
+    {.name = "process",
+     .type = CONF_OBJECT,
+     AT(backend_settings, process),
+     .child = &conf_table_process,
+     .flags = CONF_HANDLER | CONF_TAKES_OVER,
+     .example = "node server.js",
+     .doc = "In place of proxy: a program that sws starts, watches, and stops."},
     {.name = "balance",
      .type = CONF_ENUM,
      AT(backend_settings, balance),

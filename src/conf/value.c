@@ -160,3 +160,56 @@ const char *value_parse_status_class(struct str text, uint16_t *ret_low, uint16_
     *ret_high = (uint16_t)status;
     return NULL;
 }
+
+const char *value_parse_cpu(struct str text, int64_t *ret_permille)
+{
+    uint64_t percent = 0;
+    if (!str_ends_with(text, STR("%")) ||
+        str_to_u64(str_sub(text, 0, text.n - 1), &percent) != ERR_OK || percent == 0 ||
+        percent > 100000) {
+        return "a part of a CPU is due here, such as 50%, or 200% for two";
+    }
+    *ret_permille = (int64_t)percent * 10;
+    return NULL;
+}
+
+const char *value_split_words(struct arena *arena, struct str text, struct str_list *ret,
+                              size_t *ret_at)
+{
+    /* No word is longer than the text, and no two words share a byte of it. */
+    char *bytes = arena_alloc(arena, 2 * text.n + 1);
+    struct str *words = arena_alloc(arena, (text.n / 2 + 1) * sizeof(*words));
+    size_t count = 0, quote_at = 0;
+    char quote = '\0';
+    bool is_in_word = false;
+    if (bytes == NULL || words == NULL) {
+        return value_no_memory;
+    }
+    for (size_t i = 0; i <= text.n; i++) {
+        char c = i < text.n ? text.p[i] : ' ';
+        bool is_space = (c == ' ' || c == '\t' || c == '\n') && (quote == '\0' || i == text.n);
+        if (!is_space && !is_in_word) {
+            words[count++] = str_make(bytes, 0);
+            is_in_word = true;
+        }
+        if (is_space && is_in_word) {
+            words[count - 1].n = (size_t)(bytes - words[count - 1].p);
+            *bytes++ = '\0';
+            is_in_word = false;
+        } else if (!is_space && quote == '\0' && (c == '"' || c == '\'')) {
+            quote = c;
+            quote_at = i;
+        } else if (quote != '\0' && c == quote) {
+            quote = '\0';
+        } else if (!is_space) {
+            *bytes++ = c;
+        }
+    }
+    if (quote != '\0') {
+        *ret_at = quote_at;
+        return "this quote is never closed";
+    }
+    *ret_at = 0;
+    *ret = (struct str_list){words, count};
+    return count > 0 ? NULL : "a program is due here";
+}

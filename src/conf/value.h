@@ -28,7 +28,8 @@ struct enum_list {
 struct str_pair {
     struct str key;
     struct str value;
-    bool is_null; /* written as null: remove, or must be absent */
+    bool is_null;     /* written as null: remove, or must be absent */
+    bool is_expanded; /* held ${env:...} or ${file:...} */
     struct conf_origin origin;
 };
 
@@ -140,6 +141,11 @@ const char *value_check_backend_name(struct str text, size_t *ret_at);
 /* "204" or "200-399". */
 const char *value_parse_status_range(struct str text, uint16_t *ret_low, uint16_t *ret_high,
                                      size_t *ret_at);
+/* "50%" is half of a CPU, as 500 thousandths. */
+const char *value_parse_cpu(struct str text, int64_t *ret_permille);
+/* Words with spaces between them; quotes of both kinds keep words together. */
+const char *value_split_words(struct arena *arena, struct str text, struct str_list *ret,
+                              size_t *ret_at);
 const char *value_parse_status_class(struct str text, uint16_t *ret_low, uint16_t *ret_high);
 
 /* The inverse: the shortest text that parses to the same value. */

@@ -476,7 +476,7 @@ def test_reloads_under_load(balance, nodes):
 # ---- configuration ----
 
 @pytest.mark.parametrize("backend,want", [
-    ({"proxy": []}, "this list cannot be empty"),
+    ({"proxy": []}, 'needs the key "proxy" or "process"'),
     ({"proxy": ["echo", "http://127.0.0.1:1"]}, "echo stands alone"),
     ({"proxy": ["http://127.0.0.1:1"] * 65}, "64 endpoints at most"),
     ({"proxy": [{"url": "http://127.0.0.1:1", "weight": 0}]}, "less than is allowed"),
