@@ -54,7 +54,7 @@ static void admin_answer_buf(struct exchange *x, struct str type, struct buf *bo
     buf_done(body);
 }
 
-static void admin_say(struct exchange *x, uint16_t status, const char *text)
+void admin_say(struct exchange *x, uint16_t status, const char *text)
 {
     struct buf body;
     buf_init(&body, 0);
@@ -226,6 +226,8 @@ static void admin_status(struct edge *e, struct exchange *x)
     admin_certificates(e, &out);
     buf_add_str(&out, STR("],\"endpoints\":["));
     site_write_endpoints_json(e->site, clock_monotonic_ns() / NS_PER_MS, &out);
+    buf_add_str(&out, STR("],\"processes\":["));
+    edge_write_processes_json(e, &out);
     buf_printf(&out, "],\"reload\":{\"count\":%llu,\"state\":\"%s\",\"error\":\"",
                (unsigned long long)e->reload_count,
                e->reload_state == 2   ? "failed"
@@ -240,6 +242,7 @@ static void admin_metrics(const struct edge *e, struct buf *out)
 {
     metrics_write_prometheus(e->metrics, out);
     site_write_endpoints_prometheus(e->site, clock_monotonic_ns() / NS_PER_MS, out);
+    edge_write_processes_prometheus(e, out);
 }
 
 static void admin_level(struct edge *e, struct exchange *x)
@@ -334,6 +337,36 @@ static void admin_drain(struct edge *e, struct exchange *x, bool is_drained)
     buf_done(&text);
 }
 
+static void admin_on_restart_end(struct exchange *x, enum err cause)
+{
+    (void)cause;
+    edge_runner_forget(x->state, x);
+}
+
+/* Answered when the new instances serve. */
+static const struct exchange_service admin_restart_service = {.on_body = admin_on_body,
+                                                              .on_end = admin_on_restart_end};
+
+static void admin_restart(struct edge *e, struct exchange *x)
+{
+    struct str query = x->request->query;
+    struct buf name;
+    const char *fault = "process=NAME is due here";
+    if (!str_starts_with(query, STR("process="))) {
+        admin_say(x, 400, fault);
+        return;
+    }
+    buf_init(&name, 0);
+    for (size_t at = 8; at < query.n;) {
+        buf_add_char(&name, str_query_byte(query, &at));
+    }
+    exchange_serve(x, &admin_restart_service, e);
+    if (!edge_restart_process(e, buf_str(&name), x, &fault)) {
+        admin_say(x, 422, fault);
+    }
+    buf_done(&name);
+}
+
 static void admin_post(struct edge *e, struct exchange *x)
 {
     struct str path = x->request->path;
@@ -345,8 +378,11 @@ static void admin_post(struct edge *e, struct exchange *x)
     } else if (str_eq(path, STR("/upgrade"))) {
         edge_ask(e, CONTROL_ASK_UPGRADE);
         admin_say(x, 202, "upgrading");
+    } else if (str_eq(path, STR("/restart"))) {
+        admin_restart(e, x);
     } else if (str_eq(path, STR("/log/reopen"))) {
         enum err err = log_reopen(e->log);
+        edge_ask(e, CONTROL_REOPEN);
         if (e->writer) {
             writer_reopen(e->writer);
         }
@@ -356,9 +392,10 @@ static void admin_post(struct edge *e, struct exchange *x)
     } else if (str_eq(path, STR("/drain")) || str_eq(path, STR("/undrain"))) {
         admin_drain(e, x, str_eq(path, STR("/drain")));
     } else {
-        admin_say(x, 404,
-                  "there is /reload, /stop, /upgrade, /log/reopen, /log/level?level=, "
-                  "/drain?backend=&endpoint=, /undrain?backend=&endpoint=");
+        admin_say(
+            x, 404,
+            "there is /reload, /stop, /upgrade, /restart?process=, /log/reopen, /log/level?level=, "
+            "/drain?backend=&endpoint=, /undrain?backend=&endpoint=");
     }
 }
 

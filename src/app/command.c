@@ -10,6 +10,7 @@
 #include "app/edge_role.h"
 #include "app/issuer_role.h"
 #include "app/reader.h"
+#include "app/runner_role.h"
 #include "app/state_dir.h"
 #include "app/status_text.h"
 #include "app/supervisor.h"
@@ -21,6 +22,7 @@
 #include "edge/dns_hint.h"
 #include "edge/pipeline.h"
 #include "os/socket.h"
+#include "runner/check.h"
 
 #define CONFIG_DEFAULT "sws.yaml"
 #define CONFIG_SYSTEM "/etc/selenia/sws.yaml"
@@ -41,6 +43,8 @@ static const char help_text[] =
     "  reload           read the configuration again; no connection is closed, and a\n"
     "                   configuration that is wrong changes nothing\n"
     "  upgrade          start the program on disk beside this one, hand over, drain\n"
+    "  restart PROCESS  let new instances of a process take the place of those that run;\n"
+    "                   no request is lost, and if they fail, nothing changes\n"
     "  status           show what runs\n"
     "  drain BACKEND ENDPOINT\n"
     "                   send an endpoint no more requests; those under way finish\n"
@@ -63,8 +67,8 @@ static const char help_text[] =
     "  -p, --port N        port of `serve` (8080; with --https 8443)\n"
     "      --https         `serve` speaks HTTPS; `sws trust` makes browsers content\n"
     "  -X, --method M      method of `explain` (GET)\n"
-    "      --admin PATH    admin socket of stop, reload, upgrade, status, drain and\n"
-    "                      undrain; otherwise the one that the configuration names\n"
+    "      --admin PATH    admin socket of stop, reload, upgrade, restart, status, drain\n"
+    "                      and undrain; otherwise the one that the configuration names\n"
     "      --quiet         `check`: print nothing when all is well\n"
     "      --json          `status`: print the answer of the admin socket\n"
     "\n"
@@ -87,6 +91,7 @@ struct command_line {
     const char *config;
     const char *method;
     const char *resume;
+    const char *handover;
     const char *admin;
     uint32_t port; /* PORT_USUAL: not given */
     bool is_https;
@@ -233,6 +238,11 @@ static int command_issuer(const struct command_line *line)
     return issuer_run();
 }
 
+static int command_runner(const struct command_line *line)
+{
+    return runner_run(line->program, line->config, line->handover);
+}
+
 static int command_watcher(const struct command_line *line)
 {
     return watcher_run(line->config);
@@ -351,6 +361,20 @@ static void command_add_query(struct buf *out, const char *name, const char *val
     }
 }
 
+static int command_restart(const struct command_line *line)
+{
+    struct buf path;
+    if (!line->operand) {
+        return command_usage("%s needs the name of a process, see: sws status", "restart", NULL);
+    }
+    buf_init(&path, 0);
+    command_add_query(&path, "/restart?process", line->operand);
+    buf_add_char(&path, '\0');
+    int code = path.is_failed ? EXIT_CODE_FAILED : command_tell(line, path.p);
+    buf_done(&path);
+    return code;
+}
+
 static int command_drain(const struct command_line *line)
 {
     struct buf path;
@@ -386,6 +410,22 @@ static int command_status(const struct command_line *line)
 
 /* ---- looking at a configuration ---- */
 
+/* A program that is not there stops its own host alone, so that only `check` refuses it. */
+static int command_check_processes(const struct settings *settings)
+{
+    struct diag_list diags;
+    diag_list_init(&diags);
+    enum err e = runner_check(settings, &diags);
+    if (e) {
+        struct buf text;
+        buf_init(&text, 0);
+        diag_list_print(&diags, &text);
+        command_print(&text, stderr);
+    }
+    diag_list_done(&diags);
+    return e ? EXIT_CODE_CONFIG : EXIT_CODE_OK;
+}
+
 static int command_check(const struct command_line *line)
 {
     struct site *site;
@@ -393,7 +433,8 @@ static int command_check(const struct command_line *line)
     if (code) {
         return code;
     }
-    if (!line->is_quiet) {
+    code = command_check_processes(site->settings);
+    if (!line->is_quiet && !code) {
         struct buf out;
         buf_init(&out, 0);
         conf_print_effective(site->settings, true, &out);
@@ -401,7 +442,7 @@ static int command_check(const struct command_line *line)
         command_print(&out, stdout);
     }
     site_unref(site);
-    return EXIT_CODE_OK;
+    return code;
 }
 
 static int command_explain(const struct command_line *line)
@@ -463,6 +504,7 @@ static int command_completion(const struct command_line *line)
         {"stop", "--config --admin", CONF_ARGUMENT_NONE},
         {"reload", "--config --admin", CONF_ARGUMENT_NONE},
         {"upgrade", "--config --admin", CONF_ARGUMENT_NONE},
+        {"restart", "--config --admin", CONF_ARGUMENT_NONE},
         {"status", "--config --admin --json", CONF_ARGUMENT_NONE},
         {"drain", "--config --admin", CONF_ARGUMENT_NONE},
         {"undrain", "--config --admin", CONF_ARGUMENT_NONE},
@@ -513,6 +555,7 @@ static const struct {
     {"version", command_version},     {"help", command_help},
     {"edge", command_edge},           {"reader", command_reader},
     {"issuer", command_issuer},       {"watcher", command_watcher},
+    {"runner", command_runner},       {"restart", command_restart},
 };
 
 static const char *command_nearest(const char *name)
@@ -548,6 +591,8 @@ static int command_options(int argc, char **argv, int first, struct command_line
             into = &line->method;
         } else if (!strcmp(arg, "-p") || !strcmp(arg, "--port")) {
             into = &port;
+        } else if (!strcmp(arg, "--handover")) {
+            into = &line->handover;
         } else if (!strcmp(arg, "--admin")) {
             into = &line->admin;
         } else if (!strcmp(arg, "--quiet")) {

@@ -26,16 +26,22 @@ enum control_kind {
     CONTROL_DEMAND, /* of the edge: a name that a client brought; passed on to the issuer */
     CONTROL_WATCH,  /* of the edge: `count` 1: its configuration names files of certificates */
     CONTROL_FILES,  /* of the watcher: what they hold now; passed on to the edge */
+    CONTROL_RUN, /* of the edge: `count` 1: its configuration, which may be another one now, names
+                  * processes; passed on to the runner */
+    CONTROL_RESTART, /* of the edge: the name of a process; passed on to the runner */
+    CONTROL_IDLE,    /* of the edge: it needs instance `count` no more; passed on to the runner */
+    CONTROL_RUNNING, /* of the runner: its report, in the descriptor; passed on to every edge */
     /* supervisor to role */
-    CONTROL_HELLO,  /* first; with what an edge before gave for keeping, if any did; `count` is the
-                     * generation of the edge */
-    CONTROL_RELAY,  /* behind it: where the edge of the generation `count` takes its datagrams that
-                     * another one received; with its own generation: where it shall take them */
-    CONTROL_BOUND,  /* one per socket, with the descriptor, `count` in all; or `error` */
-    CONTROL_GO,     /* start accepting */
-    CONTROL_RELOAD, /* with what the reader sent */
-    CONTROL_REOPEN, /* open log files again */
-    CONTROL_DRAIN,  /* stop accepting, finish, exit; `count` 1: another edge took over */
+    CONTROL_HELLO,   /* first; with what an edge before gave for keeping, if any did; `count` is the
+                      * generation of the edge */
+    CONTROL_RELAY,   /* behind it: where the edge of the generation `count` takes its datagrams that
+                      * another one received; with its own generation: where it shall take them */
+    CONTROL_BOUND,   /* one per socket, with the descriptor, `count` in all; or `error` */
+    CONTROL_GO,      /* start accepting */
+    CONTROL_RELOAD,  /* with what the reader sent */
+    CONTROL_REOPEN,  /* open log files again; of the edge: passed on to the runner */
+    CONTROL_REPLACE, /* to the runner: become the program on disk */
+    CONTROL_DRAIN,   /* stop accepting, finish, exit; `count` 1: another edge took over */
 };
 
 /* An address as the role asked for it. On port 0 every `variant` gets a port of its own. */
@@ -52,6 +58,7 @@ struct control_message {
     uint32_t kind;
     uint32_t count;
     int32_t error; /* enum err */
+    uint32_t edge; /* CONTROL_RUN: generation of the edge */
     int32_t fd;    /* CONTROL_BIND: an inherited descriptor to use instead of binding, or -1 */
     struct control_address address;
 };

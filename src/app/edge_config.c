@@ -348,6 +348,7 @@ static void edge_apply(struct edge *e, const struct str *record)
     edge_reload_succeeded(e, old);
     edge_check_backends(e);
     edge_watch_files(e);
+    edge_run_processes(e);
     edge_issuer_update(e);
     edge_issuer_say_waiting(e);
     certificate_store_unref(old_store);

@@ -29,6 +29,7 @@
 #define WORKER_LISTENERS_MAX 1024 /* as many sockets as the supervisor keeps */
 
 struct edge;
+struct edge_runner;
 
 /* One address of the configuration and its sockets: with SO_REUSEPORT at least one per worker, each
  * of one worker; otherwise one that all share. */
@@ -159,6 +160,7 @@ struct edge {
     int next_config; /* came while a change was under way, -1 = none */
     int next_files;  /* the same, of certificates */
     bool has_watcher;
+    struct edge_runner *runner;
     struct edge_demand demands[EDGE_DEMANDS_MAX];
     uint64_t refused_file_count;
     unsigned drained_count;
@@ -246,6 +248,26 @@ void edge_watch_files(struct edge *e);
 /* Takes what the watcher read (`fd` is taken). */
 void edge_take_files(struct edge *e, int fd);
 
+/* edge_runner.c */
+enum err edge_runner_create(struct edge *e) MUST_CHECK;
+void edge_runner_destroy(struct edge *e);
+/* Says whether the site in force has processes, and that they may be others now. */
+void edge_run_processes(struct edge *e);
+/* Takes what the runner tells (`fd` is taken). */
+void edge_take_report(struct edge *e, int fd);
+/* Gives the backends of the site in force the instances that are ready. */
+void edge_apply_report(struct edge *e);
+/* Asks for other instances of a process; `x` is answered when they serve, or do not. False, with a
+ * reason: it is not. */
+bool edge_restart_process(struct edge *e, struct str name, struct exchange *x,
+                          const char **ret_fault);
+void edge_runner_forget(struct edge *e, const struct exchange *x);
+/* Who waits is told that we end. */
+void edge_runner_drain(struct edge *e);
+/* Items of a JSON list, and lines for Prometheus. */
+void edge_write_processes_json(const struct edge *e, struct buf *out);
+void edge_write_processes_prometheus(const struct edge *e, struct buf *out);
+
 /* edge_demand.c */
 void worker_on_demand(void *worker, struct str name); /* hook of the pipeline */
 void edge_on_demand(void *edge, uint64_t index);      /* loop message */
@@ -257,6 +279,9 @@ enum err edge_issuer_prepare(struct edge *e, const struct site *site) MUST_CHECK
 /* Tells the issuer what the site in force needs, where that changed. */
 void edge_issuer_update(struct edge *e);
 void edge_issuer_say_waiting(const struct edge *e);
+
+/* admin.c: answers with a sentence. */
+void admin_say(struct exchange *x, uint16_t status, const char *text);
 
 /* admin.c: tells those who wait for a reload how it went. */
 void admin_reloaded(struct edge *e, bool is_done, const char *text);

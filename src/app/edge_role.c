@@ -68,6 +68,7 @@ static void edge_drain(struct edge *e, bool has_successor)
     }
     e->is_draining = true;
     admin_reloaded(e, false, "this process is draining");
+    edge_runner_drain(e);
     atomic_store(&e->is_ready, false);
     uint64_t drain_ms = (uint64_t)e->site->settings->server.timeouts.drain_ms;
     LOG(e->log, LOG_LEVEL_INFO, "draining",
@@ -129,6 +130,7 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
         edge_say_where(e);
         edge_check_backends(e);
         edge_watch_files(e);
+        edge_run_processes(e);
         edge_issuer_update(e);
         edge_issuer_say_waiting(e);
     } else if (m->kind == CONTROL_RELOAD) {
@@ -143,6 +145,8 @@ static void edge_handle(struct edge *e, const struct control_message *m, int fd)
         edge_take_certificates(e);
     } else if (m->kind == CONTROL_FILES) {
         edge_take_files(e, fd);
+    } else if (m->kind == CONTROL_RUNNING) {
+        edge_take_report(e, fd);
     } else if (m->kind == CONTROL_DRAIN) {
         edge_drain(e, m->count != 0);
     } else if (m->kind == CONTROL_RELAY) {
@@ -381,6 +385,9 @@ static enum err edge_prepare(struct edge *e)
         err = health_create(e->loop, e->log, &e->health);
     }
     if (!err) {
+        err = edge_runner_create(e);
+    }
+    if (!err) {
         err = edge_prepare_tls(e);
     }
     if (!err) {
@@ -409,6 +416,7 @@ static void edge_done(struct edge *e)
     server_destroy(e->metrics_server);
     writer_destroy(e->writer);
     health_destroy(e->health);
+    edge_runner_destroy(e);
     loop_destroy(e->loop);
     certificate_store_unref(e->certificates);
     edge_certs_done(&e->certs);

@@ -157,7 +157,12 @@ void status_text(const struct buf *json, struct buf *out)
                                               {"WEIGHT", "weight"},
                                               {NULL, NULL}};
     const struct status_list certificates = {"\"certificates\":[", "],\"endpoints\":", certificate};
-    const struct status_list endpoints = {"\"endpoints\":[", "],\"reload\":", endpoint};
+    static const char *const process[][2] = {
+        {"PROCESS", "process"},           {"INSTANCE", "instance"}, {"STATE", "state"},
+        {"SECONDS", "state_s"},           {"PID", "pid"},           {"RESTARTS", "restarts"},
+        {"MEMORY BYTES", "memory_bytes"}, {"ERROR", "error"},       {NULL, NULL}};
+    const struct status_list endpoints = {"\"endpoints\":[", "],\"processes\":", endpoint};
+    const struct status_list processes = {"\"processes\":[", "],\"reload\":", process};
     for (unsigned i = 0; i < COUNT_OF(members); i++) {
         buf_printf(out, "%-16s", members[i][0]);
         status_text_member(buf_str(json), members[i][1], out);
@@ -170,4 +175,5 @@ void status_text(const struct buf *json, struct buf *out)
     }
     status_table(json, &certificates, out);
     status_table(json, &endpoints, out);
+    status_table(json, &processes, out);
 }

@@ -289,6 +289,8 @@ static void supervisor_on_reader(struct supervisor *s)
 
 /* ---- start, stop, upgrade ---- */
 
+static void supervisor_turn(struct supervisor *s);
+
 static void supervisor_stop(struct supervisor *s)
 {
     if (s->is_stopping) {
@@ -303,9 +305,23 @@ static void supervisor_stop(struct supervisor *s)
             kill(s->edges[i].pid, SIGTERM);
         }
     }
+    if (s->is_stopping && s->helpers[SUPERVISOR_RUNNER].process.pid) {
+        kill(s->helpers[SUPERVISOR_RUNNER].process.pid, SIGQUIT);
+    }
     s->is_stopping = true;
     s->restart_at_ns = 0;
     supervisor_end_helpers(s);
+}
+
+/* Behind the last edge, whose requests may need them until then. */
+static void supervisor_end_processes(struct supervisor *s)
+{
+    const struct control_message m = {.kind = CONTROL_DRAIN, .fd = -1};
+    s->is_stopping = true;
+    supervisor_tell_helper(s, SUPERVISOR_RUNNER, &m, -1);
+    while (s->helpers[SUPERVISOR_RUNNER].process.pid) {
+        supervisor_turn(s);
+    }
 }
 
 static void supervisor_upgrade(struct supervisor *s)
@@ -405,6 +421,12 @@ static void supervisor_reap(struct supervisor *s)
     }
 }
 
+static void supervisor_reopen_runner(struct supervisor *s)
+{
+    const struct control_message m = {.kind = CONTROL_REOPEN, .fd = -1};
+    supervisor_tell_helper(s, SUPERVISOR_RUNNER, &m, -1);
+}
+
 static void supervisor_on_signal(struct supervisor *s, int signal)
 {
     switch (signal) {
@@ -416,6 +438,7 @@ static void supervisor_on_signal(struct supervisor *s, int signal)
         break;
     case SIGUSR1:
         supervisor_tell(s, s->current, CONTROL_REOPEN);
+        supervisor_reopen_runner(s);
         break;
     case SIGUSR2:
         supervisor_upgrade(s);
@@ -450,6 +473,9 @@ static void supervisor_on_message(struct supervisor *s, int slot)
     }
     if (m.kind == CONTROL_DEMAND && slot == s->current) {
         supervisor_tell_helper(s, SUPERVISOR_ISSUER, &m, fd);
+    } else if ((m.kind == CONTROL_RESTART || m.kind == CONTROL_IDLE || m.kind == CONTROL_REOPEN) &&
+               slot == s->current) {
+        supervisor_tell_helper(s, SUPERVISOR_RUNNER, &m, fd);
     }
     file_close(fd);
     if (m.kind == CONTROL_BIND) {
@@ -466,6 +492,8 @@ static void supervisor_on_message(struct supervisor *s, int slot)
         supervisor_reload(s);
     } else if (m.kind == CONTROL_WATCH && slot == s->current) {
         supervisor_want_helper(s, SUPERVISOR_WATCHER, m.count != 0, -1);
+    } else if (m.kind == CONTROL_RUN && slot == s->current) {
+        supervisor_run_processes(s, &m);
     }
 }
 
@@ -593,6 +621,7 @@ int supervisor_run(const struct supervisor_options *options)
         supervisor_turn(&s);
     }
     supervisor_end_helpers(&s);
+    supervisor_end_processes(&s);
     supervisor_close_sockets(&s);
     return s.exit_code;
 }

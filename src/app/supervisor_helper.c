@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/supervisor_int.h"
+#include "os/child.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -21,6 +22,7 @@ static const struct {
 } kinds[SUPERVISOR_HELPER_COUNT] = {
     [SUPERVISOR_ISSUER] = {"issuer", "the issuer of certificates", CONTROL_ISSUED},
     [SUPERVISOR_WATCHER] = {"watcher", "the watcher of certificate files", CONTROL_FILES},
+    [SUPERVISOR_RUNNER] = {"runner", "the runner of programs", CONTROL_RUNNING},
 };
 
 void supervisor_end_helper(struct supervisor *s, enum supervisor_helper_kind kind)
@@ -67,6 +69,32 @@ void supervisor_want_helper(struct supervisor *s, enum supervisor_helper_kind ki
     }
 }
 
+void supervisor_run_processes(struct supervisor *s, const struct control_message *m)
+{
+    struct supervisor_helper *h = &s->helpers[SUPERVISOR_RUNNER];
+    h->is_wanted = m->count != 0;
+    if (h->process.pid) {
+        supervisor_tell_helper(s, SUPERVISOR_RUNNER, m, -1);
+    } else if (h->is_wanted && !s->is_stopping) {
+        h->failures = 0;
+        child_adopt_orphans(); /* what a runner leaves behind that was killed is ours to end */
+        helper_start(s, SUPERVISOR_RUNNER);
+    }
+}
+
+static void helper_kill_orphans(const struct supervisor *s)
+{
+    pid_t known[SUPERVISOR_EDGES_MAX + SUPERVISOR_HELPER_COUNT + 1] = {s->reader.pid};
+    size_t n = 1;
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        known[n++] = s->edges[i].pid;
+    }
+    for (int i = 0; i < SUPERVISOR_HELPER_COUNT; i++) {
+        known[n++] = s->helpers[i].process.pid;
+    }
+    child_kill_others(known, n);
+}
+
 /* Never waits for it: a helper may be busy for a while. */
 void supervisor_tell_helper(struct supervisor *s, enum supervisor_helper_kind kind,
                             const struct control_message *m, int fd)
@@ -96,8 +124,14 @@ void supervisor_on_helper(struct supervisor *s, enum supervisor_helper_kind kind
         return;
     }
     h->failures = 0;
-    if (s->current >= 0 && control_send(s->edges[s->current].channel, &m, fd) != ERR_OK) {
-        supervisor_say("warn", "process %d does not listen", (int)s->edges[s->current].pid);
+    for (int i = 0; i < SUPERVISOR_EDGES_MAX; i++) {
+        const struct supervisor_edge *edge = &s->edges[i];
+        /* Those that drain need to know of programs as long as they have requests for them; one
+         * that starts asks when it serves. */
+        bool is_meant = kind == SUPERVISOR_RUNNER ? edge->is_ready : i == s->current;
+        if (is_meant && edge->pid && control_send(edge->channel, &m, fd) != ERR_OK) {
+            supervisor_say("warn", "process %d does not listen", (int)edge->pid);
+        }
     }
     file_close(fd);
 }
@@ -111,7 +145,10 @@ bool supervisor_reap_helper(struct supervisor *s, pid_t pid, const char *how)
         }
         close(h->process.channel);
         h->process = (struct supervisor_edge){0};
-        if (!s->is_stopping) {
+        if (kind == SUPERVISOR_RUNNER) {
+            helper_kill_orphans(s);
+        }
+        if (!s->is_stopping && h->is_wanted) {
             helper_schedule(h);
             supervisor_say("warn", "%s %s and starts again", kinds[kind].name, how);
         }
@@ -149,6 +186,8 @@ void supervisor_helpers_on_time(struct supervisor *s, uint64_t now_ns)
 void supervisor_end_helpers(struct supervisor *s)
 {
     for (int kind = 0; kind < SUPERVISOR_HELPER_COUNT; kind++) {
-        supervisor_end_helper(s, (enum supervisor_helper_kind)kind);
+        if (kind != SUPERVISOR_RUNNER) {
+            supervisor_end_helper(s, (enum supervisor_helper_kind)kind);
+        }
     }
 }

@@ -31,6 +31,7 @@ struct supervisor_edge {
 enum supervisor_helper_kind {
     SUPERVISOR_ISSUER,
     SUPERVISOR_WATCHER,
+    SUPERVISOR_RUNNER,
     SUPERVISOR_HELPER_COUNT,
 };
 
@@ -75,9 +76,14 @@ enum err supervisor_start_role(struct supervisor *s, const char *role,
 void supervisor_want_helper(struct supervisor *s, enum supervisor_helper_kind kind, bool is_wanted,
                             int task);
 
-/* Ends a helper, or all. They lose nothing: what they had begun goes on when they start again. */
+/* Ends a helper, or all but the runner. They lose nothing: what they had begun goes on when they
+ * start again. */
 void supervisor_end_helper(struct supervisor *s, enum supervisor_helper_kind kind);
 void supervisor_end_helpers(struct supervisor *s);
+
+/* Starts the runner where it is wanted (`m` is CONTROL_RUN) and does not run; else passes `m` on.
+ */
+void supervisor_run_processes(struct supervisor *s, const struct control_message *m);
 
 /* Passes `m` on to a helper that runs and listens; else it is lost. */
 void supervisor_tell_helper(struct supervisor *s, enum supervisor_helper_kind kind,

@@ -12,7 +12,7 @@
 #include "app/supervisor_int.h"
 
 #define UPGRADE_MAGIC 0x73777375u
-#define UPGRADE_FORMAT 5u
+#define UPGRADE_FORMAT 6u
 
 struct upgrade_state {
     uint32_t magic;
@@ -22,6 +22,7 @@ struct upgrade_state {
     uint32_t is_reload_due; /* one was under way */
     int32_t kept;
     uint32_t generation;
+    struct supervisor_helper runner;
     struct supervisor_edge edges[SUPERVISOR_EDGES_MAX];
     struct supervisor_socket sockets[SUPERVISOR_SOCKETS_MAX];
 };
@@ -47,6 +48,9 @@ static void upgrade_keep_all(const struct supervisor *s, bool is_kept)
     if (s->kept >= 0) {
         upgrade_keep(s->kept, is_kept);
     }
+    if (s->helpers[SUPERVISOR_RUNNER].process.pid) {
+        upgrade_keep(s->helpers[SUPERVISOR_RUNNER].process.channel, is_kept);
+    }
 }
 
 void upgrade_replace_program(struct supervisor *s)
@@ -59,6 +63,7 @@ void upgrade_replace_program(struct supervisor *s)
                                    .socket_count = s->socket_count,
                                    .is_reload_due = s->reader.pid != 0,
                                    .kept = s->kept,
+                                   .runner = s->helpers[SUPERVISOR_RUNNER],
                                    .generation = s->generation};
     memcpy(state.edges, s->edges, sizeof(state.edges));
     memcpy(state.sockets, s->sockets, sizeof(state.sockets));
@@ -105,7 +110,11 @@ enum err upgrade_resume(struct supervisor *s, bool *ret_is_reload_due)
     *ret_is_reload_due = state.is_reload_due != 0;
     memcpy(s->edges, state.edges, sizeof(s->edges));
     memcpy(s->sockets, state.sockets, sizeof(s->sockets));
+    s->helpers[SUPERVISOR_RUNNER] = state.runner;
     upgrade_keep_all(s, false);
     supervisor_say("info", "upgrade: the supervisor is the new program");
+    /* The runner keeps its children, as we do, and becomes the new program as well. */
+    const struct control_message m = {.kind = CONTROL_REPLACE, .fd = -1};
+    supervisor_tell_helper(s, SUPERVISOR_RUNNER, &m, -1);
     return ERR_OK;
 }

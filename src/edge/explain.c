@@ -14,8 +14,15 @@ static void explain_backend(const struct backend_settings *own, struct buf *out)
         buf_printf(out, "%s " STR_FMT "%s", i ? "," : "", STR_ARG(list->items[i].url),
                    list->items[i].backup ? " (backup)" : "");
     }
+    if (backend->process.is_on) {
+        const struct str_list *command = &backend->process.command;
+        buf_printf(out, " process " STR_FMT ":", STR_ARG(backend->process.name));
+        for (size_t i = 0; i < command->count; i++) {
+            buf_printf(out, " " STR_FMT, STR_ARG(command->items[i]));
+        }
+    }
     buf_add_char(out, '\n');
-    if (str_eq(list->items[0].url, STR("echo"))) {
+    if (list->count && str_eq(list->items[0].url, STR("echo"))) {
         return;
     }
     buf_printf(out,

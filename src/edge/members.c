@@ -139,7 +139,9 @@ static enum err members_add(struct members *m, const struct members_input *input
     } else if (!err) {
         err = endpoint_create(e->name, &e->state);
         if (!err && input->settings->health.is_on) {
-            bool joins = input->before && input->before->count > 0;
+            /* An instance of a process is told of when it is ready. */
+            bool joins =
+                input->before && input->before->count > 0 && !input->settings->process.is_on;
             endpoint_set_health(e->state, joins ? ENDPOINT_WAITING : ENDPOINT_PRESUMED, 0);
         }
     }

@@ -16,6 +16,10 @@ static enum err site_is_same_backend(const struct backend_settings *a,
                                      const struct backend_settings *b, bool *ret_is_same)
 {
     struct buf x, y;
+    if (!str_eq(a->process.name, b->process.name)) {
+        *ret_is_same = false;
+        return ERR_OK;
+    }
     buf_init(&x, 0);
     buf_init(&y, 0);
     conf_object_print(a, 0, false, &x);

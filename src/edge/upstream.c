@@ -10,11 +10,18 @@
 #include "edge/endpoint.h"
 #include "edge/pipeline.h"
 
+/* A program that ended is known to have within a moment; until then nobody listens there. */
+#define TRIES_MAX_PROCESS 12
+#define PROCESS_PAUSE_MS 10u
+
+#define WAITING_MAX 256u /* requests of a backend */
+
 /* All loops count here, and find the list in force. */
 struct upstream_shared {
     atomic_uint turns;
     atomic_uint active; /* tries under way */
     atomic_uint retries;
+    atomic_uint waiting;
     pthread_mutex_t lock; /* held to take a reference of `members`, and to replace it */
     _Atomic(struct members *) members;
 };
@@ -313,6 +320,34 @@ void upstream_tunnel(struct upstream_use *use)
     endpoint_begin_tunnel(use->endpoint->state);
 }
 
+bool upstream_is_waiting(const struct upstream *u, const struct upstream_use *use)
+{
+    const struct members_use *now =
+        u->settings->process.is_on ? upstream_look_up(u, use->view) : NULL;
+    return now && now->members->count == 0;
+}
+
+bool upstream_begin_wait(const struct upstream *u, struct upstream_use *use)
+{
+    if (use->is_waiting) {
+        return true;
+    }
+    if (atomic_fetch_add_explicit(&u->shared->waiting, 1, memory_order_relaxed) >= WAITING_MAX) {
+        atomic_fetch_sub_explicit(&u->shared->waiting, 1, memory_order_relaxed);
+        return false;
+    }
+    use->is_waiting = true;
+    return true;
+}
+
+void upstream_end_wait(const struct upstream *u, struct upstream_use *use)
+{
+    if (use->is_waiting) {
+        use->is_waiting = false;
+        atomic_fetch_sub_explicit(&u->shared->waiting, 1, memory_order_relaxed);
+    }
+}
+
 void upstream_release(const struct upstream *u, struct upstream_use *use)
 {
     if (use->is_retry) {
@@ -333,6 +368,7 @@ void upstream_release(const struct upstream *u, struct upstream_use *use)
 void upstream_end(const struct upstream *u, struct upstream_use *use)
 {
     upstream_release(u, use);
+    upstream_end_wait(u, use);
     members_use_end(use->list);
     use->list = NULL;
     use->endpoint = NULL;
@@ -459,7 +495,10 @@ static bool upstream_is_safe(const struct upstream *u, const struct client_end *
 bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                      const struct client_end *end, bool is_idempotent, bool is_replayable)
 {
-    bool has_other = upstream_has_other(use);
+    /* An instance that ends has a successor. */
+    bool has_other = upstream_has_other(use) || u->settings->process.is_on;
+    bool has_ended = u->settings->process.is_on && end->fault == CLIENT_FAULT_CONNECT;
+    unsigned most = has_ended ? TRIES_MAX_PROCESS : upstream_tries_max(u, use);
     /* A connection that rested may end at any time; that is no fault of the endpoint. */
     bool is_stale = end->fault == CLIENT_FAULT_CLOSED && end->is_reused && !end->has_answered;
     metrics_add(p->metrics, end->is_reused ? METRICS_UPSTREAM_REUSED : METRICS_UPSTREAM_CONNECTIONS,
@@ -471,12 +510,14 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
         }
     }
     upstream_release(u, use);
-    if (!is_replayable || use->try_count >= upstream_tries_max(u, use) ||
+    if (!is_replayable || use->try_count >= most ||
         !upstream_is_safe(u, end, is_idempotent, has_other)) {
         return false;
     }
     use->wants_new_connection = true;
-    use->pause_ms = has_other ? balance_retry_pause_ms(use->try_count, pipeline_random(p)) : 0;
+    use->pause_ms = has_ended   ? PROCESS_PAUSE_MS * use->try_count
+                    : has_other ? balance_retry_pause_ms(use->try_count, pipeline_random(p))
+                                : 0;
     return true;
 }
 

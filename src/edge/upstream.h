@@ -35,7 +35,8 @@ struct upstream_use {
     bool wants_new_connection;
     bool is_under_way;
     bool is_tunnel;
-    bool is_retry; /* counted in the budget of retries */
+    bool is_retry;   /* counted in the budget of retries */
+    bool is_waiting; /* counted among those that wait for an instance */
 };
 
 struct upstream_input {
@@ -73,6 +74,13 @@ enum err upstream_publish(const struct upstream *u, const struct member *list, s
 
 /* The loop asks no more. */
 void upstream_view_done(struct upstream_view *view);
+
+/* Whether none of the instances of its process is ready, which may change soon. */
+bool upstream_is_waiting(const struct upstream *u, const struct upstream_use *use);
+
+/* A request waits for that; false: too many do already. It waits until upstream_end_wait. */
+bool upstream_begin_wait(const struct upstream *u, struct upstream_use *use);
+void upstream_end_wait(const struct upstream *u, struct upstream_use *use); /* or is a no-op */
 
 /* Sets the endpoint of the next try, which is under way from here on. False: each has as many
  * requests as it may, or there is none. */

@@ -317,12 +317,63 @@ static void test_threads(void **state)
     (void)state;
 }
 
+static const char PROCESS[] =
+    "hosts: [{domains: a.test, backend: {process: node a.js}, routes: ["
+    "{path: /x, backend: {timeout: {first: 1s}}}, {path: /y, backend: {process: {env: {A: b}}}}]}]";
+
+static struct client_end no_connection(void)
+{
+    return (struct client_end){.fault = CLIENT_FAULT_CONNECT, .detail = ""};
+}
+
+/* Requests wait for an instance, as many as may, and one that has just ended has a successor. */
+static void test_process(void **state)
+{
+    enum { WAITERS = 256 };
+    static struct upstream_use uses[WAITERS + 1];
+    struct site *site = make_site(PROCESS, NULL);
+    const struct upstream *u = site_find_backend(site, STR("a.test"));
+    const struct member list[1] = {told("one", "http://127.0.0.1:1")};
+    const struct client_end end = no_connection();
+    struct seat seat;
+    seat_init(&seat);
+    assert_int_equal(site->upstream_count, 3);
+    assert_true(str_eq(upstream_settings(site->upstreams[1])->process.name, STR("a.test")));
+    assert_true(str_eq(upstream_settings(site->upstreams[2])->process.name, STR("a.test/y")));
+    for (unsigned i = 0; i <= WAITERS; i++) {
+        uses[i] = (struct upstream_use){.view = &seat.view};
+        assert_true(upstream_is_waiting(u, &uses[i]));
+        assert_int_equal(upstream_begin_wait(u, &uses[i]), i < WAITERS);
+        assert_int_equal(upstream_begin_wait(u, &uses[i]), i < WAITERS); /* once is enough */
+    }
+    upstream_end_wait(u, &uses[0]);
+    upstream_end_wait(u, &uses[0]);
+    assert_true(upstream_begin_wait(u, &uses[WAITERS]));
+    publish(site, list, 1);
+    assert_false(upstream_is_waiting(u, &uses[0]));
+    unsigned tries = 0;
+    do {
+        tries++;
+        assert_true(upstream_pick(&seat.pipeline, u, &uses[0]));
+    } while (upstream_report(&seat.pipeline, u, &uses[0], &end, true, true));
+    assert_int_equal(tries, 12);
+    publish(site, list, 0);
+    assert_true(upstream_is_waiting(u, &uses[0]));
+    for (unsigned i = 0; i <= WAITERS; i++) {
+        upstream_end(u, &uses[i]);
+    }
+    seat_done(&seat);
+    site_unref(site);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),     cmocka_unit_test(test_tried),
-        cmocka_unit_test(test_wrong),       cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_allocations), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_process), cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_tried),   cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_reload),  cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
