@@ -72,11 +72,13 @@ static void admin_listens(const struct edge *e, struct buf *out)
     for (uint32_t i = 0; i < e->listen_count; i++) {
         struct socket_address a;
         char text[SOCKET_ADDRESS_TEXT_BYTES];
-        if (!e->listens[i].is_datagram && socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
+        if ((!e->listens[i].is_datagram || e->listens[i].stream) &&
+            socket_local(e->listens[i].fds[0], &a) == ERR_OK) {
             buf_add_str(out, has_one ? STR(",\"") : STR("\""));
-            buf_add_str(out, e->listens[i].stream   ? STR("tcp://")
-                             : e->listens[i].is_tls ? STR("https://")
-                                                    : STR(""));
+            buf_add_str(out, e->listens[i].is_datagram ? STR("udp://")
+                             : e->listens[i].stream    ? STR("tcp://")
+                             : e->listens[i].is_tls    ? STR("https://")
+                                                       : STR(""));
             escape_json(out, str_make(text, socket_address_text(&a, text)));
             buf_add_char(out, '"');
             has_one = true;

@@ -119,7 +119,7 @@ static uint16_t edge_h3_port(const struct edge *e)
     for (uint32_t i = 0; i < e->listen_count; i++) {
         const struct edge_listen *l = &e->listens[i];
         struct socket_address a;
-        if (l->is_wanted && l->is_datagram && socket_local(l->fds[0], &a) == ERR_OK) {
+        if (l->is_wanted && l->is_datagram && !l->stream && socket_local(l->fds[0], &a) == ERR_OK) {
             return socket_address_port(&a);
         }
     }

@@ -38,7 +38,7 @@ struct edge_listen {
     uint32_t fd_count;
     int fds[EDGE_WORKERS_MAX];
     bool is_tls;
-    bool is_datagram; /* UDP, for HTTP/3 */
+    bool is_datagram; /* UDP: HTTP/3, or those of a stream */
     bool is_wanted;   /* by the configuration that is being applied */
     uint32_t stream;  /* of the settings, counted from 1; 0: it speaks HTTP */
 };
@@ -67,6 +67,8 @@ struct worker_listener {
     bool is_wanted;
     uint32_t stream; /* as edge_listen */
 };
+
+struct worker_flows; /* a socket of a stream of datagrams, edge_flows.c */
 
 struct worker_endpoint {
     struct quic_endpoint *endpoint;
@@ -105,6 +107,7 @@ struct worker {
     uint32_t listener_count;
     struct worker_endpoint endpoints[EDGE_LISTENS_MAX];
     uint32_t endpoint_count;
+    struct worker_flows *flows; /* a list */
     struct worker_demands demands;
 };
 
@@ -182,6 +185,12 @@ void worker_on_stop(void *worker, uint64_t unused);
 enum err worker_begin_tls(struct worker *w) MUST_CHECK;
 
 /* edge_quic.c */
+/* edge_flows.c: as the next two, for streams of datagrams. */
+void worker_listen_flows(struct worker *w, int fd, uint32_t stream);
+void worker_unwant_flows(struct worker *w);
+void worker_close_flows(struct worker *w, bool is_all);
+void worker_rest_flows(struct worker *w);
+
 void worker_listen_quic(struct worker *w, int fd, const struct server_limits *limits);
 /* Closes the endpoints that are no longer wanted, or all, and their connections. */
 void worker_close_quic(struct worker *w, bool is_all);

@@ -81,6 +81,7 @@ struct edge_wish {
     const struct listen_address *address;
     uint32_t stream; /* as edge_listen */
     bool is_tls;
+    bool is_datagram;
 };
 
 static enum err edge_want(struct edge *e, const struct socket_address *at,
@@ -89,9 +90,11 @@ static enum err edge_want(struct edge *e, const struct socket_address *at,
     const struct listen_address *wanted = wish->address;
     /* Elsewhere http and https on one address are one socket, that a reload may change over. */
     bool is_any_port = wanted->kind == LISTEN_INET && wanted->port == 0;
-    const struct control_address a = {*at, !is_any_port   ? 0
-                                           : wish->stream ? CONTROL_VARIANT_STREAM(wish->stream)
-                                                          : wish->is_tls};
+    uint32_t variant = !is_any_port   ? 0
+                       : wish->stream ? CONTROL_VARIANT_STREAM(wish->stream)
+                                      : wish->is_tls;
+    const struct control_address a = {*at, variant |
+                                               (wish->is_datagram ? CONTROL_VARIANT_DATAGRAM : 0u)};
     for (uint32_t i = 0; i < e->listen_count; i++) {
         if (control_address_eq(&e->listens[i].asked, &a)) {
             e->listens[i].is_wanted = true;
@@ -111,6 +114,7 @@ static enum err edge_want(struct edge *e, const struct socket_address *at,
     if (!err) {
         l->is_tls = wish->is_tls;
         l->stream = wish->stream;
+        l->is_datagram = wish->is_datagram;
         e->listen_count++;
         if (wish->is_tls && wanted->kind == LISTEN_INET) {
             edge_want_quic(e, l);
@@ -199,11 +203,11 @@ static void edge_listen_undo(struct edge *e, uint32_t before)
 }
 
 static enum err edge_listen_list(struct edge *e, const struct listen_list *list, uint32_t stream,
-                                 bool is_start)
+                                 bool is_datagram, bool is_start)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct listen_address *l = &list->items[i];
-        const struct edge_wish wish = {l, stream, l->is_tls && !stream};
+        const struct edge_wish wish = {l, stream, l->is_tls && !stream, is_datagram};
         enum err err = edge_listen_one(e, &wish);
         if (err) {
             const char *hint = err == ERR_ACCESS
@@ -228,9 +232,11 @@ enum err edge_listen_all(struct edge *e, const struct settings *s, bool is_start
     for (uint32_t i = 0; i < e->listen_count; i++) {
         e->listens[i].is_wanted = false;
     }
-    enum err err = edge_listen_list(e, &s->server.listen, 0, is_start);
+    enum err err = edge_listen_list(e, &s->server.listen, 0, false, is_start);
     for (size_t i = 0; i < s->streams.count && !err; i++) {
-        err = edge_listen_list(e, &s->streams.items[i].listen, (uint32_t)i + 1, is_start);
+        const struct stream_settings *stream = &s->streams.items[i];
+        err = edge_listen_list(e, &stream->listen, (uint32_t)i + 1,
+                               settings_is_datagram(&stream->backend), is_start);
     }
     if (err) {
         edge_listen_undo(e, before);

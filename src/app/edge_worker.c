@@ -110,6 +110,7 @@ void worker_done(struct worker *w)
             server_abort(w->server);
         }
         worker_close_quic(w, true);
+        worker_close_flows(w, true);
         server_destroy(w->server);
         pipeline_done(&w->pipeline);
         loop_destroy(w->loop);
@@ -205,10 +206,13 @@ void worker_on_change(void *worker, uint64_t value)
     for (uint32_t i = 0; i < w->endpoint_count; i++) {
         w->endpoints[i].is_wanted = w->server->is_draining;
     }
+    worker_unwant_flows(w);
     for (uint32_t i = 0; i < change->listen_count && !w->server->is_draining; i++) {
         const struct edge_listen *l = &change->listens[i];
         for (uint32_t k = 0; k < l->fd_count; k++) {
-            if (l->is_datagram && k % w->edge->worker_count == w->index) {
+            if (l->is_datagram && l->stream && k % w->edge->worker_count == w->index) {
+                worker_listen_flows(w, l->fds[k], l->stream);
+            } else if (l->is_datagram && !l->stream && k % w->edge->worker_count == w->index) {
                 worker_listen_quic(w, l->fds[k], &change->limits);
             } else if (!l->is_datagram &&
                        (l->fd_count == 1 || k % w->edge->worker_count == w->index)) {
@@ -225,6 +229,7 @@ void worker_on_change(void *worker, uint64_t value)
         }
     }
     worker_close_quic(w, false);
+    worker_close_flows(w, false);
     if (atomic_fetch_sub(&change->left, 1) == 1) {
         enum err e = loop_post(w->edge->loop, edge_on_applied, w->edge, value);
         ASSERT(!e); /* one change at a time: the mailbox has room */
@@ -244,6 +249,7 @@ void worker_on_drain(void *worker, uint64_t idle_ms)
     struct worker *w = worker;
     w->listener_count = 0;
     bool is_succeeded = idle_ms != 0;
+    worker_rest_flows(w);
     for (uint32_t i = 0; i < w->endpoint_count; i++) {
         quic_endpoint_drain(w->endpoints[i].endpoint, is_succeeded);
     }

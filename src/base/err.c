@@ -46,6 +46,7 @@ enum err err_from_errno(int system_errno)
     case ENOTDIR:
     case ENODEV:
     case ENXIO:
+    case ECONNREFUSED: /* nobody listens there */
         return ERR_NOT_FOUND;
     case EEXIST:
         return ERR_EXISTS;

@@ -180,14 +180,37 @@ static void check_listen(struct checker *c, const struct listen_list *list,
     }
 }
 
+static void check_datagram_port(struct checker *c, const struct settings *s,
+                                const struct listen_address *a, struct conf_origin origin)
+{
+    const char *fault = a->kind == LISTEN_INET ? NULL : "datagrams come to a port";
+    for (size_t i = 0; i < s->server.listen.count; i++) {
+        const struct listen_address *other = &s->server.listen.items[i];
+        if (other->is_tls && is_same_address(a, other)) {
+            fault = "HTTP/3 takes the datagrams of this port";
+        }
+    }
+    if (fault != NULL) {
+        (void)diag_add(c->diags, origin, "listen: %s", fault);
+        c->is_wrong = true;
+    }
+}
+
+/* The ports of UDP are others than those of TCP. */
 static void check_streams(struct checker *c, const struct settings *s)
 {
     for (size_t i = 0; i < s->streams.count; i++) {
         const struct stream_settings *stream = &s->streams.items[i];
         struct conf_origin origin = conf_origin_of(stream, "listen");
-        check_listen(c, &stream->listen, &s->server.listen, origin);
+        bool is_datagram = settings_is_datagram(&stream->backend);
+        check_listen(c, &stream->listen, is_datagram ? NULL : &s->server.listen, origin);
         for (size_t k = 0; k < i; k++) {
-            check_listen(c, &stream->listen, &s->streams.items[k].listen, origin);
+            if (settings_is_datagram(&s->streams.items[k].backend) == is_datagram) {
+                check_listen(c, &stream->listen, &s->streams.items[k].listen, origin);
+            }
+        }
+        for (size_t k = 0; is_datagram && k < stream->listen.count; k++) {
+            check_datagram_port(c, s, &stream->listen.items[k], origin);
         }
     }
 }
@@ -295,8 +318,8 @@ static enum err settings_from(struct arena *arena, const struct conf_io *io,
     struct checker c = {.diags = reterr_diags};
     check_server(&c, &s->server);
     check_acme(&c, &s->server.tls);
-    check_streams(&c, s);
     settings_check_backends(&c, s);
+    check_streams(&c, s);
     check_hosts(&c, s);
     e = check_domains(&c, s);
     if (e == ERR_OK) {

@@ -561,6 +561,9 @@ const struct backend_settings *settings_backend(const struct backend_settings *b
 /* Whether connections of a host with this backend are passed on as they are (tcp://). */
 bool settings_is_passed(const struct backend_settings *b);
 
+/* Whether it takes datagrams (udp://). */
+bool settings_is_datagram(const struct backend_settings *b);
+
 /* Overwrites the private keys, once they are where they are used from. */
 void settings_wipe_keys(struct settings *s);
 

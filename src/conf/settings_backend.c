@@ -178,7 +178,7 @@ static void check_kind(struct checker *c, const struct backend_settings *own, bo
                        bool takes_requests, const char *sentence)
 {
     const struct backend_settings *b = settings_backend(own);
-    bool has_stream = false, has_request = false;
+    bool has_stream = false, has_request = false, has_datagram = false, has_unix = false;
     for (size_t i = 0; i < b->proxy.count; i++) {
         struct upstream_address a = {0};
         size_t at;
@@ -186,14 +186,18 @@ static void check_kind(struct checker *c, const struct backend_settings *own, bo
         if (!str_eq(url, STR("echo")) && value_parse_upstream(url, &a, &at) != NULL) {
             return; /* said before */
         }
-        has_stream |= a.is_stream;
+        has_stream |= a.is_stream && !a.is_datagram;
+        has_datagram |= a.is_datagram;
         has_request |= !a.is_stream && a.unix_path.p == NULL;
+        has_unix |= a.unix_path.p != NULL;
     }
-    bool is_mixed = has_stream && has_request;
+    bool is_mixed = has_stream + has_request + has_datagram > 1 || (has_datagram && has_unix);
+    has_stream |= has_datagram;
     if ((has_stream && !takes_streams) || (has_request && !takes_requests) || is_mixed) {
-        (void)diag_add(c->diags, conf_origin_of(own, "proxy"), "proxy: %s",
-                       is_mixed ? "a backend takes either requests or bytes (tcp://), not both"
-                                : sentence);
+        (void)diag_add(
+            c->diags, conf_origin_of(own, "proxy"), "proxy: %s",
+            is_mixed ? "a backend takes either requests, or bytes (tcp://), or datagrams (udp://)"
+                     : sentence);
         c->is_wrong = true;
     }
 }
@@ -203,7 +207,8 @@ static void check_stream(struct checker *c, struct settings *s, struct stream_se
     stream->backend.is_on = true;
     settle(c, s, &stream->backend, conf_origin_of(stream, "backend"));
     check_kind(c, &stream->backend, true, false,
-               "a stream passes bytes on: its endpoints are tcp://HOST:PORT or unix:/PATH");
+               "a stream passes bytes on: its endpoints are tcp://HOST:PORT, udp://HOST:PORT or "
+               "unix:/PATH");
     for (size_t i = 0; i < stream->listen.count; i++) {
         const struct listen_address *l = &stream->listen.items[i];
         if (str_starts_with(l->text, STR("http"))) {
@@ -219,6 +224,11 @@ static void check_host(struct checker *c, struct settings *s, struct host_settin
     settle(c, s, &host->keys.backend, conf_origin_of(&host->keys, "backend"));
     check_shares(c, s, &host->keys);
     check_mirror(c, host);
+    if (settings_is_datagram(&host->keys.backend)) {
+        (void)diag_add(c->diags, conf_origin_of(&host->keys.backend, "proxy"),
+                       "proxy: udp:// takes datagrams: it stands in streams");
+        c->is_wrong = true;
+    }
     check_kind(c, &host->keys.backend, host->routes.count == 0, true,
                "tcp:// passes whole connections on, so this host can have no routes");
     for (size_t k = 0; k < host->routes.count; k++) {
@@ -250,11 +260,22 @@ const struct backend_settings *settings_backend(const struct backend_settings *b
     return b->named != NULL ? b->named : b;
 }
 
-bool settings_is_passed(const struct backend_settings *own)
+static bool first_is(const struct backend_settings *own, bool is_datagram)
 {
     const struct backend_settings *b = settings_backend(own);
     struct upstream_address a = {0};
     size_t at;
     return b->is_on && b->proxy.count > 0 &&
-           value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_stream;
+           value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_stream &&
+           a.is_datagram == is_datagram;
+}
+
+bool settings_is_passed(const struct backend_settings *b)
+{
+    return first_is(b, false);
+}
+
+bool settings_is_datagram(const struct backend_settings *b)
+{
+    return first_is(b, true);
 }

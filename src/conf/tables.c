@@ -647,15 +647,16 @@ static const struct conf_key STREAM_KEYS[] = {
      AT(stream_settings, listen),
      .flags = CONF_REQUIRED,
      .example = "[5432]",
-     .doc = "Where connections are taken: a port, an address and port, a Unix socket, or an open "
-            "file descriptor."},
+     .doc = "Where connections (or, for udp://, datagrams) are taken: a port, an address and port, "
+            "a Unix socket, or an open file descriptor."},
     {.name = "backend",
      .type = CONF_OBJECT,
      AT(stream_settings, backend),
      .child = &conf_table_backend,
      .flags = CONF_REQUIRED | CONF_ELSEWHERE,
      .example = "tcp://10.0.0.1:5432",
-     .doc = "Who gets them: tcp://HOST:PORT or unix:/PATH, or the name of a backend of such; with "
+     .doc = "Who gets them: tcp://HOST:PORT, udp://HOST:PORT or unix:/PATH, or the name of a "
+            "backend of such; with "
             "the keys of hosts[].backend that do not concern requests."},
 };
 static const struct conf_table STREAM_TABLE = {

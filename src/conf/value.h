@@ -115,7 +115,8 @@ struct upstream_address {
     struct str host;      /* a number address without brackets, or a name */
     bool is_name;
     bool is_tls;
-    bool is_stream; /* tcp: bytes, not requests */
+    bool is_stream;   /* tcp: bytes, not requests */
+    bool is_datagram; /* udp, a stream too */
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };

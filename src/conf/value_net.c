@@ -365,10 +365,12 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         return NULL;
     }
     a.is_tls = str_starts_with(text, STR("https://"));
-    a.is_stream = str_starts_with(text, STR("tcp://"));
+    a.is_datagram = str_starts_with(text, STR("udp://"));
+    a.is_stream = a.is_datagram || str_starts_with(text, STR("tcp://"));
     if (!a.is_tls && !a.is_stream && !str_starts_with(text, STR("http://"))) {
-        return "this is neither an address (http://, https://, tcp:// or unix:) nor the name of a "
-               "backend";
+        return "this is neither an address (http://, https://, tcp://, udp:// or unix:) nor the "
+               "name "
+               "of a backend";
     }
     size_t scheme = a.is_tls ? 8 : a.is_stream ? 6 : 7;
     a.port = a.is_tls ? 443 : a.is_stream ? 0 : 80;

@@ -94,7 +94,7 @@ void access_log_stream(struct pipeline *p, const struct access_stream *stream)
         .body_bytes = stream->out_bytes,
         .client_ip = stream->peer->host,
         .target = stream->endpoint,
-        .protocol = STR("TCP"),
+        .protocol = stream->protocol,
         .host = stream->name,
         .error = str_of(stream->error),
     };

@@ -8,6 +8,7 @@ void access_log_request(struct pipeline *p, struct request *r, enum err cause);
 
 /* A connection that was passed on. */
 struct access_stream {
+    struct str protocol; /* "TCP", "UDP" */
     const struct exchange_peer *peer;
     struct str name; /* where it was taken */
     struct str endpoint;

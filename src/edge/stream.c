@@ -33,6 +33,7 @@ static void stream_on_end(struct relay *relay, enum err cause, uint64_t in, uint
     struct stream *s = relay_state(relay);
     struct pipeline *p = s->pipeline;
     const struct access_stream line = {
+        .protocol = STR("TCP"),
         .peer = relay_peer(relay),
         .name = s->name,
         .endpoint = s->tries.endpoint ? s->tries.endpoint->name : STR(""),

@@ -6,7 +6,16 @@
 #pragma once
 
 #include "edge/pipeline.h"
+#include "net/flows.h"
 #include "net/relay.h"
+
+/* A socket of a stream that takes datagrams; its address is the context of stream_flows_service,
+ * and the tag may change. */
+struct stream_listener {
+    struct pipeline *pipeline;
+    unsigned tag;
+};
+extern const struct flows_service stream_flows_service;
 
 /* As server_hooks.on_stream and on_name; `context` is the pipeline. The tag is the index of the
  * stream in the site. */

@@ -61,6 +61,21 @@ enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_
     return ERR_OK;
 }
 
+enum err datagram_connect(const struct socket_address *a, int *ret_fd)
+{
+    int fd = socket(a->raw.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return err_from_errno(errno);
+    }
+    if (connect(fd, (const struct sockaddr *)&a->raw, a->n) != 0) {
+        int cause = errno;
+        close(fd);
+        return err_from_errno(cause);
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
 void datagram_steer(int fd, unsigned at)
 {
     /* The data begin behind the head of UDP. A place that does not exist means: by the address. */

@@ -14,6 +14,10 @@
 /* A bound, non-blocking UDP socket. `is_shared` sets SO_REUSEPORT. ERR_IN_USE, ERR_ACCESS, ... */
 enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
 
+/* A non-blocking UDP socket that speaks to `a` alone, by socket_send and socket_recv: ERR_EOF there
+ * is an empty datagram, ERR_NOT_FOUND says that nobody listens. ERR_LIMIT: no descriptors left. */
+enum err datagram_connect(const struct socket_address *a, int *ret_fd) MUST_CHECK;
+
 /* Has the kernel give short packets of QUIC to the socket whose place among those that share the
  * address of `fd`, in the order of their binding, stands in the byte `at` of the connection id; all
  * others by the address of the client, as without. A kernel that cannot is no harm. */

@@ -394,14 +394,137 @@ def test_what_is_no_hello(serve, tmp_path, data):
         assert https_get(server, "db.test", tmp_path / "db.pem").endswith(b"db")
 
 
+# ---- datagrams ----
+
+class Datagrams:
+    """Answers each datagram by `answer(bytes)`, a list; None: not at all."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.peers = set()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.url = "udp://127.0.0.1:%d" % self.socket.getsockname()[1]
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"stop", self.socket.getsockname())
+        self.thread.join(ANSWER_SECONDS)
+        self.socket.close()
+
+    def run(self):
+        while True:
+            data, peer = self.socket.recvfrom(65536)
+            if data == b"stop":
+                return
+            self.peers.add(peer)
+            for answer in self.answer(data):
+                self.socket.sendto(answer, peer)
+
+
+def udp_client(server, n=0):
+    found = [a for a in server.status()["listen"] if a.startswith("udp://")]
+    host, _, port = found[n][6:].rpartition(":")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(ANSWER_SECONDS)
+    sock.connect((host, int(port)))
+    return sock
+
+
+def test_datagrams(serve):
+    with Datagrams(lambda d: [d, d[::-1]]) as upstream:
+        server = serve({"listen": "127.0.0.1:0", "backend": upstream.url})
+        with contextlib.ExitStack() as ends:
+            clients = [ends.enter_context(udp_client(server)) for _ in range(20)]
+            for i, client in enumerate(clients):
+                client.send(b"a%d" % i)
+            for i, client in enumerate(clients):
+                assert client.recv(100) == b"a%d" % i
+                assert client.recv(100) == (b"a%d" % i)[::-1]
+            big = bytes(range(256)) * 200
+            for client in clients[:2]:
+                client.send(big)
+                assert client.recv(65536) == big
+                client.recv(65536)
+        assert len(upstream.peers) == 20  # each client is one to the upstream as well
+        assert endpoint(server, upstream.url)["in_flight"] == 20
+        assert server.get().body == b"web"
+
+
+def test_datagram_clients_end(serve):
+    with Datagrams(lambda d: [d]) as upstream:
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": upstream.url, "timeout": {"idle": "300ms"}}})
+        with udp_client(server) as client:
+            client.send(b"x")
+            assert client.recv(10) == b"x"
+            wait_for(lambda: endpoint(server, upstream.url)["in_flight"] == 0, "end of the client")
+            client.send(b"y")
+            assert client.recv(10) == b"y"
+        assert len(upstream.peers) == 2
+        line = json.loads(server.access_lines(1)[0])
+        assert (line["protocol"], line["bytes"]) == ("UDP", 1)
+
+
+def test_nobody_takes_datagrams(serve):
+    """The next datagram of the client goes to another endpoint."""
+    with Datagrams(lambda d: [d]) as upstream:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", 0))
+            gone = "udp://127.0.0.1:%d" % taken.getsockname()[1]
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": [gone, upstream.url], "balance": "rr"}})
+        with udp_client(server) as client:
+            client.settimeout(0.2)
+
+            def answered():
+                client.send(b"x")
+                with contextlib.suppress(TimeoutError):
+                    return client.recv(10) == b"x"
+            wait_for(answered, "answer")
+            wait_for(lambda: endpoint(server, gone)["failures"] >= 1 or answered(), "failure")
+
+
+def test_datagrams_by_name_and_over_a_reload(serve):
+    with Datagrams(lambda d: [b"1"]) as one, Datagrams(lambda d: [b"2"]) as two:
+        server = serve({"listen": "127.0.0.1:0", "backend": one.url.replace("127.0.0.1", "localhost")})
+        with udp_client(server) as client, udp_client(server) as other:
+            client.send(b"x")
+            assert client.recv(10) == b"1"
+            settings = server.config
+            settings["streams"][0]["backend"] = two.url
+            server.write(settings)
+            assert server.reload().returncode == 0
+            client.send(b"x")
+            assert client.recv(10) == b"1"  # it stays where it was
+            other.send(b"x")
+            assert other.recv(10) == b"2"
+            settings["streams"] = []
+            server.write(settings)
+            assert server.reload().returncode == 0
+            client.send(b"x")
+            with pytest.raises(ConnectionRefusedError):
+                client.recv(10)
+
+
 @pytest.mark.parametrize("part,sentence", [
+    ({"streams": [{"listen": "127.0.0.1:0", "backend": ["tcp://a:1", "udp://a:1"]}]}, "datagrams"),
+    ({"streams": [{"listen": "unix:/a", "backend": "udp://a:1"}]}, "to a port"),
+    ({"server": {"listen": ["https://127.0.0.1:7443"]},
+      "streams": [{"listen": "127.0.0.1:7443", "backend": "udp://a:1"}]}, "HTTP/3 takes"),
+    ({"hosts": [{"domains": "a.test", "backend": "udp://a:1"}]}, "stands in streams"),
     ({"streams": [{"listen": "127.0.0.1:0", "backend": "http://127.0.0.1:1"}]}, "passes bytes on"),
     ({"streams": [{"listen": "https://127.0.0.1:0", "backend": "tcp://127.0.0.1:1"}]},
      "only bytes"),
     ({"streams": [{"listen": "127.0.0.1:0", "backend": "tcp://127.0.0.1"}]}, "no usual port"),
     ({"streams": [{"listen": "127.0.0.1:7", "backend": "tcp://127.0.0.1:1"}] * 2}, "twice"),
     ({"streams": [{"listen": "127.0.0.1:0", "backend": ["tcp://a:1", "http://a:1"]}]},
-     "either requests or bytes"),
+     "either requests"),
     ({"hosts": [{"domains": "a.test", "routes": [{"path": "/x", "backend": "tcp://a:1"}]}]},
      "stands on a host"),
     ({"hosts": [{"domains": "a.test", "backend": "tcp://a:1",
