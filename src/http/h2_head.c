@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes the fields of an HTTP/2 request malformed (RFC 9113 8.1.1, 8.2, 8.3). A field that a
+/* What makes the fields of an HTTP/2 message malformed (RFC 9113 8.1.1, 8.2, 8.3). A field that a
  * table brings again is checked when it comes for the first time only. */
 #include "http/h2_session_int.h"
 
@@ -12,14 +12,18 @@ enum head_seen {
     SEEN_REGULAR = 1 << 5,
     SEEN_HOST = 1 << 6,
     SEEN_LENGTH = 1 << 7,
+    SEEN_STATUS = 1 << 8,
 };
 
 #define NOTE_CHECKED 1u
 
-static void head_refuse(struct h2_session *s, struct h2_stream *h)
+void h2_head_refuse(struct h2_session *s, struct h2_stream *h)
 {
     if (!h->is_malformed) {
         h->is_malformed = true;
+        if (h->stream->reject == H1_REJECT_NONE) {
+            h->stream->reject = H1_REJECT_MESSAGE;
+        }
         s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
         h2_stream_reset(s, h, H2_PROTOCOL_ERROR);
     }
@@ -140,6 +144,16 @@ static bool head_is_pseudo_valid(struct h2_session *s, struct h2_stream *h,
     return true;
 }
 
+/* RFC 9113 8.3.2. */
+static bool head_is_status_valid(struct h2_stream *h, const struct hpack_field *f)
+{
+    bool is_valid = str_eq(f->name, STR(":status")) &&
+                    !(h->head_seen & (SEEN_STATUS | SEEN_REGULAR)) && !h->stream->is_trailer &&
+                    h2_client_take_status(h, f->value);
+    h->head_seen |= SEEN_STATUS;
+    return is_valid;
+}
+
 static void head_on_field(void *context, const struct hpack_field *f)
 {
     struct h2_session *s = context;
@@ -148,12 +162,17 @@ static void head_on_field(void *context, const struct hpack_field *f)
         return;
     }
     bool is_pseudo = f->name.n > 0 && f->name.p[0] == ':';
-    bool is_valid = is_pseudo ? head_is_pseudo_valid(s, h, f) : head_is_regular_valid(h, f);
+    bool is_valid = !is_pseudo     ? head_is_regular_valid(h, f)
+                    : s->is_client ? head_is_status_valid(h, f)
+                                   : head_is_pseudo_valid(s, h, f);
     if (!is_valid) {
-        head_refuse(s, h);
+        h2_head_refuse(s, h);
         return;
     }
-    if (f->id == HTTP_FIELD_PRIORITY && !h->has_update && !h->stream->is_trailer) {
+    if (is_pseudo && s->is_client) {
+        return;
+    }
+    if (f->id == HTTP_FIELD_PRIORITY && !s->is_client && !h->has_update && !h->stream->is_trailer) {
         http_priority_parse(f->value, &h->priority);
     }
     const struct mux_field field = {f->name, f->value, f->id, f->is_name_lasting};
@@ -192,7 +211,7 @@ static void head_finish(struct h2_session *s, struct h2_stream *h)
     bool is_length_wrong =
         stream->is_body_done && length && (str_to_u64(length->value, &n) != ERR_OK || n != 0);
     if (!head_is_whole(h) || is_length_wrong) {
-        head_refuse(s, h);
+        h2_head_refuse(s, h);
     } else {
         mux_head_finish(&s->mux, stream);
     }
@@ -213,6 +232,12 @@ void h2_head_read(struct h2_session *s, struct h2_stream *h, const uint8_t *bloc
     } else if (e) {
         h2_session_fail(s, H2_COMPRESSION_ERROR);
     } else if (h && !h->is_malformed && !h->stream->is_resetting && !h->stream->is_trailer) {
-        head_finish(s, h);
+        if (!s->is_client) {
+            head_finish(s, h);
+        } else if (h->head_seen & SEEN_STATUS) {
+            h2_client_head_finish(s, h, (s->block_frame.flags & H2_END_STREAM) != 0);
+        } else {
+            h2_head_refuse(s, h);
+        }
     }
 }

@@ -19,6 +19,9 @@ static enum h2_code input_check_stream(const struct h2_session *s, const struct 
     if (f->id % 2 == 0) {
         return H2_PROTOCOL_ERROR;
     }
+    if (f->id > s->last_id && s->is_client) {
+        return f->type == H2_PRIORITY ? H2_NO_ERROR : H2_PROTOCOL_ERROR;
+    }
     if (f->id > s->last_id) {
         /* Behind our GOAWAY there may be all of a stream that we do not take (6.8). */
         bool may_begin = f->type == H2_HEADERS || f->type == H2_PRIORITY || s->is_finishing;
@@ -30,7 +33,7 @@ static enum h2_code input_check_stream(const struct h2_session *s, const struct 
     }
     uint32_t closed = h2_closed_find(s, f->id);
     if (closed & 1) {
-        return H2_NO_ERROR; /* the client did not know yet that we had reset it */
+        return H2_NO_ERROR; /* the peer did not know yet that we had reset it */
     }
     /* RFC 9113 5.1.1: identifiers only grow. */
     bool is_reused = f->type == H2_HEADERS && closed == 0;
@@ -90,8 +93,9 @@ static enum h2_code input_check(const struct h2_session *s, const struct h2_fram
     case H2_SETTINGS:
     case H2_PING:
     case H2_GOAWAY:
-    case H2_PRIORITY_UPDATE:
         return f->id ? H2_PROTOCOL_ERROR : code;
+    case H2_PRIORITY_UPDATE: /* RFC 9218 7.1: of clients alone */
+        return f->id || s->is_client ? H2_PROTOCOL_ERROR : code;
     case H2_PUSH_PROMISE:
         return H2_PROTOCOL_ERROR;
     default:
@@ -105,7 +109,7 @@ static enum h2_code input_check(const struct h2_session *s, const struct h2_fram
 static bool input_is_late(const struct h2_session *s, const struct h2_frame *f)
 {
     const struct h2_stream *h = h2_stream_find(s, f->id);
-    return h ? h->stream->is_resetting : f->id <= s->last_id || s->is_finishing;
+    return h ? h->stream->is_resetting : f->id <= s->last_id || s->is_finishing || s->is_client;
 }
 
 static bool input_is_control(struct h2_session *s, const struct h2_frame *f)
@@ -116,8 +120,9 @@ static bool input_is_control(struct h2_session *s, const struct h2_frame *f)
     case H2_HEADERS:
         return input_is_late(s, f);
     case H2_CONTINUATION:
+        return false; /* they have a budget of their own */
     case H2_RST_STREAM:
-        return false; /* they have their own budgets */
+        return s->is_client && input_is_late(s, f); /* likewise, or it ended one of our requests */
     case H2_WINDOW_UPDATE:
         if (s->update_credit) {
             s->update_credit--;
@@ -146,7 +151,8 @@ static enum h2_abuse input_count(struct h2_session *s, const struct h2_frame *f)
     if (f->type == H2_SETTINGS && f->length / 6 > H2_SETTINGS_MAX) {
         return H2_ABUSE_CONTROL; /* each may change the windows of all streams */
     }
-    if (f->type == H2_RST_STREAM && !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
+    if (f->type == H2_RST_STREAM && !s->is_client &&
+        !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         return H2_ABUSE_RESETS;
     }
     if (input_is_control(s, f) && !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
@@ -164,6 +170,9 @@ static struct h2_stream *input_head_stream(struct h2_session *s, const struct h2
 {
     bool is_end = (f->flags & H2_END_STREAM) != 0;
     struct h2_stream *h = h2_stream_find(s, f->id);
+    if (s->is_client) {
+        return h2_client_head_stream(s, h, is_end);
+    }
     if (h) {
         if (h->stream->is_resetting) {
             return NULL;
@@ -202,10 +211,11 @@ static void input_body_end(struct h2_session *s, struct h2_stream *h)
     if (stream->is_resetting || stream->is_body_done) {
         return;
     }
-    if (stream->is_begun && stream->content_length != MUX_LENGTH_UNKNOWN &&
-        h->body_bytes != stream->content_length) {
-        s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
-        h2_stream_reset(s, h, H2_PROTOCOL_ERROR);
+    bool is_wrong_length = stream->is_begun && !stream->has_no_content &&
+                           stream->content_length != MUX_LENGTH_UNKNOWN &&
+                           h->body_bytes != stream->content_length;
+    if (is_wrong_length || (s->is_client && !stream->is_begun)) {
+        h2_head_refuse(s, h);
         return;
     }
     stream->is_body_done = true;
@@ -225,7 +235,8 @@ static void input_on_block(struct h2_session *s, const uint8_t *p, size_t n)
         h2_head_read(s, h, p, n);
     }
     s->is_within_head = false;
-    if (!s->is_failed && h && h->stream->is_trailer) {
+    bool is_end = (s->block_frame.flags & H2_END_STREAM) != 0;
+    if (!s->is_failed && h && (h->stream->is_trailer || (s->is_client && is_end))) {
         input_body_end(s, h);
     }
 }
@@ -305,7 +316,7 @@ static void input_start_data(struct h2_session *s)
  * more, and the reset comes when it is too much, or from the owner when it takes too long. */
 static void input_drop_body(struct h2_session *s, struct h2_stream *h, size_t n)
 {
-    h2_session_consume(s, NULL, n);
+    h2_window_return(s, NULL, n);
     h->stream->dropped_bytes += n;
     if (h->stream->dropped_bytes > H2_DROP_BYTES_MAX) {
         h2_stream_reset(s, h, H2_NO_ERROR);
@@ -317,16 +328,19 @@ static void input_on_body(struct h2_session *s, const uint8_t *p, size_t n)
     struct h2_stream *h = s->target;
     struct mux_stream *stream = h ? h->stream : NULL;
     h2_window_estimate(s, n);
+    if (h && s->is_client) {
+        h2_client_on_body(s, h, p, n);
+        return;
+    }
     if (!h || stream->is_resetting || (!stream->is_begun && !stream->is_answered)) {
-        h2_session_consume(s, NULL, n);
+        h2_window_return(s, NULL, n);
         return;
     }
     h->body_bytes += n;
     if (stream->is_begun && stream->content_length != MUX_LENGTH_UNKNOWN &&
         h->body_bytes > stream->content_length) {
-        h2_session_consume(s, NULL, n);
-        s->mux.events.on_refused(s->mux.events.context, H1_REJECT_MESSAGE, 0);
-        h2_stream_reset(s, h, H2_PROTOCOL_ERROR);
+        h2_window_return(s, NULL, n);
+        h2_head_refuse(s, h);
     } else if (stream->is_answered || h->is_ended) {
         input_drop_body(s, h, n);
     } else {
@@ -345,7 +359,7 @@ static size_t input_take_data(struct h2_session *s, const uint8_t *p, size_t n)
             h2_session_fail(s, H2_PROTOCOL_ERROR);
             return 1;
         }
-        h2_session_consume(s, s->target ? s->target->stream : NULL, 1);
+        h2_window_return(s, s->target, 1);
         s->left--;
         bool is_empty = s->left == s->pad_left && !(s->frame.flags & H2_END_STREAM);
         if (is_empty && !h2_counter_add(&s->control, s->now_ms, H2_CONTROL_MAX)) {
@@ -361,7 +375,7 @@ static size_t input_take_data(struct h2_session *s, const uint8_t *p, size_t n)
         input_on_body(s, p, step);
     } else {
         s->pad_left -= (uint32_t)step;
-        h2_session_consume(s, s->target ? s->target->stream : NULL, step);
+        h2_window_return(s, s->target, step);
     }
     return step;
 }
@@ -377,15 +391,22 @@ static void input_end_data(struct h2_session *s)
 
 /* ---- the rest ---- */
 
-static void input_on_reset(struct h2_session *s)
+static void input_on_reset(struct h2_session *s, const uint8_t *p)
 {
     struct h2_stream *h = h2_stream_find(s, s->frame.id);
-    if (h) {
+    if (h && s->is_client && !h->stream->is_resetting) {
+        struct mux_stream *stream = h->stream;
+        stream->peer_code = get_u32(p);
+        stream->is_reset_by_peer = true;
+        stream->is_unprocessed = !stream->is_begun && stream->peer_code == H2_REFUSED_STREAM;
+        h2_closed_add(s, h->id, false);
+        h2_stream_gone(s, h, h2_stream_is_whole(s, stream) ? ERR_OK : ERR_RESET);
+    } else if (h) {
         bool was_resetting = h->stream->is_resetting;
         if (!was_resetting) {
             h2_closed_add(s, h->id, false);
         }
-        h2_stream_gone(s, h, h->stream->is_answered ? ERR_OK : ERR_RESET);
+        h2_stream_gone(s, h, h2_stream_is_whole(s, h->stream) ? ERR_OK : ERR_RESET);
     }
 }
 
@@ -435,8 +456,14 @@ static enum h2_code input_set(struct h2_session *s, uint16_t setting, uint32_t v
     case H2_HEADER_TABLE_SIZE:
         hpack_encoder_resize(&s->encoder, value);
         return H2_NO_ERROR;
-    case H2_ENABLE_PUSH:
+    case H2_ENABLE_PUSH: /* RFC 9113 6.5.2: a server has nothing to allow */
+        return value > !s->is_client ? H2_PROTOCOL_ERROR : H2_NO_ERROR;
+    case H2_MAX_CONCURRENT_STREAMS:
+        s->streams_max = value;
+        return H2_NO_ERROR;
     case H2_ENABLE_CONNECT_PROTOCOL:
+        s->has_connect = value == 1;
+        return value > 1 ? H2_PROTOCOL_ERROR : H2_NO_ERROR;
     case H2_NO_RFC7540_PRIORITIES:
         return value > 1 ? H2_PROTOCOL_ERROR : H2_NO_ERROR;
     case H2_INITIAL_WINDOW_SIZE:
@@ -513,7 +540,7 @@ static void input_on_frame(struct h2_session *s, const uint8_t *p, size_t n)
         }
         break;
     case H2_RST_STREAM:
-        input_on_reset(s);
+        input_on_reset(s, p);
         break;
     case H2_SETTINGS:
         input_on_settings(s, p, n);
@@ -526,7 +553,10 @@ static void input_on_frame(struct h2_session *s, const uint8_t *p, size_t n)
         }
         break;
     case H2_GOAWAY:
-        s->is_client_leaving = true;
+        s->is_peer_leaving = true;
+        if (s->is_client) {
+            h2_client_on_goaway(s, get_u32(p) & INT32_MAX);
+        }
         break;
     case H2_WINDOW_UPDATE:
         input_on_window_update(s, p);

@@ -61,6 +61,11 @@ static void put_goaway(uint8_t payload[GOAWAY_BYTES], uint32_t last_id, enum h2_
     put_u32(payload + 4, (uint32_t)code);
 }
 
+uint32_t h2_last_taken(const struct h2_session *s)
+{
+    return s->is_client ? 0 : s->last_id; /* servers open none: there is no push */
+}
+
 void h2_put_goaway(struct h2_session *s, uint32_t last_id, enum h2_code code)
 {
     uint8_t payload[GOAWAY_BYTES];
@@ -96,27 +101,38 @@ static void put_block(struct buf *out, size_t start, unsigned flags, uint32_t id
     out->n += more * H2_FRAME_HEAD_BYTES;
 }
 
-/* `status` 0: trailers. */
-static void put_fields(struct h2_session *s, const struct mux_block *b, uint16_t status,
-                       unsigned flags, uint32_t id)
+size_t h2_put_block_begin(struct h2_session *s)
 {
     static const uint8_t head[H2_FRAME_HEAD_BYTES];
+    size_t start = s->queue.n;
+    buf_add(&s->queue, head, sizeof(head));
+    hpack_encode_start(&s->encoder, &s->queue);
+    return start;
+}
+
+void h2_put_block_end(struct h2_session *s, size_t start, unsigned flags, uint32_t id)
+{
     struct buf *out = &s->queue;
-    size_t start = out->n;
-    buf_add(out, head, sizeof(head));
-    hpack_encode_start(&s->encoder, out);
-    if (status) {
-        hpack_encode_status(&s->encoder, out, status);
-    }
-    for (size_t i = status ? 1 : 0; i < b->n; i++) {
-        hpack_encode(&s->encoder, out, b->v[i].id, b->v[i].name, b->v[i].value);
-    }
     if (!out->is_failed) {
         put_block(out, start, flags, id);
     }
     if (out->is_failed) {
         h2_session_exhaust(s); /* the table is not what the peer thinks any more */
     }
+}
+
+/* `status` 0: trailers. */
+static void put_fields(struct h2_session *s, const struct mux_block *b, uint16_t status,
+                       unsigned flags, uint32_t id)
+{
+    size_t start = h2_put_block_begin(s);
+    if (status) {
+        hpack_encode_status(&s->encoder, &s->queue, status);
+    }
+    for (size_t i = status ? 1 : 0; i < b->n; i++) {
+        hpack_encode(&s->encoder, &s->queue, b->v[i].id, b->v[i].name, b->v[i].value);
+    }
+    h2_put_block_end(s, start, flags, id);
 }
 
 static void output_due(struct h2_session *s, struct h2_stream *h)
@@ -327,7 +343,7 @@ static void output_tell(struct h2_session *s)
             s->mux.events.on_answered(s->mux.events.context, stream);
         }
         if (stream->is_resetting) {
-            h2_stream_gone(s, h, stream->is_answered ? ERR_OK : ERR_RESET);
+            h2_stream_gone(s, h, h2_stream_is_whole(s, stream) ? ERR_OK : ERR_RESET);
         } else if (stream->is_answered && stream->is_body_done) {
             h2_closed_add(s, h->id, false);
             h2_stream_gone(s, h, ERR_OK);
@@ -368,7 +384,7 @@ enum err h2_session_pull(struct h2_session *s, uint64_t now_ms, struct buf *out,
     }
     if (s->is_failed && !s->is_goaway_pulled && !s->is_exhausted) {
         uint8_t payload[GOAWAY_BYTES];
-        put_goaway(payload, s->last_id, s->goaway_code);
+        put_goaway(payload, h2_last_taken(s), s->goaway_code);
         output_queue(s);
         put_frame(out, H2_GOAWAY, 0, 0, payload, sizeof(payload));
         s->is_goaway_pulled = true;

@@ -12,6 +12,7 @@
 
 static const uint8_t ping_estimate[PING_BYTES] = {'s', 'w', 's', '-', 'r', 't', 't', '1'};
 static const uint8_t ping_notice[PING_BYTES] = {'s', 'w', 's', '-', 'e', 'n', 'd', '1'};
+static const uint8_t ping_live[PING_BYTES] = {'s', 'w', 's', '-', 'l', 'i', 'v', 'e'};
 
 bool h2_counter_add(struct h2_counter *c, uint64_t now_ms, uint32_t max)
 {
@@ -75,6 +76,23 @@ static void stream_take_early_priority(struct h2_session *s, struct h2_stream *h
     }
 }
 
+static void stream_enter(struct h2_session *s, struct h2_stream *h, struct mux_stream *stream,
+                         uint32_t id)
+{
+    stream->part = h;
+    h->stream = stream;
+    h->id = id;
+    h->send_window = s->send_window_first;
+    h->recv_window = s->window_first;
+    h->recv_max = s->window_first;
+    h->priority = HTTP_PRIORITY_DEFAULT;
+    list_init(&h->ready);
+    list_init(&h->due);
+    struct h2_stream **bucket = stream_bucket(s, id);
+    h->next = *bucket;
+    *bucket = h;
+}
+
 struct h2_stream *h2_stream_open(struct h2_session *s, uint32_t id, bool is_body_done)
 {
     struct h2_stream *h = slab_alloc(&s->pool->streams);
@@ -83,23 +101,24 @@ struct h2_stream *h2_stream_open(struct h2_session *s, uint32_t id, bool is_body
         slab_free(&s->pool->streams, h);
         return NULL;
     }
-    stream->part = h;
     stream->is_body_done = is_body_done;
-    h->stream = stream;
-    h->id = id;
-    h->send_window = s->send_window_first;
-    h->recv_window = H2_WINDOW_STREAM;
-    h->recv_max = H2_WINDOW_STREAM;
-    h->priority = HTTP_PRIORITY_DEFAULT;
-    list_init(&h->ready);
-    list_init(&h->due);
+    stream_enter(s, h, stream, id);
     if (s->early_count) {
         stream_take_early_priority(s, h);
     }
-    struct h2_stream **bucket = stream_bucket(s, id);
-    h->next = *bucket;
-    *bucket = h;
     if (!is_body_done) {
+        h2_window_grow(s, h, s->window);
+    }
+    return h;
+}
+
+struct h2_stream *h2_stream_join(struct h2_session *s, struct mux_stream *stream, uint32_t id)
+{
+    struct h2_stream *h = slab_alloc(&s->pool->streams);
+    if (h) {
+        mux_stream_init(&s->mux, stream, id, HTTP_VERSION_20);
+        stream_enter(s, h, stream, id);
+        h->priority.is_incremental = true; /* none waits for the end of another */
         h2_window_grow(s, h, s->window);
     }
     return h;
@@ -118,6 +137,11 @@ static void stream_free(struct h2_session *s, struct h2_stream *h)
         s->target = NULL;
     }
     slab_free(&s->pool->streams, h);
+}
+
+bool h2_stream_is_whole(const struct h2_session *s, const struct mux_stream *stream)
+{
+    return s->is_client ? stream->is_begun && stream->is_body_done : stream->is_answered;
 }
 
 void h2_stream_gone(struct h2_session *s, struct h2_stream *h, enum err cause)
@@ -146,7 +170,9 @@ void h2_stream_reset(struct h2_session *s, struct h2_stream *h, enum h2_code cod
     }
     h2_closed_add(s, h->id, true);
     h2_put_u32(s, H2_RST_STREAM, h->id, (uint32_t)code);
-    if (stream_is_provoked(code) && !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
+    /* Each stream of a client is one of its own requests; faults of answers need no budget. */
+    if (!s->is_client && stream_is_provoked(code) &&
+        !h2_counter_add(&s->resets, s->now_ms, H2_RESETS_MAX)) {
         h2_session_fail_calm(s, H2_ABUSE_RESETS);
     }
 }
@@ -183,10 +209,21 @@ void h2_window_grow(struct h2_session *s, struct h2_stream *h, int64_t max)
     }
 }
 
+/* An answer that lies unread at a client gets no larger window: the connection would not say so. */
+static bool stream_is_flowing(const struct h2_session *s, const struct mux_stream *stream)
+{
+    const struct h2_stream *h = h2_stream_of(stream);
+    return !s->is_client || h->recv_max - h->recv_window - h->consumed <= h->recv_max / 2;
+}
+
 void h2_window_on_ping(struct h2_session *s, const uint8_t *payload)
 {
     if (!memcmp(payload, ping_notice, sizeof(ping_notice))) {
         s->is_noticed = true;
+        return;
+    }
+    if (!memcmp(payload, ping_live, sizeof(ping_live))) {
+        s->is_live_ping_out = false;
         return;
     }
     if (!s->is_ping_out || memcmp(payload, ping_estimate, sizeof(ping_estimate)) != 0) {
@@ -197,15 +234,15 @@ void h2_window_on_ping(struct h2_session *s, const uint8_t *payload)
      * the owner, who would only keep more of it. */
     int64_t product = (int64_t)s->ping_bytes;
     int64_t kept = s->recv_max - s->recv_window - s->consumed;
-    if (product < s->window / 3 * 2 || s->window >= H2_WINDOW_MAX || kept > s->window / 2) {
+    if (product < s->window / 3 * 2 || s->window >= s->window_max || kept > s->window / 2) {
         return;
     }
-    s->window = product * 2 < H2_WINDOW_MAX ? product * 2 : H2_WINDOW_MAX;
-    h2_window_grow(s, NULL, s->window);
+    s->window = product * 2 < s->window_max ? product * 2 : s->window_max;
+    h2_window_grow(s, NULL, s->is_client ? s->window * 2 : s->window);
     LIST_FOR_EACH(at, &s->mux.streams)
     {
         struct mux_stream *stream = CONTAINER_OF(at, struct mux_stream, link);
-        if (!stream->is_body_done && !stream->is_resetting) {
+        if (!stream->is_body_done && !stream->is_resetting && stream_is_flowing(s, stream)) {
             h2_window_grow(s, h2_stream_of(stream), s->window);
         }
     }
@@ -214,7 +251,7 @@ void h2_window_on_ping(struct h2_session *s, const uint8_t *payload)
 void h2_window_estimate(struct h2_session *s, size_t n)
 {
     s->ping_bytes += n;
-    bool is_due = !s->is_ping_out && s->window < H2_WINDOW_MAX &&
+    bool is_due = !s->is_ping_out && s->window < s->window_max &&
                   s->ping_bytes >= PING_BODY_BYTES && s->now_ms - s->ping_ms >= PING_PAUSE_MS;
     if (is_due) {
         h2_put(s, H2_PING, 0, 0, ping_estimate, sizeof(ping_estimate));
@@ -235,17 +272,49 @@ static void window_credit(struct h2_session *s, uint32_t id, uint32_t *consumed,
     }
 }
 
+static void window_return_connection(struct h2_session *s, size_t n)
+{
+    s->consumed += (uint32_t)n;
+    window_credit(s, 0, &s->consumed, &s->recv_window, s->recv_max);
+}
+
+static void window_return_stream(struct h2_session *s, struct h2_stream *h, size_t n)
+{
+    if (h && !h->stream->is_resetting && !h->stream->is_body_done) {
+        h->consumed += (uint32_t)n;
+        window_credit(s, h->id, &h->consumed, &h->recv_window, h->recv_max);
+    }
+}
+
+void h2_window_return(struct h2_session *s, struct h2_stream *h, size_t n)
+{
+    if (!s->is_failed) {
+        window_return_connection(s, n);
+        window_return_stream(s, h, n);
+    }
+}
+
+void h2_window_keep(struct h2_session *s, size_t n)
+{
+    s->kept_bytes += (uint32_t)n;
+    if (s->kept_bytes <= H2_KEPT_BYTES_MAX) {
+        window_return_connection(s, n);
+    } else {
+        s->withheld_bytes += (uint32_t)n;
+    }
+}
+
 void h2_session_consume(struct h2_session *s, struct mux_stream *stream, size_t n)
 {
     struct h2_stream *h = stream ? h2_stream_of(stream) : NULL;
-    if (s->is_failed) {
-        return;
-    }
-    s->consumed += (uint32_t)n;
-    window_credit(s, 0, &s->consumed, &s->recv_window, s->recv_max);
-    if (h && !stream->is_resetting && !stream->is_body_done) {
-        h->consumed += (uint32_t)n;
-        window_credit(s, h->id, &h->consumed, &h->recv_window, h->recv_max);
+    if (!s->is_client) {
+        h2_window_return(s, h, n);
+    } else if (!s->is_failed) {
+        size_t released = n < s->withheld_bytes ? n : s->withheld_bytes;
+        s->kept_bytes -= (uint32_t)n;
+        s->withheld_bytes -= (uint32_t)released;
+        window_return_connection(s, released);
+        window_return_stream(s, h, n);
     }
 }
 
@@ -266,24 +335,32 @@ static void session_put_setting(uint8_t **at, enum h2_setting setting, uint32_t 
 static void session_open(struct h2_session *s)
 {
     uint8_t payload[5 * 6], *end = payload;
-    session_put_setting(&end, H2_MAX_CONCURRENT_STREAMS, s->mux.limits.stream_count_max);
-    session_put_setting(&end, H2_INITIAL_WINDOW_SIZE, H2_WINDOW_STREAM);
+    if (s->is_client) {
+        buf_add_str(&s->queue, STR(H2_PREFACE));
+        session_put_setting(&end, H2_ENABLE_PUSH, 0);
+    } else {
+        session_put_setting(&end, H2_MAX_CONCURRENT_STREAMS, s->mux.limits.stream_count_max);
+    }
+    session_put_setting(&end, H2_INITIAL_WINDOW_SIZE, (uint32_t)s->window_first);
     session_put_setting(&end, H2_MAX_HEADER_LIST_SIZE, s->mux.limits.header_bytes_max);
     session_put_setting(&end, H2_NO_RFC7540_PRIORITIES, 1);
-    if (s->mux.limits.has_connect_protocol) {
+    if (!s->is_client && s->mux.limits.has_connect_protocol) {
         session_put_setting(&end, H2_ENABLE_CONNECT_PROTOCOL, 1);
     }
     h2_put(s, H2_SETTINGS, 0, 0, payload, (size_t)(end - payload));
     h2_window_grow(s, NULL, H2_WINDOW_CONNECTION);
 }
 
-enum err h2_session_create(const struct mux_limits *limits, const struct mux_events *events,
-                           struct h2_pool *pool, struct h2_session **ret_session)
+static enum err session_create(const struct mux_limits *limits, const struct mux_events *events,
+                               struct h2_pool *pool, bool is_client,
+                               struct h2_session **ret_session)
 {
     struct h2_session *s = mem_zalloc(1, sizeof(*s));
     if (!s) {
         return ERR_NOMEM;
     }
+    s->is_client = is_client;
+    s->preface_n = is_client ? H2_PREFACE_BYTES : 0; /* servers send none */
     s->pool = pool;
     s->mux.ops = &h2_mux_ops;
     s->mux.limits = *limits;
@@ -298,7 +375,10 @@ enum err h2_session_create(const struct mux_limits *limits, const struct mux_eve
     buf_init(&s->queue, 0);
     buf_init(&s->payload, 0);
     buf_init(&s->block, 0);
-    s->window = H2_WINDOW_STREAM;
+    s->window_first = is_client ? H2_CLIENT_WINDOW : H2_WINDOW_STREAM;
+    s->window_max = is_client ? H2_CLIENT_WINDOW_MAX : H2_WINDOW_MAX;
+    s->window = s->window_first;
+    s->streams_max = UINT32_MAX;
     s->send_window = H2_WINDOW_DEFAULT;
     s->send_window_first = H2_WINDOW_DEFAULT;
     s->recv_window = H2_WINDOW_DEFAULT;
@@ -310,6 +390,18 @@ enum err h2_session_create(const struct mux_limits *limits, const struct mux_eve
     }
     *ret_session = s;
     return ERR_OK;
+}
+
+enum err h2_session_create(const struct mux_limits *limits, const struct mux_events *events,
+                           struct h2_pool *pool, struct h2_session **ret_session)
+{
+    return session_create(limits, events, pool, false, ret_session);
+}
+
+enum err h2_session_create_client(const struct mux_limits *limits, const struct mux_events *events,
+                                  struct h2_pool *pool, struct h2_session **ret_session)
+{
+    return session_create(limits, events, pool, true, ret_session);
 }
 
 void h2_session_destroy(struct h2_session *s)
@@ -342,7 +434,7 @@ bool h2_session_is_over(const struct h2_session *s)
     if (s->is_failed) {
         return s->is_goaway_pulled;
     }
-    return (s->is_finishing || s->is_client_leaving) && s->mux.stream_count == 0 &&
+    return (s->is_finishing || s->is_peer_leaving) && s->mux.stream_count == 0 &&
            !h2_session_wants_output(s);
 }
 
@@ -394,8 +486,21 @@ void h2_session_notice(struct h2_session *s)
 
 void h2_session_finish(struct h2_session *s)
 {
-    h2_put_goaway(s, s->last_id, H2_NO_ERROR);
+    h2_put_goaway(s, h2_last_taken(s), H2_NO_ERROR);
     s->is_finishing = true;
+}
+
+void h2_session_ping(struct h2_session *s)
+{
+    if (!s->is_live_ping_out) {
+        s->is_live_ping_out = true;
+        h2_put(s, H2_PING, 0, 0, ping_live, sizeof(ping_live));
+    }
+}
+
+bool h2_session_is_pinging(const struct h2_session *s)
+{
+    return s->is_live_ping_out;
 }
 
 bool h2_session_is_noticed(const struct h2_session *s)

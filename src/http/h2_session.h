@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server side of an HTTP/2 connection (RFC 9113, 7541, 9218, 8441) without I/O: bytes and the
- * time go in, events come out by callbacks, bytes to send are pulled.
+ * One side of an HTTP/2 connection (RFC 9113, 7541, 9218, 8441) without I/O: bytes and the time go
+ * in, events come out by callbacks, bytes to send are pulled. A session is a server's or a
+ * client's; what belongs to one of them says so.
  *
  * Events come from h2_session_recv and h2_session_pull only. Within them everything may be called
  * but h2_session_recv, h2_session_pull and h2_session_destroy.
@@ -42,6 +43,13 @@ enum h2_abuse {
     H2_ABUSE_HEADERS, /* a header block without end, or that copies names without end */
 };
 
+/* A client gives the connection its credit back at once, so that no answer that is taken slowly
+ * holds up others; what it keeps is bounded by the windows of the streams and by H2_KEPT_BYTES_MAX,
+ * beyond which the connection waits. */
+#define H2_CLIENT_WINDOW (64 * 1024)
+#define H2_CLIENT_WINDOW_MAX (1024 * 1024)
+#define H2_KEPT_BYTES_MAX (8u * 1024 * 1024)
+
 #define H2_DROP_BYTES_MAX H2_WINDOW_STREAM /* of a body behind its answer */
 #define H2_CONTINUATIONS_MAX 8u
 #define H2_RESETS_MAX 100u
@@ -56,6 +64,10 @@ struct h2_session;
 /* `events` are copied; `pool` must outlive the session. ERR_NOMEM. */
 enum err h2_session_create(const struct mux_limits *limits, const struct mux_events *events,
                            struct h2_pool *pool, struct h2_session **ret_session) MUST_CHECK;
+
+/* The same for a client, whose preface waits to be pulled. */
+enum err h2_session_create_client(const struct mux_limits *limits, const struct mux_events *events,
+                                  struct h2_pool *pool, struct h2_session **ret_session) MUST_CHECK;
 
 /* NULL is a no-op. */
 void h2_session_destroy(struct h2_session *s);
@@ -84,7 +96,7 @@ bool h2_session_is_over(const struct h2_session *s);
 /* The session ended in fault, not in agreement; what the peer sends may be unread. */
 bool h2_session_is_broken(const struct h2_session *s);
 
-/* The settings of the client have come. */
+/* The settings of the peer have come. */
 bool h2_session_is_ready(const struct h2_session *s);
 
 /* A header block that is not complete. */
@@ -95,6 +107,50 @@ size_t h2_session_stream_count(const struct h2_session *s);
 
 /* All streams, oldest first, by mux_stream.link. */
 struct list *h2_session_streams(struct h2_session *s);
+
+/* ---- a client's calls ---- */
+
+struct h2_request {
+    struct str method;
+    enum http_method method_id;
+    struct str scheme;
+    struct str authority;
+    struct str target;   /* `:path` */
+    struct str protocol; /* of an extended CONNECT; else empty */
+    /* What belongs to a connection is left out, and so is Host, which `authority` stands for; of TE
+     * `trailers` is sent. */
+    const struct http_fields *fields;
+    uint64_t body_bytes; /* for Content-Length; MUX_LENGTH_UNKNOWN: none is sent */
+    bool has_body;       /* on_offer will be asked */
+};
+
+/* ERR_SYNTAX: it cannot be sent. */
+enum err h2_request_check(const struct h2_request *request) MUST_CHECK;
+
+/* Opens a stream, an object of the owner's that is zeroed but for the first_ members. ERR_LIMIT: no
+ * stream can begin here, or not now; ERR_SYNTAX: a field cannot be sent; ERR_NOMEM. After an error
+ * the object is the owner's alone. */
+enum err h2_session_request(struct h2_session *s, const struct h2_request *request,
+                            struct mux_stream *stream) MUST_CHECK;
+
+/* How many streams may begin now; 0 also where the peer leaves. */
+uint32_t h2_session_room(const struct h2_session *s);
+
+/* How many streams the peer takes at a time. */
+uint32_t h2_session_streams_max(const struct h2_session *s);
+
+/* No stream can begin here any more: the peer said that it leaves, the session failed, or all
+ * identifiers were used. */
+bool h2_session_is_closing(const struct h2_session *s);
+
+/* The peer takes an extended CONNECT. */
+bool h2_session_has_connect(const struct h2_session *s);
+
+/* Asks for a sign of life. */
+void h2_session_ping(struct h2_session *s);
+bool h2_session_is_pinging(const struct h2_session *s); /* asked, and not answered yet */
+
+/* ---- both ---- */
 
 /* See struct mux_ops. */
 enum err h2_session_respond(struct h2_session *s, struct mux_stream *stream,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* h2_session.c owns life, windows and streams, h2_input.c turns bytes into frames and acts on them,
- * h2_head.c checks the fields of a block, h2_output.c encodes and decides what is sent next. */
+ * h2_head.c checks the fields of a block, h2_output.c encodes and decides what is sent next,
+ * h2_client.c has what only clients do: requests, and the heads and bodies of answers. */
 #pragma once
 
 #include "http/h2_pool.h"
@@ -102,6 +103,12 @@ struct h2_session {
     struct h2_counter control;
     uint32_t update_credit; /* window updates that our data called for */
     uint32_t last_id;       /* of the latest request */
+    bool is_client;
+    bool has_connect;        /* of the peer's settings: extended CONNECT */
+    bool is_live_ping_out;   /* h2_session_ping waits for its answer */
+    uint32_t streams_max;    /* of the peer's settings */
+    uint32_t kept_bytes;     /* of answers, with the owner */
+    uint32_t withheld_bytes; /* of them, those that the connection got no credit for */
     /* Windows of the connection, and what those of streams begin with. */
     int64_t send_window;
     int64_t send_window_first;
@@ -144,9 +151,11 @@ struct h2_session {
     bool is_exhausted;      /* memory ran out where the peer's state and ours would part */
     bool is_goaway_pulled;
     bool is_finishing; /* a GOAWAY of ours was the last word: no further streams */
-    bool is_client_leaving;
+    bool is_peer_leaving;
     bool is_noticed;
     bool is_broken;
+    int64_t window_first; /* of a stream's input */
+    int64_t window_max;
     /* Estimate of the bandwidth-delay product. */
     int64_t window;
     uint64_t ping_ms;
@@ -172,6 +181,12 @@ struct h2_stream *h2_stream_of(const struct mux_stream *stream);
 /* A new stream, or NULL: the owner has no room for one. */
 struct h2_stream *h2_stream_open(struct h2_session *s, uint32_t id, bool is_body_done);
 
+/* The same for `stream`; NULL: out of memory. */
+struct h2_stream *h2_stream_join(struct h2_session *s, struct mux_stream *stream, uint32_t id);
+
+/* The answer went out, or to a client came, as a whole: what follows takes nothing from it. */
+bool h2_stream_is_whole(const struct h2_session *s, const struct mux_stream *stream);
+
 /* Tells the last event and frees it. */
 void h2_stream_gone(struct h2_session *s, struct h2_stream *h, enum err cause);
 void h2_stream_reset(struct h2_session *s, struct h2_stream *h, enum h2_code code);
@@ -183,6 +198,10 @@ uint32_t h2_closed_find(const struct h2_session *s, uint32_t id);
 
 /* The window of `h`, or of the connection (NULL), becomes as large as `max`. */
 void h2_window_grow(struct h2_session *s, struct h2_stream *h, int64_t max);
+/* Gives credit back to `h` (NULL: none), and to the connection. */
+void h2_window_return(struct h2_session *s, struct h2_stream *h, size_t n);
+/* Bytes of an answer went to the owner of a client. */
+void h2_window_keep(struct h2_session *s, size_t n);
 void h2_window_on_ping(struct h2_session *s, const uint8_t *payload);
 void h2_window_estimate(struct h2_session *s, size_t n);
 
@@ -194,6 +213,23 @@ void h2_put(struct h2_session *s, enum h2_type type, unsigned flags, uint32_t id
             const uint8_t *payload, size_t n);
 void h2_put_u32(struct h2_session *s, enum h2_type type, uint32_t id, uint32_t value);
 void h2_put_goaway(struct h2_session *s, uint32_t last_id, enum h2_code code);
+
+/* The latest of the peer's streams, for our last GOAWAY. */
+uint32_t h2_last_taken(const struct h2_session *s);
+
+/* The fields of a block, between which a caller may put pseudo fields of its own. */
+size_t h2_put_block_begin(struct h2_session *s);
+void h2_put_block_end(struct h2_session *s, size_t start, unsigned flags, uint32_t id);
+
+/* h2_client.c */
+struct h2_stream *h2_client_head_stream(struct h2_session *s, struct h2_stream *h, bool is_end);
+bool h2_client_take_status(struct h2_stream *h, struct str value);
+void h2_client_head_finish(struct h2_session *s, struct h2_stream *h, bool is_end);
+void h2_client_on_body(struct h2_session *s, struct h2_stream *h, const uint8_t *p, size_t n);
+void h2_client_on_goaway(struct h2_session *s, uint32_t last_id);
+
+/* h2_head.c: the answer, or the request, is malformed. */
+void h2_head_refuse(struct h2_session *s, struct h2_stream *h);
 
 /* It may have something to send. */
 void h2_output_ready(struct h2_session *s, struct h2_stream *h);

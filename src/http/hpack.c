@@ -561,6 +561,7 @@ static unsigned encoder_kind(const struct hpack_encoder *e, uint16_t id, struct 
 {
     switch (id) {
     case HTTP_FIELD_AUTHORIZATION:
+    case HTTP_FIELD_COOKIE:
     case HTTP_FIELD_PROXY_AUTHORIZATION:
     case HTTP_FIELD_SET_COOKIE:
         return KIND_NEVER;
@@ -610,11 +611,12 @@ static uint32_t encoder_find(const struct hpack_encoder *e, uint16_t id, struct 
     return 0;
 }
 
-void hpack_encode(struct hpack_encoder *e, struct buf *out, uint16_t id, struct str name,
-                  struct str value)
+/* `index`: of the name in the static table; 0: it is not there. */
+static void encode_field(struct hpack_encoder *e, struct buf *out, uint16_t id, uint32_t index,
+                         struct str name, struct str value)
 {
     unsigned kind = encoder_kind(e, id, name, value);
-    uint32_t hash, index = static_of_id[id];
+    uint32_t hash;
     if (kind == KIND_INSERT) {
         uint32_t found = encoder_find(e, id, name, value, &hash);
         if (found) {
@@ -637,4 +639,40 @@ void hpack_encode(struct hpack_encoder *e, struct buf *out, uint16_t id, struct 
         encode_string(out, name);
     }
     encode_string(out, value);
+}
+
+/* `known`: the values that the static table has for the name, at `index` and behind it. */
+static void encode_pseudo(struct buf *out, uint32_t index, const struct str known[2],
+                          struct str value)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (str_eq(known[i], value)) {
+            encode_integer(out, KIND_INDEXED, 7, index + i);
+            return;
+        }
+    }
+    if (value.n) {
+        encode_integer(out, KIND_LITERAL, 4, index);
+        encode_string(out, value);
+    }
+}
+
+void hpack_encode_target(struct hpack_encoder *e, struct buf *out, const struct hpack_target *t)
+{
+    static const struct str methods[2] = {{"GET", 3}, {"POST", 4}};
+    static const struct str paths[2] = {{"/", 1}, {"/index.html", 11}};
+    static const struct str schemes[2] = {{"http", 4}, {"https", 5}};
+    encode_pseudo(out, 2, methods, t->method);
+    encode_pseudo(out, 6, schemes, t->scheme);
+    encode_pseudo(out, 4, paths, t->path);
+    encode_field(e, out, HTTP_FIELD_OTHER, 1, STR(":authority"), t->authority);
+    if (t->protocol.n) {
+        encode_field(e, out, HTTP_FIELD_OTHER, 0, STR(":protocol"), t->protocol);
+    }
+}
+
+void hpack_encode(struct hpack_encoder *e, struct buf *out, uint16_t id, struct str name,
+                  struct str value)
+{
+    encode_field(e, out, id, static_of_id[id], name, value);
 }

@@ -83,6 +83,17 @@ void hpack_encoder_resize(struct hpack_encoder *e, uint32_t bytes_max);
 void hpack_encode_start(struct hpack_encoder *e, struct buf *out);
 void hpack_encode_status(struct hpack_encoder *e, struct buf *out, uint16_t status);
 
+/* The pseudo fields of a request, which stand before the others (RFC 9113 8.3.1). Empty ones are
+ * left out, but for the authority. */
+struct hpack_target {
+    struct str method;
+    struct str scheme;
+    struct str authority;
+    struct str path;
+    struct str protocol;
+};
+void hpack_encode_target(struct hpack_encoder *e, struct buf *out, const struct hpack_target *t);
+
 /* One field, with its name in lower case. Out of memory only costs size; `out` may fail. */
 void hpack_encode(struct hpack_encoder *e, struct buf *out, uint16_t id, struct str name,
                   struct str value);

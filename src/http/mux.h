@@ -40,6 +40,14 @@ struct mux_stream {
     bool is_body_done; /* the request is complete */
     bool is_answered;  /* the answer went out whole */
     bool is_resetting; /* by us; nothing but its end follows */
+    /* Where the session is a client (h2_session.h), `head` holds what was asked and, in `fields`,
+     * what was answered; `content_length` is the answer's. The "body" is that of the answer, and
+     * "answered" means that the request went out whole. */
+    uint16_t status;
+    bool has_no_content;   /* the answer has no body, whatever its fields say */
+    bool is_unprocessed;   /* it ended, and the peer has provably done nothing for it */
+    bool is_reset_by_peer; /* it ended so, with `peer_code` */
+    uint32_t peer_code;
     /* A place for the first fields of the head that the owner may give in on_stream, so that most
      * heads need no other. */
     struct http_field *first_fields;
@@ -85,6 +93,9 @@ struct mux_events {
     /* A datagram for a stream (HTTP/3 alone); NULL: for one that is not there, or not yet. May be
      * NULL. */
     void (*on_datagram)(void *context, struct mux_stream *stream, const char *bytes, size_t n);
+    /* To a client: the head of an answer, in stream->status and stream->head.fields. An interim one
+     * is valid during the call. NULL for servers. */
+    void (*on_response)(void *context, struct mux_stream *stream);
     void *context;
 };
 

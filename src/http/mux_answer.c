@@ -11,7 +11,7 @@ static void mux_block_add(struct mux_block *b, const struct mux_field *f)
     b->n++;
 }
 
-static void mux_block_add_known(struct mux_block *b, enum http_field_id id, struct str value)
+void mux_block_add_known(struct mux_block *b, enum http_field_id id, struct str value)
 {
     const struct mux_field f = {http_field_name(id), value, (uint16_t)id, true};
     mux_block_add(b, &f);
@@ -36,6 +36,12 @@ static struct str mux_length_text(uint64_t length, char *text, size_t at)
         length /= 10;
     } while (length);
     return str_make(text + at, end - at);
+}
+
+void mux_block_add_length(struct mux_block *b, uint64_t n)
+{
+    mux_block_add_known(b, HTTP_FIELD_CONTENT_LENGTH,
+                        mux_length_text(n, b->length, sizeof(b->length)));
 }
 
 enum err mux_block_add_fields(struct mux_block *b, const struct http_fields *fields,
@@ -80,8 +86,7 @@ enum err mux_block_fill(struct mux_block *b, const struct mux_response *response
         mux_block_add_known(b, HTTP_FIELD_DATE, str_make(response->date, HTTP_DATE_BYTES));
     }
     if (http_status_has_content(head->status) && response->body_bytes != MUX_LENGTH_UNKNOWN) {
-        mux_block_add_known(b, HTTP_FIELD_CONTENT_LENGTH,
-                            mux_length_text(response->body_bytes, b->length, sizeof(b->length)));
+        mux_block_add_length(b, response->body_bytes);
     }
     return mux_block_add_fields(b, &head->fields, response->is_checked, arena);
 }

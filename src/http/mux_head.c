@@ -11,12 +11,9 @@
 #define METHOD_BYTES_MAX 32
 #define ARENA_BLOCK_BYTES 960 /* with its head a size that the heap keeps at hand */
 
-struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http_version version)
+void mux_stream_init(struct mux_session *s, struct mux_stream *stream, int64_t id,
+                     enum http_version version)
 {
-    struct mux_stream *stream = s->events.on_stream(s->events.context);
-    if (!stream) {
-        return NULL;
-    }
     stream->id = id;
     stream->head.version = (uint8_t)version;
     stream->head.method = HTTP_METHOD_OTHER;
@@ -29,6 +26,14 @@ struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http
     http_fields_init(&stream->ending, NULL, 0);
     list_push_back(&s->streams, &stream->link);
     s->stream_count++;
+}
+
+struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http_version version)
+{
+    struct mux_stream *stream = s->events.on_stream(s->events.context);
+    if (stream) {
+        mux_stream_init(s, stream, id, version);
+    }
     return stream;
 }
 

@@ -23,6 +23,10 @@ void mux_head_begin_trailers(struct mux_session *s, struct mux_stream *stream);
 /* All fields are there. */
 void mux_head_finish(struct mux_session *s, struct mux_stream *stream);
 
+/* Joins a zeroed stream object to the session. */
+void mux_stream_init(struct mux_session *s, struct mux_stream *stream, int64_t id,
+                     enum http_version version);
+
 /* A stream object of the owner's, made ready; NULL: it has none. */
 struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http_version version);
 
@@ -30,13 +34,16 @@ struct mux_stream *mux_stream_begin(struct mux_session *s, int64_t id, enum http
 void mux_stream_gone(struct mux_session *s, struct mux_stream *stream, enum err cause);
 
 /* A header block to be sent. */
-#define MUX_OWN_FIELDS 3 /* status, date, length */
+#define MUX_OWN_FIELDS 3 /* status, date, length; TE and length of a request */
 struct mux_block {
     size_t n;
     char status[3];
     char length[20];
     struct mux_field v[HTTP_FIELDS_MAX + MUX_OWN_FIELDS];
 };
+
+void mux_block_add_known(struct mux_block *b, enum http_field_id id, struct str value);
+void mux_block_add_length(struct mux_block *b, uint64_t n); /* Content-Length; once */
 
 /* A block with a status alone. */
 void mux_block_start(struct mux_block *b, uint16_t status);

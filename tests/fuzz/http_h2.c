@@ -7,10 +7,9 @@
  */
 #include <stdlib.h>
 
-#include "../unit/http/h2_wire.h"
+#include "h2_frames.h"
 #include "base/mem.h"
 #include "http/h2_session_int.h"
-#include "input.h"
 
 #define OPS_MAX 200
 #define SCRIPT_BYTES_MAX 32768u /* below what a window update is worth: those depend on cuts */
@@ -49,39 +48,6 @@ static void put_request(struct input *in, struct buf *out, uint32_t id)
     static const char *const methods[] = {"GET", "POST", "HEAD", "CONNECT"};
     unsigned how = take(in);
     wire_request(out, id, how & 1, methods[how >> 1 & 3], how & 8 ? "*" : "/", more[how >> 4 & 7]);
-}
-
-static void put_data(struct input *in, struct buf *out, uint32_t id)
-{
-    unsigned flags = take(in);
-    struct str text = take_text(in);
-    /* Mostly a length that fits the padding. */
-    struct buf payload;
-    buf_init(&payload, 0);
-    if (flags & 8 && !(flags & 0x80)) {
-        buf_add_char(&payload, (char)(text.n / 2));
-    }
-    buf_add_str(&payload, text);
-    wire_put(out, WIRE_DATA, flags & 9, id, buf_str(&payload));
-    buf_done(&payload);
-}
-
-static void put_setting(struct input *in, struct buf *out)
-{
-    char entry[6] = {0, (char)(take(in) % 10), 0, 0, 0, 0};
-    unsigned value = take(in);
-    entry[2] = (char)(value & 0x40 ? 0x7f : 0);
-    entry[4] = (char)(value & 0x3f);
-    entry[5] = (char)take(in);
-    unsigned is_ack = value >> 7;
-    wire_put(out, WIRE_SETTINGS, is_ack, 0, str_make(entry, is_ack ? 0 : 6));
-}
-
-static void put_update(struct input *in, struct buf *out, uint32_t id)
-{
-    uint32_t value = take(in);
-    value = value & 0x80 ? value << 16 : value;
-    wire_put_u32(out, WIRE_WINDOW_UPDATE, value & 1 ? id : 0, value);
 }
 
 static void put_bytes(struct input *in, struct buf *out, unsigned what)
@@ -464,7 +430,7 @@ static void run(const struct script *s, size_t cut, struct owner *o)
                                       .stream_count_max = 6};
     const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
                                       on_answered, on_stream_end, on_offer, on_take,
-                                      on_refused,  NULL,          o};
+                                      on_refused,  NULL,          NULL,     o};
     *o = (struct owner){.script = s, .now_ms = 1000};
     buf_init(&o->log, 0);
     buf_init(&o->out, 0);

@@ -354,7 +354,7 @@ static void run(const struct script *s, size_t cut, struct owner *o)
                                       .stream_count_max = 100};
     const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
                                       on_answered, on_stream_end, on_offer, on_take,
-                                      on_refused,  on_datagram,   o};
+                                      on_refused,  on_datagram,   NULL,     o};
     const struct h3_wire wire = {wire_consume, wire_code, wire_stop, wire_wake, o};
     *o = (struct owner){.live = 0};
     buf_init(&o->log, 0);

@@ -541,7 +541,7 @@ static void run_begin(const struct path_case *c)
                                           .stream_count_max = 100};
     static const struct mux_events events = {on_stream,   on_request,     on_body,  on_body_end,
                                              on_answered, on_stream_gone, on_offer, on_take,
-                                             on_refused,  NULL,           NULL};
+                                             on_refused,  NULL,           NULL,     NULL};
     static const struct h3_wire wire = {wire_consume, wire_code, wire_code, wire_wake, NULL};
     struct quic_limits own = limits;
     now_case = c;

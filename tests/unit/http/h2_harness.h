@@ -187,7 +187,7 @@ static inline enum err open_with(struct test *t, const struct mux_limits *limits
 {
     const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
                                       on_answered, on_stream_end, on_offer, on_take,
-                                      on_refused,  NULL,          t};
+                                      on_refused,  NULL,          NULL,     t};
     *t = (struct test){.now_ms = 1000};
     h2_pool_init(&t->pool);
     wire_hello(&t->in);

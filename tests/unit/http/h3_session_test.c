@@ -236,7 +236,7 @@ static enum err open_with(struct test *t, const struct mux_limits *limits)
 {
     const struct mux_events events = {on_stream,   on_request,    on_body,  on_body_end,
                                       on_answered, on_stream_end, on_offer, on_take,
-                                      on_refused,  on_datagram,   t};
+                                      on_refused,  on_datagram,   NULL,     t};
     const struct h3_wire wire = {wire_consume, wire_reset, wire_stop, wire_wake, t};
     const nghttp3_callbacks callbacks = {.recv_data = client_on_data,
                                          .recv_header = client_on_header,
