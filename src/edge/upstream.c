@@ -430,11 +430,14 @@ static bool upstream_is_failure(enum client_fault fault)
     case CLIENT_FAULT_FIRST_TIME:
     case CLIENT_FAULT_IDLE_TIME:
     case CLIENT_FAULT_CUT:
+    case CLIENT_FAULT_RESET:
+    case CLIENT_FAULT_REFUSED:
         return true;
     case CLIENT_FAULT_NONE:
     case CLIENT_FAULT_MEMORY:
     case CLIENT_FAULT_UPGRADE:
     case CLIENT_FAULT_REQUEST:
+    case CLIENT_FAULT_GOAWAY:
     case CLIENT_FAULT_COUNT:
         break;
     }
@@ -469,6 +472,9 @@ static bool upstream_is_safe(const struct upstream *u, const struct client_end *
     switch (end->fault) {
     case CLIENT_FAULT_CONNECT:
         return upstream_retries_on(u, RETRY_CONNECT);
+    case CLIENT_FAULT_REFUSED: /* RFC 9113 8.7: nothing was done for it */
+    case CLIENT_FAULT_GOAWAY:
+        return true;
     case CLIENT_FAULT_NAME:
     case CLIENT_FAULT_CONNECT_TIME:
     case CLIENT_FAULT_TLS:
@@ -485,6 +491,7 @@ static bool upstream_is_safe(const struct upstream *u, const struct client_end *
     case CLIENT_FAULT_UPGRADE:
     case CLIENT_FAULT_IDLE_TIME:
     case CLIENT_FAULT_CUT:
+    case CLIENT_FAULT_RESET:
     case CLIENT_FAULT_REQUEST:
     case CLIENT_FAULT_COUNT:
         break;

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "crypto/tls_client.h"
-#include "net/client_int.h"
+#include "net/client_h2_int.h"
 
 static const struct {
     const char *name;
@@ -38,6 +38,7 @@ uint16_t client_fault_status(enum client_fault f)
 
 static const struct client_protocol *const client_protocols[CLIENT_PROTOCOL_COUNT] = {
     [CLIENT_H1] = &client_protocol_h1,
+    [CLIENT_H2] = &client_protocol_h2,
 };
 
 /* ---- the pool ---- */
@@ -218,6 +219,15 @@ static enum err client_join_one(struct client_exchange *x, const struct client_t
     return e;
 }
 
+enum err client_exchange_rejoin(struct client_exchange *x, const struct client_target *target)
+{
+    enum err e = client_join_one(x, target, true);
+    if (!e) {
+        client_conn_schedule(x->conn);
+    }
+    return e;
+}
+
 enum err client_start(struct client *client, const struct client_target *target,
                       const struct client_timeouts *timeouts, const struct client_request *request,
                       bool wants_new, const struct client_service *service, void *state,
@@ -328,6 +338,9 @@ enum err client_create(struct loop *loop, struct client **ret_client)
         slab_init(&c->slabs[i].conns, client_protocols[i]->conn_bytes, 0);
         slab_init(&c->slabs[i].exchanges, client_protocols[i]->exchange_bytes, 0);
     }
+    h2_pool_init(&c->h2_pool);
+    slab_init(&c->h2_streams, sizeof(struct client_h2_stream), 0);
+    c->h2_streams.zeroed_bytes = offsetof(struct client_h2_stream, fields);
     buf_init(&c->scratch.out, 0);
     c->input = mem_alloc(CLIENT_INPUT_BYTES);
     if (!c->input) {
@@ -369,6 +382,8 @@ void client_destroy(struct client *c)
         slab_done(&c->slabs[i].conns);
         slab_done(&c->slabs[i].exchanges);
     }
+    slab_done(&c->h2_streams);
+    h2_pool_done(&c->h2_pool);
     transport_scratch_done(&c->scratch);
     mem_free(c->input);
     mem_free(c);

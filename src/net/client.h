@@ -44,6 +44,9 @@ struct tls_client;
     X(FIRST_TIME, "first_byte_timeout", 504, "upstream: no answer in time")                        \
     X(IDLE_TIME, "idle_timeout", 504, "upstream: stopped in the middle")                           \
     X(CUT, "cut", 502, "upstream: the answer was cut off")                                         \
+    X(RESET, "reset", 502, "upstream: broke it off before it answered")                            \
+    X(REFUSED, "refused", 502, "upstream: refused the stream")                                     \
+    X(GOAWAY, "goaway", 502, "upstream: was closing the connection")                               \
     X(REQUEST, "request", 502, "the request cannot be sent to an upstream")
 
 enum client_fault {
@@ -59,6 +62,7 @@ uint16_t client_fault_status(enum client_fault f);
 
 enum client_protocol_id {
     CLIENT_H1,
+    CLIENT_H2, /* over TLS by ALPN, in the clear by prior knowledge */
     CLIENT_PROTOCOL_COUNT,
 };
 
@@ -92,7 +96,8 @@ struct client_request {
     struct str upgrade;  /* the protocol to go on with, of a request without a body; empty: none */
 };
 
-/* How it ended. Text is valid during the call. */
+/* How it ended. REFUSED and GOAWAY: the upstream has provably done nothing for the request,
+ * whatever of it was sent. Text is valid during the call. */
 struct client_end {
     enum client_fault fault;            /* NONE: the answer was whole */
     const struct http_fields *trailers; /* of a whole answer; NULL: none */
@@ -107,7 +112,9 @@ struct client_service {
     void (*on_interim)(struct client_exchange *x, const struct response_head *head);
     /* The head of the answer, valid during the call. `body_bytes`: the length that was declared, of
      * the body that follows or, to HEAD and with 304, would have followed; or
-     * CLIENT_LENGTH_UNKNOWN. Status 101: a tunnel from here on, as was asked. */
+     * CLIENT_LENGTH_UNKNOWN. Status 101: a tunnel from here on, as was asked; over HTTP/2 it stands
+     * for any yes to the extended CONNECT that the request became (RFC 8441), and no field of the
+     * opening handshake comes with it. */
     void (*on_head)(struct client_exchange *x, const struct response_head *head,
                     uint64_t body_bytes);
     /* Once for each client_read_body; valid during the call. */

@@ -19,6 +19,7 @@
 
 #include "base/list.h"
 #include "base/slab.h"
+#include "http/h2_pool.h"
 #include "net/client.h"
 #include "net/transport.h"
 
@@ -45,6 +46,8 @@ struct client {
     struct list dead;                 /* freed at the end of the turn */
     unsigned idle_count;              /* of the open ones, those at rest */
     struct client_slabs slabs[CLIENT_PROTOCOL_COUNT];
+    struct h2_pool h2_pool;
+    struct slab h2_streams;
     char *input; /* shared by the connections of the loop during one callback */
     struct http_field fields[CLIENT_FIELDS_MAX];
 };
@@ -156,7 +159,7 @@ struct client_protocol {
     void (*on_deadline)(struct client_conn *c);
 };
 
-extern const struct client_protocol client_protocol_h1;
+extern const struct client_protocol client_protocol_h1, client_protocol_h2;
 
 /* ---- client.c ---- */
 
@@ -167,6 +170,12 @@ void client_exchange_leave(struct client_exchange *x);
 /* Tells the service of an exchange that has left, and frees it. */
 void client_exchange_end(struct client_exchange *x, enum client_fault fault, const char *detail,
                          const struct http_fields *trailers);
+
+/* An exchange that has left goes on another connection, one that did not rest; the caller lets it
+ * begin there and places the connection. Errors as of client_start, after which it has left still.
+ */
+enum err client_exchange_rejoin(struct client_exchange *x,
+                                const struct client_target *target) MUST_CHECK;
 
 /* The connection waits for the next exchange, unless enough others do. */
 void client_conn_rest(struct client_conn *c);
