@@ -131,15 +131,23 @@ static void expect_type(struct loader *l, const struct conf_key *key, struct dia
     buf_done(&text);
 }
 
-static void fail_at(struct loader *l, const struct conf_key *key, struct conf_origin at,
-                    const char *sentence)
+static void fail_near(struct loader *l, const struct conf_key *key, struct conf_origin at,
+                      const char *sentence, struct str nearest)
 {
     if (sentence == value_no_memory) {
         l->is_out_of_memory = true;
         return;
     }
     l->is_wrong = true;
-    expect_type(l, key, diag_add(l->diags, at, "%s: %s", key->name, sentence));
+    struct diag *d = diag_add(l->diags, at, "%s: %s", key->name, sentence);
+    expect_type(l, key, d);
+    diag_set_nearest(l->diags, d, nearest);
+}
+
+static void fail_at(struct loader *l, const struct conf_key *key, struct conf_origin at,
+                    const char *sentence)
+{
+    fail_near(l, key, at, sentence, STR(""));
 }
 
 /* A number alone where a unit is due: say it with the number the person wrote. */
@@ -271,8 +279,8 @@ static struct str load_text(struct loader *l, const struct conf_key *key, const 
         fault = "this cannot be empty";
     }
     if (fault != NULL) {
-        fail_at(l, key, inside(n, at), fault);
-        return n->text;
+        fail_near(l, key, inside(n, at), fault,
+                  key->nearest != NULL ? key->nearest(n->text) : STR(""));
     }
     return n->text;
 }

@@ -85,6 +85,7 @@ struct conf_key {
     conf_check_fn check;            /* text, list items, map values */
     conf_check_fn check_key;        /* map keys */
     const char *const *later_names; /* CONF_ENUM*: names that a later version serves, or NULL */
+    struct str (*nearest)(struct str text); /* of what `check` refused; may be empty; or NULL */
 };
 
 struct conf_table {

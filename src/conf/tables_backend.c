@@ -35,6 +35,12 @@ static struct str name_of(const void *object)
                                                                              : STR("");
 }
 
+static struct str nearest_upstream(struct str text)
+{
+    bool is_echo = str_distance(text, STR("echo")) == 1;
+    return is_echo ? STR("echo") : value_nearest_upstream(text);
+}
+
 static const char *check_host_policy(struct str text, size_t *ret_at)
 {
     *ret_at = 0;
@@ -170,8 +176,11 @@ static const struct conf_key ENDPOINT_KEYS[] = {
      .check = check_upstream,
      .flags = CONF_REQUIRED,
      .example = "http://127.0.0.1:3000",
-     .doc = "An address: http:// or https://HOST:PORT, or unix:/PATH; or echo or the name of a "
-            "backend, alone."},
+     .nearest = nearest_upstream,
+     .doc = "An address: SCHEME://HOST:PORT, or unix:/PATH; or echo or the name of a backend, "
+            "alone. http and https speak HTTP/1.1, h2c and h2 (over TLS) HTTP/2, grpc and grpcs "
+            "that with the rules of gRPC; unix+h2c:/PATH and unix+grpc:/PATH do so over a Unix "
+            "socket."},
     {.name = "weight",
      .type = CONF_INT,
      AT(endpoint_settings, weight),

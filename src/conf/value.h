@@ -117,6 +117,8 @@ struct upstream_address {
     bool is_tls;
     bool is_stream;   /* tcp: bytes, not requests */
     bool is_datagram; /* udp, a stream too */
+    bool is_h2;       /* HTTP/2: over TLS by ALPN, else by prior knowledge */
+    bool is_grpc;     /* that, for gRPC */
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };
@@ -137,6 +139,7 @@ const char *value_parse_cidr(struct arena *arena, struct str text, struct cidr *
 const char *value_parse_domain(struct arena *arena, struct str text, struct domain *ret,
                                size_t *ret_at);
 const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at);
+struct str value_nearest_upstream(struct str text); /* how a valid one begins; may be empty */
 /* A letter, then letters, digits and any of -_. but no word that means something else. */
 const char *value_check_backend_name(struct str text, size_t *ret_at);
 /* "204" or "200-399". */

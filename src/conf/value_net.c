@@ -2,6 +2,7 @@
 /* Addresses and names. */
 #include <arpa/inet.h>
 
+#include "base/assert.h"
 #include "conf/value.h"
 
 enum {
@@ -351,40 +352,92 @@ static const char *parse_upstream_authority(struct str text, struct upstream_add
     return NULL;
 }
 
+static const struct upstream_scheme {
+    struct str text;
+    bool is_unix;
+    bool is_tls;
+    bool is_stream;
+    bool is_datagram;
+    bool is_h2;
+    bool is_grpc;
+} upstream_schemes[] = {
+    {.text = {"http://", 7}},
+    {.text = {"https://", 8}, .is_tls = true},
+    {.text = {"h2c://", 6}, .is_h2 = true},
+    {.text = {"h2://", 5}, .is_tls = true, .is_h2 = true},
+    {.text = {"grpc://", 7}, .is_h2 = true, .is_grpc = true},
+    {.text = {"grpcs://", 8}, .is_tls = true, .is_h2 = true, .is_grpc = true},
+    {.text = {"tcp://", 6}, .is_stream = true},
+    {.text = {"udp://", 6}, .is_stream = true, .is_datagram = true},
+    {.text = {"unix:", 5}, .is_unix = true},
+    {.text = {"unix+h2c:", 9}, .is_unix = true, .is_h2 = true},
+    {.text = {"unix+grpc:", 10}, .is_unix = true, .is_h2 = true, .is_grpc = true},
+};
+
+/* What stands before the host, or the path. */
+static struct str upstream_scheme_of(struct str text)
+{
+    ptrdiff_t colon = str_index(text, ':');
+    size_t n = colon < 0 ? text.n : (size_t)colon + 1;
+    while (n < text.n && text.p[n] == '/' && n < (size_t)colon + 3) {
+        n++;
+    }
+    return str_sub(text, 0, n);
+}
+
+struct str value_nearest_upstream(struct str text)
+{
+    struct str best = STR(""), scheme = upstream_scheme_of(text);
+    unsigned least = 1 + (unsigned)scheme.n / 4;
+    for (size_t i = 0; i < COUNT_OF(upstream_schemes); i++) {
+        unsigned distance = str_distance(scheme, upstream_schemes[i].text);
+        if (distance > 0 && distance <= least) {
+            least = distance - 1;
+            best = upstream_schemes[i].text;
+        }
+    }
+    return best;
+}
+
 const char *value_parse_upstream(struct str text, struct upstream_address *ret, size_t *ret_at)
 {
     struct upstream_address a = {0};
+    const struct upstream_scheme *scheme = NULL;
     *ret_at = 0;
-    if (str_starts_with(text, STR("unix:"))) {
-        a.unix_path = str_sub(text, 5, text.n);
+    for (size_t i = 0; i < COUNT_OF(upstream_schemes); i++) {
+        scheme = str_starts_with(text, upstream_schemes[i].text) ? &upstream_schemes[i] : scheme;
+    }
+    if (!scheme) {
+        return "this is neither an address (http://, https://, h2c://, h2://, grpc://, grpcs://, "
+               "tcp://, udp://, unix:, unix+h2c: or unix+grpc:) nor the name of a backend";
+    }
+    size_t begin = scheme->text.n;
+    a.is_tls = scheme->is_tls;
+    a.is_stream = scheme->is_stream;
+    a.is_datagram = scheme->is_datagram;
+    a.is_h2 = scheme->is_h2;
+    a.is_grpc = scheme->is_grpc;
+    if (scheme->is_unix) {
+        a.unix_path = str_sub(text, begin, text.n);
         if (a.unix_path.n < 2 || a.unix_path.p[0] != '/' || a.unix_path.n > UNIX_PATH_BYTES_MAX) {
-            *ret_at = 5;
+            *ret_at = begin;
             return "the path of a Unix socket begins with / and is at most 107 bytes long";
         }
         *ret = a;
         return NULL;
     }
-    a.is_tls = str_starts_with(text, STR("https://"));
-    a.is_datagram = str_starts_with(text, STR("udp://"));
-    a.is_stream = a.is_datagram || str_starts_with(text, STR("tcp://"));
-    if (!a.is_tls && !a.is_stream && !str_starts_with(text, STR("http://"))) {
-        return "this is neither an address (http://, https://, tcp://, udp:// or unix:) nor the "
-               "name "
-               "of a backend";
-    }
-    size_t scheme = a.is_tls ? 8 : a.is_stream ? 6 : 7;
     a.port = a.is_tls ? 443 : a.is_stream ? 0 : 80;
-    a.authority = str_sub(text, scheme, text.n);
+    a.authority = str_sub(text, begin, text.n);
     if (a.authority.n && a.authority.p[a.authority.n - 1] == '/') {
         a.authority.n--;
     }
     for (size_t i = 0; i < a.authority.n; i++) {
         if (a.authority.p[i] == '/' || a.authority.p[i] == '?' || a.authority.p[i] == '#') {
-            *ret_at = scheme + i;
+            *ret_at = begin + i;
             return "an address ends with its port: the path of the request is passed on as it is";
         }
     }
-    *ret_at = scheme;
+    *ret_at = begin;
     const char *fault = parse_upstream_authority(a.authority, &a, ret_at);
     if (!fault && a.port == 0) {
         *ret_at = text.n;

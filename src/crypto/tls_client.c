@@ -105,7 +105,8 @@ enum err tls_client_create(const struct tls_client_config *config, struct tls_cl
     return ERR_OK;
 }
 
-enum err tls_client_like(struct tls_client *model, struct str name, struct tls_client **ret_client)
+enum err tls_client_like(struct tls_client *model, struct str name, struct str alpn,
+                         struct tls_client **ret_client)
 {
     ASSERT_MAGIC(model, CLIENT_MAGIC);
     struct tls_client *c = mem_zalloc(1, sizeof(*c));
@@ -118,7 +119,6 @@ enum err tls_client_like(struct tls_client *model, struct str name, struct tls_c
     c->priority = model->priority;
     c->credentials = model->credentials;
     c->verifies = model->verifies;
-    struct str alpn = str_make((const char *)model->alpn.data, model->alpn.size);
     enum err e = client_set_names(c, name, alpn);
     if (e) {
         tls_client_unref(c);

@@ -28,8 +28,8 @@ struct tls_client_config {
 enum err tls_client_create(const struct tls_client_config *config, struct tls_client **ret_client,
                            struct fault *reterr_fault) MUST_CHECK;
 
-/* As `model`, for another name. ERR_NOMEM. */
-enum err tls_client_like(struct tls_client *model, struct str name,
+/* As `model`, for another name and protocol. ERR_NOMEM. */
+enum err tls_client_like(struct tls_client *model, struct str name, struct str alpn,
                          struct tls_client **ret_client) MUST_CHECK;
 
 /* Thread-safe; ending NULL is a no-op. */

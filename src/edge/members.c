@@ -80,6 +80,8 @@ static enum err members_set_address(struct upstream_endpoint *e, const struct me
         return fault_set(fault, ERR_CONFIG, "%s", wrong);
     }
     *ret_host = a.is_tls ? a.host : STR("");
+    e->target.protocol = a.is_h2 ? CLIENT_H2 : CLIENT_H1;
+    e->is_grpc = a.is_grpc;
     e->authority = a.unix_path.p ? STR("localhost") : a.authority;
     if (from->address.n) {
         e->target.address = from->address;
@@ -111,7 +113,8 @@ static enum err members_set_tls(struct upstream_endpoint *e, struct str host,
         e->target.tls = tls_client_ref(same->target.tls);
         return ERR_OK;
     }
-    return tls_client_like(input->tls, sni.p ? sni : host, &e->target.tls);
+    struct str alpn = e->target.protocol == CLIENT_H2 ? STR("h2") : STR("http/1.1");
+    return tls_client_like(input->tls, sni.p ? sni : host, alpn, &e->target.tls);
 }
 
 static enum err members_add(struct members *m, const struct members_input *input,

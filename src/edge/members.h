@@ -36,6 +36,7 @@ struct upstream_endpoint {
     struct endpoint *state; /* shared by all loops and by the lists before and after */
     uint32_t weight;
     bool is_backup;
+    bool is_grpc; /* nothing is sent twice that it may have seen */
     struct str zone;
 };
 

@@ -293,6 +293,16 @@ static enum err proxy_accept(struct str key, char ret_text[WEBSOCKET_ACCEPT_BYTE
     return e;
 }
 
+static bool proxy_is_h2(const struct proxy *p)
+{
+    return p->target_now.protocol == CLIENT_H2;
+}
+
+static enum http_version proxy_version(const struct proxy *p)
+{
+    return proxy_is_h2(p) ? HTTP_VERSION_20 : HTTP_VERSION_11;
+}
+
 /* The upstream agreed: both sides are byte streams from here on. */
 static enum err proxy_switch(struct proxy *p, const struct response_head *head)
 {
@@ -301,9 +311,11 @@ static enum err proxy_switch(struct proxy *p, const struct response_head *head)
     char text[WEBSOCKET_ACCEPT_BYTES];
     const struct http_fields *from = &head->fields;
     enum err e = proxy_accept(p->websocket_key, text);
-    bool is_right = str_eq_ci(http_fields_value(from, HTTP_FIELD_UPGRADE), STR("websocket")) &&
-                    str_eq(http_fields_value(from, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT),
-                           str_make(text, sizeof(text)));
+    /* Over HTTP/2 a yes is a yes (RFC 8441 5). */
+    bool is_right = proxy_is_h2(p) ||
+                    (str_eq_ci(http_fields_value(from, HTTP_FIELD_UPGRADE), STR("websocket")) &&
+                     str_eq(http_fields_value(from, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT),
+                            str_make(text, sizeof(text))));
     if (e || !is_right) {
         return e ? e : ERR_SYNTAX;
     }
@@ -315,7 +327,7 @@ static enum err proxy_switch(struct proxy *p, const struct response_head *head)
               : http_fields_add_id(&fields, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT,
                                    str_make(text, sizeof(text)));
     }
-    e = e ? e : proxy_response_fields(p->request, from, true, &fields);
+    e = e ? e : proxy_response_fields(p->request, from, proxy_version(p), true, &fields);
     e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
     if (!e) {
         upstream_tunnel(&p->use);
@@ -333,7 +345,8 @@ static enum err proxy_respond(struct proxy *p, const struct response_head *from,
     struct http_field array[HTTP_FIELDS_MAX];
     struct response_head head = {.status = from->status};
     http_fields_init(&head.fields, array, HTTP_FIELDS_MAX);
-    enum err e = proxy_response_fields(p->request, &from->fields, false, &head.fields);
+    enum err e =
+        proxy_response_fields(p->request, &from->fields, proxy_version(p), false, &head.fields);
     if (!http_status_has_content(from->status)) {
         body_bytes = 0;
     }

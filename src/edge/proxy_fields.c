@@ -188,7 +188,8 @@ enum err proxy_request_fields(struct request *r, const struct upstream *u,
 }
 
 enum err proxy_response_fields(const struct request *r, const struct http_fields *from,
-                               bool is_switch, struct http_fields *fields)
+                               enum http_version version, bool is_switch,
+                               struct http_fields *fields)
 {
     enum err e = ERR_OK;
     for (unsigned i = 0; i < from->n && !e; i++) {
@@ -201,7 +202,7 @@ enum err proxy_response_fields(const struct request *r, const struct http_fields
             e = http_fields_add(fields, f->name, f->value);
         }
     }
-    e = e ? e : proxy_add_via(fields, HTTP_VERSION_11);
+    e = e ? e : proxy_add_via(fields, (uint8_t)version);
     return e ? e : request_add_route_fields(r, fields);
 }
 

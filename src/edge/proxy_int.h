@@ -18,9 +18,11 @@ enum err proxy_request_fields(struct request *r, const struct upstream *u,
                               const struct upstream_endpoint *endpoint, struct str websocket_key,
                               struct http_fields *fields) MUST_CHECK;
 
-/* The fields of an answer for the client. `is_switch`: of a 101. Errors as above. */
+/* The fields of an answer for the client. `version`: what it came by; `is_switch`: of a 101. Errors
+ * as above. */
 enum err proxy_response_fields(const struct request *r, const struct http_fields *from,
-                               bool is_switch, struct http_fields *fields) MUST_CHECK;
+                               enum http_version version, bool is_switch,
+                               struct http_fields *fields) MUST_CHECK;
 
 /* Trailers, in either direction, and the fields of an interim answer. Errors as above. */
 enum err proxy_trailers(const struct http_fields *from, struct http_fields *fields) MUST_CHECK;

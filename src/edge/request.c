@@ -2,6 +2,7 @@
 #include "edge/request.h"
 
 #include "edge/files.h"
+#include "edge/grpc.h"
 #include "edge/page.h"
 #include "edge/request_id.h"
 #include "http/negotiate.h"
@@ -141,6 +142,10 @@ void request_fail(struct request *r, uint16_t status, const char *reason)
     }
     if (r->x->phase != EXCHANGE_OPEN) {
         exchange_reset(r->x, ERR_INTERNAL);
+        return;
+    }
+    if (grpc_is_asked(r->x->request)) {
+        grpc_fail(r, status);
         return;
     }
     if (request_fail_with_page(r, status)) {

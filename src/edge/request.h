@@ -43,7 +43,7 @@ struct str request_method(const struct request *r);
 enum err request_add_route_fields(const struct request *r, struct http_fields *fields) MUST_CHECK;
 
 /* Answers with an error: the route's error page where it has one, else a built-in page in HTML or
- * text as the client prefers. `reason` is for the log. */
+ * text as the client prefers; to gRPC in its own way. `reason` is for the log. */
 void request_fail(struct request *r, uint16_t status, const char *reason);
 
 /* Answers with `status`, a body and a type; `location` may be empty. */

@@ -66,15 +66,17 @@ static enum err upstream_make_tls(struct upstream *u, struct fault *fault)
     const struct backend_tls_settings *tls = &u->settings->tls;
     bool is_needed = false;
     for (size_t i = 0; i < u->settings->proxy.count; i++) {
-        is_needed |= str_starts_with(u->settings->proxy.items[i].url, STR("https://"));
+        struct upstream_address a;
+        size_t at;
+        const char *wrong = value_parse_upstream(u->settings->proxy.items[i].url, &a, &at);
+        is_needed |= !wrong && a.is_tls;
     }
     const struct tls_client_config config = {
-        .name = STR(""), /* each endpoint has its own */
+        .name = STR(""), /* each endpoint has its own, and its ALPN */
         .verifies = tls->verify,
         .ca_pem = tls->ca_pem,
         .cert_pem = tls->cert_pem,
         .key_pem = tls->key_pem.n ? tls->key_pem : tls->cert_pem,
-        .alpn = STR("http/1.1"),
     };
     if (tls->key_pem.n && !tls->cert_pem.n) {
         return fault_set(fault, ERR_CONFIG, "there is a key without its certificate");
@@ -505,6 +507,7 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
     /* An instance that ends has a successor. */
     bool has_other = upstream_has_other(use) || u->settings->process.is_on;
     bool has_ended = u->settings->process.is_on && end->fault == CLIENT_FAULT_CONNECT;
+    bool may_repeat = is_idempotent && !use->endpoint->is_grpc;
     unsigned most = has_ended ? TRIES_MAX_PROCESS : upstream_tries_max(u, use);
     /* A connection that rested may end at any time; that is no fault of the endpoint. */
     bool is_stale = end->fault == CLIENT_FAULT_CLOSED && end->is_reused && !end->has_answered;
@@ -518,7 +521,7 @@ bool upstream_report(struct pipeline *p, const struct upstream *u, struct upstre
     }
     upstream_release(u, use);
     if (!is_replayable || use->try_count >= most ||
-        !upstream_is_safe(u, end, is_idempotent, has_other)) {
+        !upstream_is_safe(u, end, may_repeat, has_other)) {
         return false;
     }
     use->wants_new_connection = true;
@@ -562,8 +565,9 @@ static bool upstream_retries_on_status(const struct upstream *u, uint16_t status
 bool upstream_retry_answer(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                            uint16_t status)
 {
-    if (!upstream_retries_on_status(u, status) || !upstream_has_other(use) ||
-        use->try_count >= upstream_tries_max(u, use) || !upstream_has_budget(u, use)) {
+    if (use->endpoint->is_grpc || !upstream_retries_on_status(u, status) ||
+        !upstream_has_other(use) || use->try_count >= upstream_tries_max(u, use) ||
+        !upstream_has_budget(u, use)) {
         return false;
     }
     upstream_release(u, use);
