@@ -51,12 +51,24 @@ static unsigned client_h2_streams_max(const struct client_h2_conn *hc)
 static bool client_h2_has_room(const struct client_conn *c, bool wants_new)
 {
     const struct client_h2_conn *hc = client_h2_conn_of(c);
-    return !c->is_dead && !c->is_deaf && !hc->is_input_closed &&
+    return !c->is_dead && !c->is_deaf && !hc->is_input_closed && !hc->is_retired &&
            !h2_session_is_closing(hc->session) && c->exchange_count < client_h2_streams_max(hc) &&
            !(wants_new && c->is_at_rest);
 }
 
 /* ---- exchanges ---- */
+
+/* Upstreams end a connection on which many streams are reset, and what else is under way there with
+ * it: clients that go away must not do that to others. So it is retired before. */
+static void client_h2_count_cancel(struct client_h2_conn *hc)
+{
+    uint64_t now = client_h2_now(hc);
+    if (now - hc->cancel_ms >= CLIENT_H2_CANCELS_MS) {
+        hc->cancel_ms = now;
+        hc->cancel_count = 0;
+    }
+    hc->is_retired |= ++hc->cancel_count >= CLIENT_H2_CANCELS_MAX;
+}
 
 void client_h2_leave(struct client_h2_exchange *e, enum h2_code code)
 {
@@ -71,6 +83,7 @@ void client_h2_leave(struct client_h2_exchange *e, enum h2_code code)
         bool is_whole = s->stream.is_answered && s->stream.is_body_done;
         if (!s->is_gone && !is_whole) {
             h2_session_reset(hc->session, &s->stream, code);
+            client_h2_count_cancel(hc);
         }
     }
     client_exchange_leave(&e->x);
@@ -265,7 +278,7 @@ static void client_h2_open_waiting(struct client_h2_conn *hc)
     while (hc->waiting_count > 0 && !hc->c.is_dead) {
         bool is_ready = h2_session_is_ready(hc->session);
         struct client_h2_exchange *e = client_h2_first_waiting(hc);
-        if (h2_session_is_closing(hc->session)) {
+        if (h2_session_is_closing(hc->session) || hc->is_retired) {
             client_h2_send_away(e);
             continue;
         }
@@ -408,7 +421,7 @@ static void client_h2_settle(struct client_conn *c)
         return;
     }
     if (c->exchange_count == 0) {
-        if (hc->is_input_closed || h2_session_is_closing(hc->session)) {
+        if (hc->is_input_closed || hc->is_retired || h2_session_is_closing(hc->session)) {
             client_conn_kill(c, true);
         } else if (!c->is_at_rest) {
             client_conn_rest(c);

@@ -26,6 +26,8 @@
 #define CLIENT_H2_SILENCE_MS 10000u       /* after which a connection is asked whether it lives */
 #define CLIENT_H2_PIECE_BYTES 65536u      /* of an answer, given to the service at once */
 #define CLIENT_H2_BUDGET_BYTES (1024u * 1024) /* sent in one turn */
+#define CLIENT_H2_CANCELS_MAX 50u /* within the next; then no further stream begins there */
+#define CLIENT_H2_CANCELS_MS 10000u
 #define CLIENT_H2_FIELDS_FIRST 24
 #define CLIENT_H2_BYTES_FIRST 1024
 
@@ -38,6 +40,9 @@ struct client_h2_conn {
     uint64_t begin_ms;      /* since when its settings are due */
     uint64_t heard_ms;      /* its last byte */
     uint64_t ping_ms;
+    uint64_t cancel_ms; /* since when cancels are counted */
+    unsigned cancel_count;
+    bool is_retired;      /* no further stream begins on it */
     bool is_input_closed; /* what is whole is still given to services */
 };
 

@@ -438,6 +438,40 @@ static void test_cancel(void **state)
     rig_stop(&r);
 }
 
+/* Clients that go away in numbers would make the upstream end a connection that others share. */
+static void test_many_cancels(void **state)
+{
+    struct rig r;
+    struct ask kept = {0}, a = {0};
+    (void)state;
+    start(&r);
+    ask(&r, &kept, "GET");
+    greet(&r);
+    for (unsigned i = 0; i < 50; i++) {
+        ask(&r, &a, "GET");
+        assert_false(take(&r));
+        client_cancel(a.x);
+        a.x = NULL;
+        ask_done(&a);
+    }
+    settle(&r);
+    int first = r.fd;
+    r.fd = -1;
+    ask(&r, &a, "GET");
+    assert_true(take(&r)); /* a connection of its own */
+    int second = r.fd;
+    r.fd = first;
+    wire_headers(&words, 1, WIRE_END_STREAM, OK200);
+    speak(&r);
+    assert_done(&kept, 200, "");
+    assert_false(is_open(&r));
+    hang_up(&r);
+    r.fd = second;
+    ask_done(&kept);
+    ask_done(&a);
+    rig_stop(&r);
+}
+
 /* ---- how it fails ---- */
 
 static void test_faults(void **state)
@@ -702,6 +736,7 @@ int main(void)
         cmocka_unit_test(test_wrong_lengths),
         cmocka_unit_test(test_early_answer),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_many_cancels),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_interim_storm),
         cmocka_unit_test(test_times),
