@@ -17,7 +17,7 @@ from test_tls import make_certificate
 from upstreams import Upstream
 from upstreams import answering as answering_h1
 from upstreams import ok
-from upstreams_h2 import (answering, h2_upstream, h2_url, nginx_h2, node_h2,
+from upstreams_h2 import (H2Upstream, answering, h2_upstream, h2_url, nginx_h2, node_h2,
                           tls_context)
 from versions import VERSIONS, Wire2, versions_config, wire_of
 
@@ -331,6 +331,19 @@ def test_reload_within_streams(proxy):
         assert upstream.count == 1
 
 
+def test_health_and_mixed_endpoints(proxy, certificate):
+    """Checks go by the protocol of each endpoint, and one backend may have several."""
+    tls = tls_context(certificate, "up", "h2")
+    with h2_upstream(answering(b"h2c")) as plain, Upstream(answering_h1(ok(b"h1"))) as old, \
+            Upstream(lambda c: answering(b"h2")(H2Upstream(c)), tls=tls) as secure:
+        urls = [h2_url(plain), old.url, h2_url(secure)]
+        server = proxy({"proxy": urls, "balance": "rr", "tls": {"ca": f"{certificate}/up.pem"},
+                        "health": {"path": "/", "interval": "50ms"}, "slow_start": "off"})
+        wait_for(lambda: [e["health"] for e in server.status()["endpoints"]] == ["healthy"] * 3,
+                 "three that are well")
+        assert {server.get().body for _ in range(9)} == {b"h2c", b"h1", b"h2"}
+
+
 # ---- flow control ----
 
 def test_slow_client_holds_up_nobody(proxy):
@@ -345,7 +358,7 @@ def test_slow_client_holds_up_nobody(proxy):
                 continue
             peer.head(request.stream)
             big = request.stream
-            while True:
+            while big not in peer.resets:
                 # Whatever the windows allow at once, and then the next request.
                 n = min(peer.h2.local_flow_control_window(big), peer.h2.max_outbound_frame_size)
                 if n:
