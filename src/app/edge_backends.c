@@ -2,7 +2,18 @@
 /* What the control thread knows and does of the backends of the site in force. */
 #include "app/edge_int.h"
 #include "edge/endpoint.h"
+#include "edge/outlier.h"
 #include "edge/upstream.h"
+
+void edge_watch_backends(struct edge *e)
+{
+    uint64_t now_ms = loop_now_ms(e->loop);
+    bool ends_window = now_ms >= e->window_end_ms;
+    if (ends_window) {
+        e->window_end_ms = now_ms + OUTLIER_WINDOW_MS;
+    }
+    outlier_turn(e->site, now_ms, ends_window, e->log, metrics_block(e->metrics, e->worker_count));
+}
 
 void edge_check_backends(struct edge *e)
 {

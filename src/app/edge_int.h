@@ -119,7 +119,8 @@ struct edge {
     struct metrics *metrics;
     struct writer *writer;
     struct site *site;
-    struct health *health; /* checks of the endpoints of `site` */
+    struct health *health;  /* checks of the endpoints of `site` */
+    uint64_t window_end_ms; /* see outlier.h */
     struct edge_certs certs;
     struct certificate_store *certificates; /* in force */
     struct ticket_keys *ticket_keys;
@@ -241,7 +242,9 @@ void edge_on_applied(void *edge, uint64_t change); /* loop message of the last w
 /* Applies the configuration in `fd` (taken), or says that `error` kept it from being read. */
 void edge_reload(struct edge *e, enum err error, int fd);
 
-/* edge_backends.c: what the site in force has is checked from here on. */
+/* edge_backends.c: once a second. */
+void edge_watch_backends(struct edge *e);
+/* What the site in force has is checked from here on. */
 void edge_check_backends(struct edge *e);
 /* site_publish_members for the site in force, whose endpoints are checked from then on. */
 enum err edge_publish_members(struct edge *e, struct str backend, const struct member *list,

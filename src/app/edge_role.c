@@ -205,6 +205,7 @@ static void edge_on_tick(struct timer *t)
     const struct replay_counts replays = replay_window_counts(e->replay_window);
     metrics_set_process(e->metrics, METRICS_MEMORY, (int64_t)process_memory_bytes());
     metrics_set_process(e->metrics, METRICS_EARLY_REFUSED, (int64_t)(replays.seen + replays.full));
+    edge_watch_backends(e);
     if (e->writer) {
         struct writer_stats stats;
         writer_stats(e->writer, &stats);
@@ -361,7 +362,7 @@ static enum err edge_prepare(struct edge *e)
         e->worker_count = EDGE_WORKERS_MAX;
     }
     const struct metrics_options options = {
-        .loop_count = e->worker_count,
+        .loop_count = e->worker_count + 1, /* the last one is that of the control thread */
         .limit_names = pipeline_limit_names(),
         .limit_count = SERVER_LIMIT_COUNT,
         .reason_names = pipeline_reason_names(),

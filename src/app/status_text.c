@@ -145,17 +145,11 @@ void status_text(const struct buf *json, struct buf *out)
     static const char *const certificate[][2] = {{"CERTIFICATE", "name"}, {"ISSUER", "issuer"},
                                                  {"STATE", "state"},      {"EXPIRES", "expires"},
                                                  {"ERROR", "error"},      {NULL, NULL}};
-    static const char *const endpoint[][2] = {{"BACKEND", "backend"},
-                                              {"ENDPOINT", "endpoint"},
-                                              {"STATE", "state"},
-                                              {"HEALTH", "health"},
-                                              {"IN FLIGHT", "in_flight"},
-                                              {"LATENCY US", "latency_us"},
-                                              {"REQUESTS", "requests"},
-                                              {"FAILURES", "failures"},
-                                              {"EJECTIONS", "ejections"},
-                                              {"WEIGHT", "weight"},
-                                              {NULL, NULL}};
+    static const char *const endpoint[][2] = {
+        {"BACKEND", "backend"},   {"ENDPOINT", "endpoint"},   {"STATE", "state"},
+        {"HEALTH", "health"},     {"IN FLIGHT", "in_flight"}, {"LATENCY US", "latency_us"},
+        {"REQUESTS", "requests"}, {"FAILURES", "failures"},   {"EJECTIONS", "ejections"},
+        {"WEIGHT", "weight"},     {"ZONE", "zone"},           {NULL, NULL}};
     const struct status_list certificates = {"\"certificates\":[", "],\"endpoints\":", certificate};
     static const char *const process[][2] = {
         {"PROCESS", "process"},           {"INSTANCE", "instance"}, {"STATE", "state"},

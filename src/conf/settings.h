@@ -183,6 +183,7 @@ struct server_settings {
     struct timeout_settings timeouts;
     struct max_settings max;
     struct str_list resolver; /* empty = those of the machine */
+    struct str zone;          /* where this node stands; pointer NULL = nowhere */
     struct cidr_list trusted_proxies;
     struct listen_address admin; /* LISTEN_OFF: none */
 };
@@ -236,6 +237,7 @@ struct endpoint_settings {
     struct str url; /* value_parse_upstream, "echo", or the name of a backend */
     int64_t weight;
     bool backup;
+    struct str zone; /* pointer NULL = none */
 };
 
 #define BACKEND_ENDPOINTS_MAX 64

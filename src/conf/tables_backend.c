@@ -3,7 +3,6 @@
 #include "conf/tables_int.h"
 
 static const char *const BACKEND_LATER[] = {"sticky", "static", "discover", NULL};
-static const char *const ENDPOINT_LATER[] = {"zone", NULL};
 static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
@@ -195,12 +194,17 @@ static const struct conf_key ENDPOINT_KEYS[] = {
      .default_text = "false",
      .example = "true",
      .doc = "Whether it serves only while no other endpoint can."},
+    {.name = "zone",
+     .type = CONF_STRING,
+     AT(endpoint_settings, zone),
+     .check = value_check_token,
+     .example = "eu-1",
+     .doc = "Where it stands; those of server.zone come first while half of them are in."},
 };
 static const struct conf_table ENDPOINT_TABLE = {.name = "an endpoint",
                                                  KEYS(ENDPOINT_KEYS),
                                                  .struct_bytes = sizeof(struct endpoint_settings),
-                                                 .short_key = "url",
-                                                 .later_keys = ENDPOINT_LATER};
+                                                 .short_key = "url"};
 
 static const struct conf_key OUTLIER_KEYS[] = {
     {.name = "errors",

@@ -25,6 +25,7 @@ struct balance_choice {
 
 struct balance_filter {
     bool is_backup;
+    bool is_near; /* our zone alone */
     bool takes_tried;
     bool takes_out;
 };
@@ -55,9 +56,9 @@ static void balance_collect(const struct balance_rules *rules, const struct bala
     ret->count = 0;
     for (size_t i = 0; i < n; i++) {
         const struct balance_endpoint *e = &list[i];
-        if (e->is_backup == filter->is_backup && (filter->takes_tried || !e->is_tried) &&
-            e->in_flight - e->tunnels < rules->in_flight_max && !e->is_drained &&
-            (filter->takes_out || balance_is_in(e, now_ms))) {
+        if (e->is_backup == filter->is_backup && !(filter->is_near && e->is_far) &&
+            (filter->takes_tried || !e->is_tried) && e->in_flight - e->tunnels < rules->in_flight_max &&
+            !e->is_drained && (filter->takes_out || balance_is_in(e, now_ms))) {
             ret->index[ret->count++] = (uint8_t)i;
         }
     }
@@ -232,12 +233,35 @@ static bool balance_is_panic(const struct balance_endpoint *list, size_t n, uint
     return !has_backup && in_count * 2 < count;
 }
 
+/* Our zone alone, as long as half of it is in: what it has tried and what is out there is left to
+ * the choice among all. */
+static bool balance_is_near_enough(const struct balance_endpoint *list, size_t n, uint64_t now_ms)
+{
+    size_t count = 0, in_count = 0, far_count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct balance_endpoint *e = &list[i];
+        bool is_known = !e->is_backup && !e->is_drained && !e->is_waiting;
+        far_count += e->is_far;
+        count += is_known && !e->is_far;
+        in_count += is_known && !e->is_far && balance_is_in(e, now_ms);
+    }
+    return far_count > 0 && in_count > 0 && in_count * 2 >= count;
+}
+
 /* Backups after the others, and last of all what this request has tried already. */
 size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
                     size_t n, const struct balance_turn *turn, bool *ret_is_panic)
 {
     struct balance_choice choice;
     ASSERT(n > 0 && n <= BALANCE_ENDPOINTS_MAX);
+    *ret_is_panic = false;
+    if (balance_is_near_enough(list, n, turn->now_ms)) {
+        const struct balance_filter filter = {.is_near = true};
+        balance_collect(rules, list, n, &filter, turn->now_ms, &choice);
+        if (choice.count) {
+            return balance_choose(rules, list, &choice, turn);
+        }
+    }
     bool is_known;
     bool is_panic = balance_is_panic(list, n, turn->now_ms, &is_known);
     *ret_is_panic = is_panic;
@@ -265,6 +289,44 @@ bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t ind
         has_backup |= list[i].is_backup && is_in && i != index;
     }
     return has_backup || (out_count + 1) * 1000000u <= count * max_ppm;
+}
+
+/* Shares in millionths: squares of their differences, 64 of them, times 361 stay below 2^63. */
+static bool balance_is_below(const int64_t *shares, size_t n, size_t at)
+{
+    const int64_t least_ppm = 100000;
+    int64_t sum = 0, squares = 0, others = (int64_t)n - 1;
+    for (size_t i = 0; i < n; i++) {
+        sum += i == at ? 0 : shares[i];
+    }
+    int64_t mean = sum / others, below = mean - shares[at];
+    for (size_t i = 0; i < n; i++) {
+        squares += i == at ? 0 : (shares[i] - mean) * (shares[i] - mean);
+    }
+    return below > least_ppm && below * below * 100 > squares / others * 361;
+}
+
+size_t balance_by_rate(const struct balance_window *list, size_t n, bool *ret_is_out)
+{
+    int64_t shares[BALANCE_ENDPOINTS_MAX];
+    uint8_t index[BALANCE_ENDPOINTS_MAX];
+    size_t count = 0, out_count = 0;
+    ASSERT(n <= BALANCE_ENDPOINTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t requests = list[i].requests, failures = list[i].failures;
+        ret_is_out[i] = false;
+        if (requests < BALANCE_RATE_REQUESTS || requests > UINT32_MAX) {
+            continue;
+        }
+        failures = failures < requests ? failures : requests;
+        index[count] = (uint8_t)i;
+        shares[count++] = (int64_t)((requests - failures) * 1000000 / requests);
+    }
+    for (size_t k = 0; k < count && count >= BALANCE_RATE_ENDPOINTS; k++) {
+        ret_is_out[index[k]] = balance_is_below(shares, count, k);
+        out_count += ret_is_out[index[k]];
+    }
+    return out_count;
 }
 
 uint64_t balance_ejection_ms(uint64_t base_ms, uint32_t count)

@@ -38,6 +38,7 @@ struct balance_endpoint {
     bool is_down;    /* a check says so */
     bool is_waiting; /* it joined later and has passed no check yet */
     bool is_drained; /* never asked; the others are counted as if it were not there */
+    bool is_far;     /* of another zone than ours */
 };
 
 struct balance_rules {
@@ -58,7 +59,8 @@ struct balance_turn {
  * can. Where fewer than half of the endpoints are in and no backup is, all of them are asked, and
  * `*ret_is_panic` says so: what takes out most of a backend is more likely wrong than right, and
  * the rest could not carry the load. Those that wait count for nothing there, and are asked where
- * nobody else is known. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
+ * nobody else is known. Endpoints of our zone come first while half of them are in and one of them
+ * can. `n`: 1 to BALANCE_ENDPOINTS_MAX. */
 size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
                     size_t n, const struct balance_turn *turn, bool *ret_is_panic);
 
@@ -70,6 +72,22 @@ uint64_t balance_hash(struct str text);
  * each that is no backup while a backup is in. */
 bool balance_may_eject(const struct balance_endpoint *list, size_t n, size_t index, uint64_t now_ms,
                        uint32_t max_ppm);
+
+/* What was seen of an endpoint in a while. */
+struct balance_window {
+    uint64_t requests;
+    uint64_t failures;
+};
+
+#define BALANCE_RATE_ENDPOINTS 5u
+#define BALANCE_RATE_REQUESTS 100u
+
+/* Marks in `ret_is_out` who fails much more often than the others: of at least
+ * BALANCE_RATE_ENDPOINTS that had BALANCE_RATE_REQUESTS, those whose share of successes lies more
+ * than 1.9 standard deviations, and a tenth, below the mean of the others. Each is measured by the
+ * others alone, because one of few would move their mean and spread so far that it could never lie
+ * outside. Returns how many there are. `n`: at most BALANCE_ENDPOINTS_MAX. */
+size_t balance_by_rate(const struct balance_window *list, size_t n, bool *ret_is_out);
 
 /* For how long, the `count`th time in a row (from 1): `base_ms` times `count`, at most 300 s. */
 uint64_t balance_ejection_ms(uint64_t base_ms, uint32_t count);

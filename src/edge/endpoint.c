@@ -28,6 +28,12 @@ struct endpoint {
     _Atomic uint64_t request_count;
     _Atomic uint64_t failure_count;
     _Atomic uint64_t ejection_count;
+    atomic_uint cause;           /* of the last ejection */
+    _Atomic uint64_t ejected_ms; /* when it began */
+    /* Of the thread that asks for news and windows. */
+    uint64_t news_count;
+    bool is_news_due; /* that it is back */
+    struct balance_window window;
 };
 
 enum err endpoint_create(struct str name, struct endpoint **ret_endpoint)
@@ -158,7 +164,8 @@ uint32_t endpoint_failed(struct endpoint *e, uint64_t now_ms, uint32_t latency_u
     return atomic_fetch_add_explicit(&e->failures, 1, memory_order_relaxed) + 1;
 }
 
-bool endpoint_eject(struct endpoint *e, uint64_t now_ms, uint64_t base_ms)
+bool endpoint_eject(struct endpoint *e, uint64_t now_ms, uint64_t base_ms,
+                    enum endpoint_cause cause)
 {
     uint64_t until_ms = atomic_load_explicit(&e->out_until_ms, memory_order_relaxed);
     unsigned count = atomic_load_explicit(&e->row_count, memory_order_relaxed);
@@ -175,8 +182,37 @@ bool endpoint_eject(struct endpoint *e, uint64_t now_ms, uint64_t base_ms)
     atomic_store_explicit(&e->failures, 0, memory_order_relaxed);
     /* What it was like before says nothing of how it comes back. */
     atomic_store_explicit(&e->latency_us, 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&e->ejection_count, 1, memory_order_relaxed);
+    atomic_store_explicit(&e->cause, (unsigned)cause, memory_order_relaxed);
+    atomic_store_explicit(&e->ejected_ms, now_ms, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->ejection_count, 1, memory_order_release);
     return true;
+}
+
+struct endpoint_news endpoint_take_news(struct endpoint *e, uint64_t now_ms)
+{
+    uint64_t count = atomic_load_explicit(&e->ejection_count, memory_order_acquire);
+    uint64_t until_ms = atomic_load_explicit(&e->out_until_ms, memory_order_relaxed);
+    uint64_t since_ms = atomic_load_explicit(&e->ejected_ms, memory_order_relaxed);
+    struct endpoint_news news = {
+        .is_ejected = count != e->news_count,
+        .out_ms = until_ms > since_ms ? until_ms - since_ms : 0,
+        .cause = (enum endpoint_cause)atomic_load_explicit(&e->cause, memory_order_relaxed)};
+    e->news_count = count;
+    e->is_news_due |= news.is_ejected;
+    news.is_back = e->is_news_due && until_ms <= now_ms;
+    e->is_news_due &= !news.is_back;
+    return news;
+}
+
+struct balance_window endpoint_take_window(struct endpoint *e)
+{
+    const struct balance_window now = {
+        .requests = atomic_load_explicit(&e->request_count, memory_order_relaxed),
+        .failures = atomic_load_explicit(&e->failure_count, memory_order_relaxed)};
+    const struct balance_window since = {now.requests - e->window.requests,
+                                         now.failures - e->window.failures};
+    e->window = now;
+    return since;
 }
 
 uint64_t endpoint_figure(const struct endpoint *e, enum endpoint_figure figure, uint64_t now_ms)

@@ -69,7 +69,25 @@ void endpoint_end_tunnel(struct endpoint *e);
 void endpoint_succeeded(struct endpoint *e, uint64_t now_ms, uint32_t latency_us);
 uint32_t endpoint_failed(struct endpoint *e, uint64_t now_ms, uint32_t latency_us);
 
+enum endpoint_cause {
+    ENDPOINT_FAILS_IN_ROW,
+    ENDPOINT_FAILS_OFTEN, /* beside the others */
+};
+
 /* Leaves it out for `base_ms` times how often that happened in a row; false: it is out already. */
-bool endpoint_eject(struct endpoint *e, uint64_t now_ms, uint64_t base_ms);
+bool endpoint_eject(struct endpoint *e, uint64_t now_ms, uint64_t base_ms,
+                    enum endpoint_cause cause);
+
+/* What became of ejections since the last call, of one thread. */
+struct endpoint_news {
+    bool is_ejected; /* now or in between */
+    bool is_back;
+    uint64_t out_ms; /* how long it is out in all, of the last ejection */
+    enum endpoint_cause cause;
+};
+struct endpoint_news endpoint_take_news(struct endpoint *e, uint64_t now_ms);
+
+/* Requests and failures since the last call, of the same thread. */
+struct balance_window endpoint_take_window(struct endpoint *e);
 
 uint64_t endpoint_figure(const struct endpoint *e, enum endpoint_figure figure, uint64_t now_ms);

@@ -45,6 +45,16 @@ struct upstream_endpoint *members_find(const struct members *m, struct str name)
     return NULL;
 }
 
+void members_look(const struct members *m, uint64_t now_ms, struct balance_endpoint *ret_list)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        const struct upstream_endpoint *e = &m->items[i];
+        ret_list[i] = (struct balance_endpoint){
+            .weight = e->weight, .is_backup = e->is_backup, .is_far = e->is_far};
+        endpoint_look(e->state, now_ms, &ret_list[i]);
+    }
+}
+
 struct member members_told(const struct upstream_endpoint *e)
 {
     return (struct member){
@@ -133,6 +143,7 @@ static enum err members_add(struct members *m, const struct members_input *input
     e->zone = members_keep(text, from->zone);
     e->weight = from->weight;
     e->is_backup = from->is_backup;
+    e->is_far = input->zone.n && !str_eq(input->zone, from->zone);
     e->target.idle_max = keepalive->is_on ? (unsigned)keepalive->count_max : 0;
     e->target.proxy_version = (unsigned)input->settings->proxy_protocol;
     e->target.idle_ms = (uint64_t)keepalive->idle_ms;

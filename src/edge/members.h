@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "conf/settings.h"
 #include "crypto/fault.h"
+#include "edge/balance.h"
 #include "net/client.h"
 
 struct endpoint;
@@ -37,6 +38,7 @@ struct upstream_endpoint {
     uint32_t weight;
     bool is_backup;
     bool is_grpc; /* nothing is sent twice that it may have seen */
+    bool is_far; /* of another zone than ours */
     struct str zone;
 };
 
@@ -53,6 +55,7 @@ struct members_input {
     const struct member *list;
     size_t count;                 /* at most BALANCE_ENDPOINTS_MAX */
     struct tls_client *tls;       /* what members with TLS are made like; NULL: none may have it */
+    struct str zone;              /* ours; empty: none, and nobody is far */
     const struct members *before; /* whose endpoints go on, by name; NULL: none do */
 };
 
@@ -67,6 +70,9 @@ void members_unref(struct members *m);
 
 /* What endpoint `e` was made from; its text lives as long as the list. */
 struct member members_told(const struct upstream_endpoint *e);
+
+/* Fills what is known of each at `now_ms`. */
+void members_look(const struct members *m, uint64_t now_ms, struct balance_endpoint *ret_list);
 
 /* NULL: none has this name. */
 struct upstream_endpoint *members_find(const struct members *m, struct str name);

@@ -78,6 +78,7 @@ static enum err site_make_backend(struct site_builder *b, const struct backend_s
         .arena = &b->site->arena,
         .settings = settings,
         .name = name,
+        .zone = b->site->settings->server.zone.p ? b->site->settings->server.zone : STR(""),
         .index = b->site->upstream_count,
         .before = b->before ? site_find_backend(b->before, name) : NULL,
     };
@@ -223,6 +224,8 @@ static void site_write_json(const struct upstream *u, const struct upstream_endp
     escape_json(out, upstream_name(u));
     buf_add_str(out, STR("\",\"endpoint\":\""));
     escape_json(out, e->name);
+    buf_printf(out, "\",\"zone\":\"");
+    escape_json(out, e->zone);
     buf_printf(out,
                "\",\"weight\":%u,\"backup\":%s,\"health\":\"%s\",\"out_ms\":%llu,"
                "\"in_flight\":%u,\"latency_us\":%u,\"requests\":%llu,\"failures\":%llu,"

@@ -29,6 +29,7 @@ struct upstream_shared {
 struct upstream {
     const struct backend_settings *settings;
     struct str name;
+    struct str zone; /* ours */
     size_t index;
     struct client_timeouts timeouts;
     struct balance_rules rules;
@@ -95,7 +96,8 @@ static size_t upstream_first_list(const struct backend_settings *settings,
         ret_list[i] = (struct member){.name = from->url,
                                       .url = from->url,
                                       .weight = (uint32_t)from->weight,
-                                      .is_backup = from->backup};
+                                      .is_backup = from->backup,
+                                      .zone = from->zone.p ? from->zone : STR("")};
     }
     if (!n && before) {
         for (n = 0; n < before->count; n++) {
@@ -114,6 +116,7 @@ static enum err upstream_make_list(const struct upstream *u, const struct upstre
         .list = list,
         .count = upstream_first_list(u->settings, before ? upstream_members(before) : NULL, list),
         .tls = u->tls,
+        .zone = u->zone,
         .before = before ? upstream_members(before) : NULL,
     };
     return members_create(&input, ret_members, fault);
@@ -132,6 +135,7 @@ enum err upstream_create(const struct upstream_input *input, struct upstream **r
     *u = (struct upstream){
         .settings = settings,
         .name = input->name,
+        .zone = input->zone,
         .index = input->index,
         .timeouts = {.connect_ms = (uint64_t)settings->timeout.connect_ms,
                      .first_ms = (uint64_t)settings->timeout.first_ms,
@@ -174,8 +178,12 @@ enum err upstream_publish(const struct upstream *u, const struct member *list, s
     struct upstream_shared *shared = u->shared;
     struct members *before = atomic_load_explicit(&shared->members, memory_order_relaxed);
     struct members *after;
-    const struct members_input input = {
-        .settings = u->settings, .list = list, .count = count, .tls = u->tls, .before = before};
+    const struct members_input input = {.settings = u->settings,
+                                        .list = list,
+                                        .count = count,
+                                        .tls = u->tls,
+                                        .zone = u->zone,
+                                        .before = before};
     enum err e = members_create(&input, &after, reterr_fault);
     if (!e) {
         pthread_mutex_lock(&shared->lock);
@@ -271,12 +279,9 @@ size_t upstream_replay_bytes(const struct upstream *u)
 static void upstream_look(const struct upstream_use *use, uint64_t now_ms,
                           struct balance_endpoint *ret_list)
 {
-    const struct members *m = use->list->members;
-    for (size_t i = 0; i < m->count; i++) {
-        const struct upstream_endpoint *e = &m->items[i];
-        ret_list[i] = (struct balance_endpoint){
-            .weight = e->weight, .is_backup = e->is_backup, .is_tried = use->tried >> i & 1};
-        endpoint_look(e->state, now_ms, &ret_list[i]);
+    members_look(use->list->members, now_ms, ret_list);
+    for (size_t i = 0; i < use->list->members->count; i++) {
+        ret_list[i].is_tried = use->tried >> i & 1;
     }
 }
 
@@ -403,7 +408,7 @@ static void upstream_failed(struct pipeline *p, const struct upstream *u, struct
     upstream_look(use, now_ms, list);
     if (balance_may_eject(list, m->count, (size_t)(use->endpoint - m->items), now_ms,
                           (uint32_t)outlier->max_ppm) &&
-        endpoint_eject(state, now_ms, (uint64_t)outlier->eject_ms)) {
+        endpoint_eject(state, now_ms, (uint64_t)outlier->eject_ms, ENDPOINT_FAILS_IN_ROW)) {
         metrics_add(p->metrics, METRICS_UPSTREAM_EJECTIONS, 1);
     }
 }

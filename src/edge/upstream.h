@@ -43,6 +43,7 @@ struct upstream_input {
     struct arena *arena;
     const struct backend_settings *settings;
     struct str name;               /* for people; no two of a site have one; kept as it is */
+    struct str zone;               /* of this node; empty: none; kept as it is */
     size_t index;                  /* among those of its site */
     const struct upstream *before; /* of this name in the site before; NULL: there was none */
 };

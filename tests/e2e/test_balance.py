@@ -253,6 +253,58 @@ def test_websockets_are_not_limited(balance):
     wait_for(lambda: endpoint(server, url)["in_flight"] == 0, "rest")
 
 
+def test_log(balance):
+    """Who is left out and who is back stands in the log, once each."""
+    with named(2) as (a, b):
+        gone = f"http://127.0.0.1:{free_port()}"
+        server = balance({"proxy": [a.url, gone, b.url], "balance": "rr",
+                          "outlier": {"errors": 2, "eject": "1s"}})
+        assert sum(asked(server, 12).values()) == 12
+        where = f"backend=default endpoint={gone}"
+        server.wait_log(f'an endpoint is left out {where} reason="failures in a row" for_ms=1000')
+        server.wait_log(f"an endpoint is asked again {where}")
+        assert server.log().count(gone) == 2
+
+
+def test_success_rate(balance):
+    """One of five that fails now and then, never often in a row, is left out beside the others."""
+    def flaky(connection):
+        for i in range(100000):
+            connection.head()
+            connection.send(BAD if i % 4 == 0 else ok(b"9"))
+    with upstreams(flaky, *(answering(ok(b"%d" % i)) for i in range(1, 5))) as ups:
+        server = balance({"proxy": [u.url for u in ups], "balance": "rr", "retry": "off"})
+
+        def is_out():
+            with server.wire() as wire:
+                for _ in range(500):
+                    wire.get()
+            return endpoint(server, ups[0].url)["state"] == "ejected"
+        wait_for(is_out, "ejection by its success rate", 4 * ANSWER_SECONDS)
+        server.wait_log(f'is left out backend=default endpoint={ups[0].url} '
+                        'reason="it fails more often than the others"')
+        assert [endpoint(server, u.url)["ejections"] for u in ups] == [1, 0, 0, 0, 0]
+        assert server.metric("sws_upstream_ejections_total") == 1
+
+
+def test_zones(balance):
+    """Those of our zone are asked as long as half of them are in."""
+    with named(4) as ups:
+        ports = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+        zones = ["here", "there", "there", None]
+        server = balance({"proxy": [{"url": u.url, **({"zone": z} if z else {})}
+                                    for u, z in zip(ups, zones)] +
+                                   [{"url": ports[0], "zone": "here"}],
+                          "balance": "rr", "outlier": {"errors": 1}}, zone="here")
+        assert asked(server, 20)[0] >= 19  # one retry went elsewhere
+        assert endpoint(server, ports[0])["state"] == "ejected"
+        assert asked(server, 10) == {0: 10}
+        assert endpoint(server, ups[0].url)["zone"] == "here"
+        assert endpoint(server, ups[3].url)["zone"] == ""
+        assert server.command("drain", "default", ups[0].url).returncode == 0
+        assert asked(server, 9) == {1: 3, 2: 3, 3: 3}
+
+
 def test_breaker(balance):
     gate = threading.Event()
 
@@ -481,7 +533,8 @@ def test_reloads_under_load(balance, nodes):
     ({"proxy": ["http://127.0.0.1:1"] * 65}, "64 endpoints at most"),
     ({"proxy": [{"url": "http://127.0.0.1:1", "weight": 0}]}, "less than is allowed"),
     ({"proxy": [{"weight": 1}]}, 'needs the key "url"'),
-    ({"proxy": [{"url": "http://127.0.0.1:1", "zone": "a"}]}, "not served by this version"),
+    ({"proxy": [{"url": "http://127.0.0.1:1", "zone": "a b"}]}, "zone:"),
+    ({"proxy": "http://127.0.0.1:1", "outlier": {"max": "0%"}}, "less than is allowed"),
     ({"proxy": "http://127.0.0.1:1", "balance": "ewma"}, "not served by this version"),
     ({"proxy": "http://127.0.0.1:1", "hash": "user"}, "ip, path, header:NAME or cookie:NAME"),
     ({"proxy": "http://127.0.0.1:1", "hash": "header:a b"}, "hash:"),

@@ -2,8 +2,10 @@
 /*
  * The policies of balancing before nodes that differ: requests come by chance, each node serves so
  * many at once and queues the rest, one is slow or fails for a while. Prints the latency that 99 of
- * 100 requests do not exceed, and fails where p2c is worse than rr before unequal nodes, or where a
- * request goes to a node that is ejected while no panic asks for it.
+ * 100 requests do not exceed, and fails where p2c is worse than rr before unequal nodes, where a
+ * request goes to a node that is ejected or unhealthy while no panic asks for it, where one leaves
+ * the zone while half of the zone is in, and where a node that often fails is not found, or one
+ * that never does is.
  *
  *   balance_sim [SEEDS [FIRST]]
  */
@@ -20,7 +22,9 @@
 #define EJECT_MAX_PPM 500000u
 #define EJECT_ERRORS 5u
 #define EJECT_MS 10000u
+#define IN_FLIGHT_MAX 1024u
 #define CONNECT_US 2000000u
+#define WINDOW_REQUESTS 1200u /* that all nodes have between two judgements of their rates */
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -34,6 +38,8 @@ enum sim_scene {
     SCENE_EQUAL,
     SCENE_SLOW,    /* one node takes ten times as long */
     SCENE_FAILING, /* one node fails at once for a third of the time */
+    SCENE_FLAKY,   /* one node fails two of five requests, by chance, never many in a row */
+    SCENE_ZONES,   /* some nodes are far; two are unhealthy for a third of the time */
     SCENE_COUNT,
 };
 
@@ -41,6 +47,10 @@ struct sim_node {
     uint64_t service_us;
     uint64_t free_us[SLOTS]; /* when each slot is free again */
     bool fails_a_while;
+    bool is_flaky;
+    bool is_far;
+    bool is_down_a_while;
+    struct balance_window window;
     uint32_t latency_us;
     uint64_t learnt_ms;
     uint32_t failures, row_count;
@@ -82,11 +92,14 @@ static void sim_look(const struct sim *s, uint64_t now_ms, struct balance_endpoi
 {
     for (size_t i = 0; i < s->node_count; i++) {
         const struct sim_node *n = &s->nodes[i];
-        ret[i] = (struct balance_endpoint){.weight = 1,
-                                           .in_flight = n->in_flight,
-                                           .latency_us =
-                                               balance_decay(n->latency_us, now_ms - n->learnt_ms),
-                                           .out_until_ms = n->out_until_ms};
+        ret[i] = (struct balance_endpoint){
+            .weight = 1,
+            .in_flight = n->in_flight,
+            .latency_us = balance_decay(n->latency_us, now_ms - n->learnt_ms),
+            .out_until_ms = n->out_until_ms,
+            .is_far = n->is_far,
+            .is_down =
+                n->is_down_a_while && now_ms > s->end_us / 3000 && now_ms < s->end_us * 2 / 3000};
     }
 }
 
@@ -103,6 +116,8 @@ static void sim_end_request(struct sim *s, const struct sim_request *r)
     n->learnt_ms = now_ms;
     s->latencies[s->latency_count++] = r->fails ? CONNECT_US : (uint32_t)us;
     n->failures = r->fails ? n->failures + 1 : 0;
+    n->window.requests++;
+    n->window.failures += r->fails;
     sim_look(s, now_ms, list);
     if (s->may_eject && n->failures >= EJECT_ERRORS && n->out_until_ms <= now_ms &&
         balance_may_eject(list, s->node_count, r->node, now_ms, EJECT_MAX_PPM)) {
@@ -131,6 +146,41 @@ static void sim_advance(struct sim *s, uint64_t now_us)
     }
 }
 
+/* As edge/outlier.c does it. */
+static void sim_judge(struct sim *s, uint64_t now_ms)
+{
+    struct balance_window windows[NODES_MAX];
+    struct balance_endpoint list[NODES_MAX];
+    bool is_out[NODES_MAX];
+    for (size_t i = 0; i < s->node_count; i++) {
+        windows[i] = s->nodes[i].window;
+        s->nodes[i].window = (struct balance_window){0};
+    }
+    balance_by_rate(windows, s->node_count, is_out);
+    for (size_t i = 0; i < s->node_count; i++) {
+        struct sim_node *n = &s->nodes[i];
+        CHECK(!is_out[i] || n->is_flaky || n->fails_a_while);
+        sim_look(s, now_ms, list);
+        if (is_out[i] && balance_may_eject(list, s->node_count, i, now_ms, EJECT_MAX_PPM)) {
+            n->out_until_ms = now_ms + balance_ejection_ms(EJECT_MS, ++n->row_count);
+        }
+    }
+}
+
+/* Whether a request has no reason to leave the zone. */
+static bool sim_is_near_enough(const struct balance_endpoint *list, size_t n, uint64_t now_ms)
+{
+    size_t count = 0, in_count = 0;
+    bool has_room = false;
+    for (size_t i = 0; i < n; i++) {
+        bool is_in = !list[i].is_far && !list[i].is_down && list[i].out_until_ms <= now_ms;
+        count += !list[i].is_far;
+        in_count += is_in;
+        has_room |= is_in && list[i].in_flight < IN_FLIGHT_MAX;
+    }
+    return has_room && in_count * 2 >= count;
+}
+
 static void sim_begin_request(struct sim *s, const struct balance_rules *rules, uint64_t now_us,
                               uint32_t tick)
 {
@@ -141,9 +191,11 @@ static void sim_begin_request(struct sim *s, const struct balance_rules *rules, 
     size_t at = balance_pick(rules, list, s->node_count, &turn, &is_panic);
     CHECK(at < s->node_count);
     struct sim_node *n = &s->nodes[at];
-    CHECK(is_panic || n->out_until_ms <= turn.now_ms);
+    CHECK(is_panic || (n->out_until_ms <= turn.now_ms && !list[at].is_down));
+    CHECK(!list[at].is_far || !sim_is_near_enough(list, s->node_count, turn.now_ms));
     struct sim_request r = {.start_us = now_us, .node = (uint32_t)at};
-    r.fails = n->fails_a_while && now_us > s->end_us / 3 && now_us < s->end_us * 2 / 3;
+    r.fails = (n->fails_a_while && now_us > s->end_us / 3 && now_us < s->end_us * 2 / 3) ||
+              (n->is_flaky && sim_random(s) % 5 < 2 && n->failures < EJECT_ERRORS - 1);
     if (r.fails) {
         r.end_us = now_us + 200;
     } else {
@@ -170,7 +222,7 @@ static uint32_t sim_run(struct sim *s, uint64_t seed, enum sim_scene scene,
                         enum balance_policy policy)
 {
     const struct balance_rules rules = {
-        .policy = policy, .in_flight_max = 1024, .slow_start_ms = 30000};
+        .policy = policy, .in_flight_max = IN_FLIGHT_MAX, .slow_start_ms = 30000};
     memset(s, 0, sizeof(*s));
     s->random = seed;
     s->may_eject = true;
@@ -181,6 +233,12 @@ static uint32_t sim_run(struct sim *s, uint64_t seed, enum sim_scene scene,
     size_t odd = sim_random(s) % s->node_count;
     s->nodes[odd].service_us *= scene == SCENE_SLOW ? 10 : 1;
     s->nodes[odd].fails_a_while = scene == SCENE_FAILING;
+    s->nodes[odd].is_flaky = scene == SCENE_FLAKY;
+    for (size_t i = 0; scene == SCENE_ZONES && i < s->node_count; i++) {
+        s->nodes[i].is_far = sim_random(s) % 2;
+    }
+    s->nodes[odd].is_down_a_while = scene == SCENE_ZONES;
+    s->nodes[(odd + 1) % s->node_count].is_down_a_while = scene == SCENE_ZONES;
     /* Half of what all nodes but one can do. */
     uint64_t gap_us = 2 * 5000 / (SLOTS * (s->node_count - 1)) + 1;
     s->end_us = REQUESTS * gap_us;
@@ -189,7 +247,12 @@ static uint32_t sim_run(struct sim *s, uint64_t seed, enum sim_scene scene,
         now_us += sim_random(s) % (2 * gap_us);
         sim_advance(s, now_us);
         sim_begin_request(s, &rules, now_us, i);
+        if (i % WINDOW_REQUESTS == WINDOW_REQUESTS - 1) {
+            sim_judge(s, now_us / 1000);
+        }
     }
+    CHECK(scene != SCENE_FLAKY || policy != BALANCE_RR || s->node_count < BALANCE_RATE_ENDPOINTS ||
+          s->nodes[odd].row_count > 0);
     sim_advance(s, UINT64_MAX);
     CHECK(s->latency_count == REQUESTS);
     for (size_t i = 0; i < s->node_count; i++) {
@@ -201,7 +264,7 @@ static uint32_t sim_run(struct sim *s, uint64_t seed, enum sim_scene scene,
 
 int main(int argc, char **argv)
 {
-    static const char *const scenes[] = {"equal", "one slow", "one failing"};
+    static const char *const scenes[] = {"equal", "one slow", "one failing", "one flaky", "zones"};
     static const char *const policies[] = {"p2c", "rr", "least", "first"};
     uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -226,7 +289,8 @@ int main(int argc, char **argv)
             printf("  %.1f/%.1f", p99[seeds / 2] / 1000.0, p99[seeds - 1] / 1000.0);
         }
         putchar('\n');
-        CHECK(scene == SCENE_EQUAL || sums[BALANCE_P2C] <= sums[BALANCE_RR]);
+        CHECK((scene != SCENE_SLOW && scene != SCENE_FAILING) ||
+              sums[BALANCE_P2C] <= sums[BALANCE_RR]);
     }
     free(p99);
     free(s);

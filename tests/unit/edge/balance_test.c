@@ -324,6 +324,75 @@ static void test_health(void **state)
     (void)state;
 }
 
+static void test_zones(void **state)
+{
+    struct balance_endpoint list[4] = {
+        {.weight = 1, .is_far = true}, {.weight = 1, .is_far = true}, {.weight = 1}, {.weight = 1}};
+    const struct balance_turn turn = {NOW, 0, 0, 0};
+    unsigned counts[5];
+    bool is_panic;
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[2] + counts[3], 100);
+    /* Half of it is enough, of those that are no backups. */
+    list[2].is_down = true;
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[3], 100);
+    /* What this request has tried already is left to the others. */
+    list[3].is_tried = true;
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[0] + counts[1], 100);
+    list[3].is_tried = false;
+    list[3].in_flight = 4;
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[0], 50);
+    list[3].in_flight = 0;
+    /* What is out elsewhere is no alarm here. */
+    list[0].is_down = list[1].is_down = true;
+    (void)balance_pick(&RULES, list, 4, &turn, &is_panic);
+    assert_false(is_panic);
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[3], 100);
+    /* Fewer than half of ours: all that are in. */
+    list[0].is_down = list[1].is_down = false;
+    list[3].is_down = true;
+    count_turns(&RULES, list, 4, 100, counts);
+    assert_int_equal(counts[0], 50);
+    assert_int_equal(counts[1], 50);
+    (void)state;
+}
+
+static void test_rate(void **state)
+{
+    struct balance_window list[6] = {{100, 1}, {100, 3}, {100, 2}, {100, 0}, {100, 30}, {99, 99}};
+    bool is_out[6];
+    assert_int_equal(balance_by_rate(list, 6, is_out), 1);
+    assert_true(is_out[4]);
+    /* Four, or too few requests, say nothing. */
+    assert_int_equal(balance_by_rate(list, 4, is_out), 0);
+    list[4].requests = 99;
+    assert_int_equal(balance_by_rate(list, 6, is_out), 0);
+    assert_false(is_out[4]);
+    /* Chance is none. */
+    list[4] = (struct balance_window){100, 11};
+    assert_int_equal(balance_by_rate(list, 5, is_out), 0);
+    list[4].failures = 12;
+    assert_int_equal(balance_by_rate(list, 5, is_out), 1);
+    /* Neither is what all have. */
+    for (unsigned i = 0; i < 6; i++) {
+        list[i] = (struct balance_window){1000000, 900000 + i * 10000};
+    }
+    assert_int_equal(balance_by_rate(list, 6, is_out), 0);
+    list[2].failures = 2000000;
+    list[3].requests = UINT64_MAX;
+    assert_int_equal(balance_by_rate(list, 6, is_out), 0);
+    list[2] = (struct balance_window){UINT32_MAX, UINT32_MAX};
+    list[3] = (struct balance_window){UINT32_MAX, 0};
+    list[0] = list[1] = list[4] = list[5] = list[3];
+    assert_int_equal(balance_by_rate(list, 6, is_out), 1);
+    assert_true(is_out[2]);
+    (void)state;
+}
+
 /* ---- what is known of endpoints ---- */
 
 static void test_endpoint(void **state)
@@ -343,16 +412,16 @@ static void test_endpoint(void **state)
     assert_int_equal(endpoint_failed(a, NOW, 1000), 1);
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.latency_us, 3000);
-    assert_true(endpoint_eject(a, NOW, 10000));
-    assert_false(endpoint_eject(a, NOW + 9999, 10000));
+    assert_true(endpoint_eject(a, NOW, 10000, ENDPOINT_FAILS_IN_ROW));
+    assert_false(endpoint_eject(a, NOW + 9999, 10000, ENDPOINT_FAILS_IN_ROW));
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.out_until_ms, NOW + 10000);
     assert_int_equal(now.latency_us, 0);
     /* In a row it takes longer; after five good minutes it begins again. */
-    assert_true(endpoint_eject(a, NOW + 10000, 10000));
+    assert_true(endpoint_eject(a, NOW + 10000, 10000, ENDPOINT_FAILS_IN_ROW));
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.out_until_ms, NOW + 30000);
-    assert_true(endpoint_eject(a, NOW + 330001, 10000));
+    assert_true(endpoint_eject(a, NOW + 330001, 10000, ENDPOINT_FAILS_IN_ROW));
     endpoint_look(a, NOW, &now);
     assert_int_equal(now.out_until_ms, NOW + 340001);
     endpoint_end(a);
@@ -360,6 +429,25 @@ static void test_endpoint(void **state)
     assert_int_equal(now.in_flight, 0);
     assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 340000), 0);
     assert_int_equal(endpoint_figure(a, ENDPOINT_IS_IN, NOW + 340001), 1);
+    /* What is said of it, once. */
+    struct endpoint_news news = endpoint_take_news(a, NOW + 331000);
+    assert_true(news.is_ejected && !news.is_back);
+    assert_int_equal(news.out_ms, 10000);
+    assert_int_equal(news.cause, ENDPOINT_FAILS_IN_ROW);
+    news = endpoint_take_news(a, NOW + 331000);
+    assert_false(news.is_ejected || news.is_back);
+    news = endpoint_take_news(a, NOW + 340001);
+    assert_true(!news.is_ejected && news.is_back);
+    news = endpoint_take_news(a, NOW + 350000);
+    assert_false(news.is_ejected || news.is_back);
+    struct balance_window window = endpoint_take_window(a);
+    assert_int_equal(window.requests, 1);
+    assert_int_equal(window.failures, 3);
+    endpoint_begin(a);
+    endpoint_end(a);
+    window = endpoint_take_window(a);
+    assert_int_equal(window.requests, 1);
+    assert_int_equal(window.failures, 0);
     /* From unhealthy to healthy it begins anew, from presumed it does not. */
     endpoint_set_health(a, ENDPOINT_PRESUMED, NOW + 400000);
     endpoint_set_health(a, ENDPOINT_HEALTHY, NOW + 400000);
@@ -390,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_cheapest), cmocka_unit_test(test_hash),
         cmocka_unit_test(test_ejection), cmocka_unit_test(test_latency),
         cmocka_unit_test(test_retries),  cmocka_unit_test(test_health),
+        cmocka_unit_test(test_zones),    cmocka_unit_test(test_rate),
         cmocka_unit_test(test_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
