@@ -206,6 +206,8 @@ static void edge_on_tick(struct timer *t)
     metrics_set_process(e->metrics, METRICS_MEMORY, (int64_t)process_memory_bytes());
     metrics_set_process(e->metrics, METRICS_EARLY_REFUSED, (int64_t)(replays.seen + replays.full));
     edge_watch_backends(e);
+    metrics_set(metrics_block(e->metrics, e->worker_count), METRICS_LOOP_LAG,
+                (int64_t)loop_read_stats(e->loop).lag_max_ns);
     if (e->writer) {
         struct writer_stats stats;
         writer_stats(e->writer, &stats);

@@ -272,6 +272,7 @@ struct check_settings {
 struct breaker_settings {
     struct conf_object object;
     int64_t in_flight_max; /* of one endpoint */
+    int64_t pending_max;   /* of the backend */
 };
 
 struct retry_settings {

@@ -3,7 +3,6 @@
 #include "conf/tables_int.h"
 
 static const char *const BACKEND_LATER[] = {"sticky", "static", "discover", NULL};
-static const char *const BREAKER_LATER[] = {"pending", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
@@ -327,13 +326,20 @@ static const struct conf_key BREAKER_KEYS[] = {
      .min = 1,
      .max = 1000000,
      .example = "256",
-     .doc = "How many requests an endpoint has at once; where all have as many, 503. WebSockets do "
-            "not count."},
+     .doc = "How many requests an endpoint has at once; where all have as many, others wait. "
+            "WebSockets do not count."},
+    {.name = "pending",
+     .type = CONF_INT,
+     AT(breaker_settings, pending_max),
+     .default_text = "256",
+     .min = 0,
+     .max = 1000000,
+     .example = "32",
+     .doc = "How many requests wait, up to a second, until an endpoint has room; all others, and "
+            "those that waited in vain, get 503."},
 };
-static const struct conf_table BREAKER_TABLE = {.name = "breaker",
-                                                KEYS(BREAKER_KEYS),
-                                                .struct_bytes = sizeof(struct breaker_settings),
-                                                .later_keys = BREAKER_LATER};
+static const struct conf_table BREAKER_TABLE = {
+    .name = "breaker", KEYS(BREAKER_KEYS), .struct_bytes = sizeof(struct breaker_settings)};
 
 static const struct conf_key RETRY_KEYS[] = {
     {.name = "tries",

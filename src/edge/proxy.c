@@ -16,9 +16,6 @@
 /* How long a try that is due waits while too many others are made again. */
 #define RETRY_WAIT_MS 1000u
 
-/* How often a request that waits for an instance of a process looks for one. */
-#define INSTANCE_LOOK_MS 10u
-
 /* In the arena of its exchange. */
 struct proxy {
     struct request *request;
@@ -30,9 +27,7 @@ struct proxy {
     struct client_exchange *answer; /* NULL: none is under way */
     struct timer continue_timer;
     struct timer retry_timer;
-    struct timer instance_timer;
     uint64_t retry_until_ms;
-    uint64_t instance_until_ms; /* 0: it has not waited yet */
     struct client_end last_end; /* of a try that is to be made again */
     struct str target;          /* encoded for the upstream */
     struct str websocket_key;   /* ours; empty: no WebSocket */
@@ -157,7 +152,6 @@ static void proxy_on_end(struct request *r)
     struct proxy *p = proxy_of(r);
     timer_cancel(&p->continue_timer);
     timer_cancel(&p->retry_timer);
-    timer_cancel(&p->instance_timer);
     resolver_forget(&p->question);
     if (p->answer) {
         client_cancel(p->answer);
@@ -557,46 +551,16 @@ static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *e
                             proxy_on_addresses);
 }
 
-static void proxy_refuse(struct proxy *p, const char *reason)
+static void proxy_refuse(struct proxy *p)
 {
     upstream_release(p->upstream, &p->use);
     p->request->is_overload = true;
-    request_fail(p->request, 503, reason);
+    request_fail(p->request, 503, "backend: no endpoint is there, or has room");
 }
 
-/* Programs that start are worth a moment. */
-static void proxy_await_instance(struct proxy *p)
+/* The endpoint is known. */
+static void proxy_go(struct proxy *p)
 {
-    struct loop *loop = p->request->pipeline->loop;
-    uint64_t now_ms = loop_now_ms(loop);
-    if (p->instance_until_ms == 0) {
-        p->instance_until_ms = now_ms + upstream_timeouts(p->upstream)->connect_ms;
-    }
-    if (now_ms >= p->instance_until_ms) {
-        proxy_refuse(p, "backend: no instance of the process is ready");
-    } else if (!upstream_begin_wait(p->upstream, &p->use)) {
-        proxy_refuse(p, "backend: no instance of the process is ready, and many requests wait");
-    } else {
-        loop_timer_set(loop, &p->instance_timer, now_ms + INSTANCE_LOOK_MS);
-    }
-}
-
-static void proxy_on_instance_time(struct timer *t)
-{
-    proxy_try(CONTAINER_OF(t, struct proxy, instance_timer));
-}
-
-static void proxy_try(struct proxy *p)
-{
-    if (upstream_is_waiting(p->upstream, &p->use)) {
-        proxy_await_instance(p);
-        return;
-    }
-    upstream_end_wait(p->upstream, &p->use);
-    if (!upstream_pick(p->request->pipeline, p->upstream, &p->use)) {
-        proxy_refuse(p, "backend: each endpoint has as many requests as it may");
-        return;
-    }
     const struct upstream_endpoint *endpoint = p->use.endpoint;
     p->target_now = endpoint->target;
     if (!endpoint->host.n) {
@@ -606,6 +570,27 @@ static void proxy_try(struct proxy *p)
     enum err e = proxy_resolve(p, endpoint);
     if (e) {
         proxy_give_up(p, e == ERR_NOMEM ? e : ERR_SYNTAX);
+    }
+}
+
+static void proxy_on_turn(struct upstream_use *use)
+{
+    struct proxy *p = CONTAINER_OF(use, struct proxy, use);
+    if (use->endpoint) {
+        proxy_go(p);
+    } else {
+        proxy_refuse(p);
+    }
+}
+
+static void proxy_try(struct proxy *p)
+{
+    enum upstream_answer answer =
+        upstream_pick_or_wait(p->request->pipeline, p->upstream, &p->use, proxy_on_turn);
+    if (answer == UPSTREAM_PICKED) {
+        proxy_go(p);
+    } else if (answer == UPSTREAM_REFUSED) {
+        proxy_refuse(p);
     }
 }
 
@@ -690,7 +675,6 @@ void proxy_handle(struct request *r)
                             r->x->request_body_bytes > p->replay_bytes_max;
         timer_init(&p->continue_timer, proxy_on_continue_timeout);
         timer_init(&p->retry_timer, proxy_on_retry_time);
-        timer_init(&p->instance_timer, proxy_on_instance_time);
         is_good = proxy_prepare_target(p);
     }
     if (!is_good) {

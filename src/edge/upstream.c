@@ -1,47 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/upstream.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
 #include "base/assert.h"
 #include "base/mem.h"
 #include "crypto/tls_client.h"
 #include "edge/endpoint.h"
 #include "edge/pipeline.h"
+#include "edge/upstream_int.h"
 
 /* A program that ended is known to have within a moment; until then nobody listens there. */
 #define TRIES_MAX_PROCESS 12
 #define PROCESS_PAUSE_MS 10u
-
-#define WAITING_MAX 256u /* requests of a backend */
-
-/* All loops count here, and find the list in force. */
-struct upstream_shared {
-    atomic_uint turns;
-    atomic_uint active; /* tries under way */
-    atomic_uint retries;
-    atomic_uint waiting;
-    pthread_mutex_t lock; /* held to take a reference of `members`, and to replace it */
-    _Atomic(struct members *) members;
-};
-
-struct upstream {
-    const struct backend_settings *settings;
-    struct str name;
-    struct str zone; /* ours */
-    size_t index;
-    struct client_timeouts timeouts;
-    struct balance_rules rules;
-    struct tls_client *tls; /* what its endpoints have that speak it; NULL: none does */
-    struct upstream_shared *shared;
-};
-
-/* A list as one loop uses it. */
-struct members_use {
-    struct members *members;
-    unsigned use_count;
-};
 
 static enum balance_policy upstream_policy(enum balance_choice choice)
 {
@@ -204,6 +173,9 @@ static void members_use_end(struct members_use *use)
 
 void upstream_view_done(struct upstream_view *view)
 {
+    if (view->pipeline) {
+        timer_cancel(&view->timer);
+    }
     members_use_end(view->now);
     view->now = NULL;
 }
@@ -285,7 +257,17 @@ static void upstream_look(const struct upstream_use *use, uint64_t now_ms,
     }
 }
 
-bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
+static bool upstream_is_drained(const struct balance_endpoint *list, size_t n)
+{
+    bool is_drained = true;
+    for (size_t i = 0; i < n; i++) {
+        is_drained &= list[i].is_drained;
+    }
+    return is_drained;
+}
+
+enum upstream_choice upstream_choose(struct pipeline *p, const struct upstream *u,
+                                     struct upstream_use *use)
 {
     struct balance_endpoint list[BALANCE_ENDPOINTS_MAX];
     struct members_use *now = upstream_look_up(u, use->view);
@@ -293,8 +275,7 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
         upstream_take_list(use, now);
     }
     if (!now || now->members->count == 0) {
-        metrics_add(p->metrics, METRICS_UPSTREAM_REFUSED, 1);
-        return false;
+        return UPSTREAM_FULL;
     }
     const struct balance_turn turn = {
         .now_ms = loop_now_ms(p->loop),
@@ -304,12 +285,11 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
     bool is_panic;
     upstream_look(use, turn.now_ms, list);
     size_t i = balance_pick(&u->rules, list, now->members->count, &turn, &is_panic);
+    if (i == BALANCE_NONE) {
+        return upstream_is_drained(list, now->members->count) ? UPSTREAM_CLOSED : UPSTREAM_FULL;
+    }
     if (is_panic) {
         metrics_add(p->metrics, METRICS_UPSTREAM_PANICS, 1);
-    }
-    if (i == BALANCE_NONE) {
-        metrics_add(p->metrics, METRICS_UPSTREAM_REFUSED, 1);
-        return false;
     }
     use->endpoint = &now->members->items[i];
     use->tried |= (uint64_t)1 << i;
@@ -318,41 +298,20 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
     use->is_under_way = true;
     endpoint_begin(use->endpoint->state);
     atomic_fetch_add_explicit(&u->shared->active, 1, memory_order_relaxed);
-    return true;
+    return UPSTREAM_GIVEN;
+}
+
+bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
+{
+    bool is_given = upstream_choose(p, u, use) == UPSTREAM_GIVEN;
+    metrics_add(p->metrics, METRICS_UPSTREAM_REFUSED, !is_given);
+    return is_given;
 }
 
 void upstream_tunnel(struct upstream_use *use)
 {
     use->is_tunnel = true;
     endpoint_begin_tunnel(use->endpoint->state);
-}
-
-bool upstream_is_waiting(const struct upstream *u, const struct upstream_use *use)
-{
-    const struct members_use *now =
-        u->settings->process.is_on ? upstream_look_up(u, use->view) : NULL;
-    return now && now->members->count == 0;
-}
-
-bool upstream_begin_wait(const struct upstream *u, struct upstream_use *use)
-{
-    if (use->is_waiting) {
-        return true;
-    }
-    if (atomic_fetch_add_explicit(&u->shared->waiting, 1, memory_order_relaxed) >= WAITING_MAX) {
-        atomic_fetch_sub_explicit(&u->shared->waiting, 1, memory_order_relaxed);
-        return false;
-    }
-    use->is_waiting = true;
-    return true;
-}
-
-void upstream_end_wait(const struct upstream *u, struct upstream_use *use)
-{
-    if (use->is_waiting) {
-        use->is_waiting = false;
-        atomic_fetch_sub_explicit(&u->shared->waiting, 1, memory_order_relaxed);
-    }
 }
 
 void upstream_release(const struct upstream *u, struct upstream_use *use)
@@ -369,13 +328,14 @@ void upstream_release(const struct upstream *u, struct upstream_use *use)
         }
         endpoint_end(use->endpoint->state);
         atomic_fetch_sub_explicit(&u->shared->active, 1, memory_order_relaxed);
+        upstream_queue_room(use->view);
     }
 }
 
 void upstream_end(const struct upstream *u, struct upstream_use *use)
 {
     upstream_release(u, use);
-    upstream_end_wait(u, use);
+    upstream_queue_leave(u, use);
     members_use_end(use->list);
     use->list = NULL;
     use->endpoint = NULL;

@@ -10,6 +10,7 @@
 #include "conf/settings.h"
 #include "crypto/fault.h"
 #include "edge/members.h"
+#include "loop/loop.h"
 #include "net/client.h"
 
 struct members_use;
@@ -20,6 +21,11 @@ struct upstream;
  * last. The requests that go by a list are counted without atomics. Zeroed at first. */
 struct upstream_view {
     struct members_use *now; /* NULL before the first request */
+    /* Requests that wait for room; the rest is not set before the first of them. */
+    struct list waiting;
+    struct timer timer;
+    struct pipeline *pipeline;
+    const struct upstream *upstream;
 };
 
 /* One request on its way through the tries; zeroed at first but for the view and the key. */
@@ -35,8 +41,12 @@ struct upstream_use {
     bool wants_new_connection;
     bool is_under_way;
     bool is_tunnel;
-    bool is_retry;   /* counted in the budget of retries */
-    bool is_waiting; /* counted among those that wait for an instance */
+    bool is_retry; /* counted in the budget of retries */
+    /* While it waits for room. */
+    bool is_waiting;
+    struct list wait_link;
+    uint64_t wait_until_ms;
+    void (*on_turn)(struct upstream_use *use);
 };
 
 struct upstream_input {
@@ -76,16 +86,22 @@ enum err upstream_publish(const struct upstream *u, const struct member *list, s
 /* The loop asks no more. */
 void upstream_view_done(struct upstream_view *view);
 
-/* Whether none of the instances of its process is ready, which may change soon. */
-bool upstream_is_waiting(const struct upstream *u, const struct upstream_use *use);
-
-/* A request waits for that; false: too many do already. It waits until upstream_end_wait. */
-bool upstream_begin_wait(const struct upstream *u, struct upstream_use *use);
-void upstream_end_wait(const struct upstream *u, struct upstream_use *use); /* or is a no-op */
-
 /* Sets the endpoint of the next try, which is under way from here on. False: each has as many
  * requests as it may, or there is none. */
 bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use);
+
+enum upstream_answer {
+    UPSTREAM_PICKED,
+    UPSTREAM_WAITS, /* on_turn comes, unless upstream_end is called before */
+    UPSTREAM_REFUSED,
+};
+
+/* As upstream_pick, but where each endpoint has as many requests as it may, or there is none at the
+ * moment, it waits up to a second for its turn; then `endpoint` is set, or NULL: it was in vain.
+ * Nobody waits where breaker.pending do so already, or where all endpoints are drained. */
+enum upstream_answer upstream_pick_or_wait(struct pipeline *p, const struct upstream *u,
+                                           struct upstream_use *use,
+                                           void (*on_turn)(struct upstream_use *use));
 
 /* The head of an answer came. */
 void upstream_answered(struct pipeline *p, const struct upstream *u, struct upstream_use *use,

@@ -72,6 +72,8 @@ enum metrics_labels {
       "Tries for which all endpoints were asked, because fewer than half were in.")                \
     X(UPSTREAM_REFUSED, "sws_upstream_refused_total", COUNTER, SUM, PLAIN, 1,                      \
       "Requests refused because each endpoint had as many as it may.")                             \
+    X(UPSTREAM_WAITING, "sws_upstream_waiting", GAUGE, SUM, PLAIN, 1,                              \
+      "Requests that wait until an endpoint has room.")                                            \
     X(MIRRORED, "sws_mirrored_total", COUNTER, SUM, PLAIN, 1,                                      \
       "Copies of requests that were sent to a mirror.")                                            \
     X(MIRROR_SKIPPED, "sws_mirror_skipped_total", COUNTER, SUM, PLAIN, 1,                          \

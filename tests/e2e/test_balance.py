@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -326,6 +327,78 @@ def test_breaker(balance):
         assert [wire.answer().status for wire in held] == [200, 200]
         assert server.get().status == 200
         wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+def test_pending(balance):
+    """Who finds no room waits for it, in order; not for longer than a second, and not too many."""
+    gates = [threading.Event() for _ in range(3)]
+
+    def slow(connection):
+        while True:
+            line, _ = connection.head()
+            if "hang" in line:
+                gates[int(line.split()[1][-1])].wait(3 * ANSWER_SECONDS)
+            connection.send(ok(line.split()[1].encode()))
+
+    def send(target):
+        wire = ends.enter_context(server.wire())
+        wire.send(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % target.encode())
+        return wire
+    with upstreams(slow) as (a,), contextlib.ExitStack() as ends:
+        server = balance({"proxy": a.url, "breaker": {"inflight": 1, "pending": 2}})
+        first = send("hang0")
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 1, "a request at the endpoint")
+        waiting = []
+        for i in (1, 2):
+            waiting.append(send(f"hang{i}"))
+            wait_for(lambda: server.metric("sws_upstream_waiting") == len(waiting), "a waiter")
+        # The third is one too many, and hears it while the others wait.
+        assert server.get("/x").status == 503
+        gates[0].set()
+        assert first.answer().body == b"/hang0"
+        gates[1].set()
+        assert waiting[0].answer().body == b"/hang1"
+        # A client that leaves waits no more.
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 1, "the next one")
+        gone = send("y")
+        wait_for(lambda: server.metric("sws_upstream_waiting") == 1, "a waiter")
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        gone.close()
+        wait_for(lambda: server.metric("sws_upstream_waiting") == 0, "its end")
+        # In vain.
+        begin = time.monotonic()
+        answer = send("z").answer()
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert 0.9 < time.monotonic() - begin < ANSWER_SECONDS
+        gates[2].set()
+        assert waiting[1].answer().body == b"/hang2"
+        assert server.get("/last").body == b"/last"
+        assert server.metric("sws_upstream_refused_total") >= 2
+    wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+def test_pending_over_reload(balance):
+    """Room that other loops make is found, and a site lives as long as somebody waits in it."""
+    gate = threading.Event()
+
+    def slow(connection):
+        while True:
+            line, _ = connection.head()
+            if "hang" in line:
+                gate.wait(3 * ANSWER_SECONDS)
+            connection.send(ok(b"0"))
+    with upstreams(slow) as (a,), contextlib.ExitStack() as ends:
+        server = balance({"proxy": a.url, "breaker": {"inflight": 2}}, worker={"processes": 2})
+        wires = [ends.enter_context(server.wire()) for _ in range(12)]
+        for wire in wires:
+            wire.send(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: endpoint(server, a.url)["in_flight"] == 2, "two at the endpoint")
+        server.write({**server.config, "hosts": [{**server.config["hosts"][0], "backend": "echo"}]})
+        assert server.reload().returncode == 0
+        gate.set()
+        answers = collections.Counter(wire.answer().status for wire in wires)
+        assert answers[200] >= 2 and set(answers) <= {200, 503}
+        assert server.get("/").status == 200
 
 
 def test_post_is_not_repeated(balance):
