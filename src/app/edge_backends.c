@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the control thread knows and does of the backends of the site in force. */
 #include "app/edge_int.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/state_dir.h"
 #include "edge/endpoint.h"
 #include "edge/outlier.h"
+#include "edge/sticky.h"
 #include "edge/upstream.h"
+#include "os/file.h"
+#include "os/random.h"
 
 void edge_watch_backends(struct edge *e)
 {
@@ -31,6 +40,70 @@ enum err edge_publish_members(struct edge *e, struct str backend, const struct m
         edge_check_backends(e);
     }
     return err;
+}
+
+/* ---- the key of cookies ---- */
+
+static bool sticky_is_wanted(const struct settings *s)
+{
+    bool is_wanted = false;
+    for (size_t i = 0; i < s->backends.count; i++) {
+        is_wanted |= s->backends.items[i].sticky.is_on;
+    }
+    for (size_t i = 0; i < s->hosts.count; i++) {
+        const struct host_settings *host = &s->hosts.items[i];
+        is_wanted |= host->keys.backend.sticky.is_on;
+        for (size_t k = 0; k < host->routes.count; k++) {
+            is_wanted |= host->routes.items[k].keys.backend.sticky.is_on;
+        }
+    }
+    return is_wanted;
+}
+
+/* The key in the file, or a new one that is put there. */
+static enum err sticky_read_key(const struct server_settings *server,
+                                uint8_t ret_key[STICKY_KEY_BYTES])
+{
+    char path[PATH_MAX];
+    struct buf bytes;
+    enum err e = state_dir_create(server->state, server->user);
+    e = e == ERR_NOT_FOUND ? ERR_OK : e; /* there is no such user: whoever runs keeps it */
+    e = e ? e : state_dir_path(server->state, "sticky.key", path);
+    if (e) {
+        return e;
+    }
+    buf_init(&bytes, 0);
+    e = file_read_all(path, 4096, &bytes);
+    if (!e && bytes.n == STICKY_KEY_BYTES) {
+        memcpy(ret_key, bytes.p, STICKY_KEY_BYTES);
+    } else if (!e || e == ERR_NOT_FOUND) {
+        e = file_replace(path, str_make((const char *)ret_key, STICKY_KEY_BYTES), 0600);
+        if (!e && geteuid() == 0 && server->user.n) {
+            enum err ignored = file_give_to(path, server->user.p);
+            (void)ignored; /* there is no such user */
+        }
+    }
+    buf_done_secret(&bytes);
+    return e;
+}
+
+void edge_prepare_sticky(struct edge *e, const struct settings *settings)
+{
+    uint8_t key[STICKY_KEY_BYTES];
+    if (e->has_sticky_key || !sticky_is_wanted(settings)) {
+        return;
+    }
+    random_bytes(key, sizeof(key));
+    enum err err = sticky_read_key(&settings->server, key);
+    if (err && e->log) {
+        LOG(e->log, LOG_LEVEL_WARN, "sticky cookies will not outlive this process", log_err(err));
+    } else if (err) {
+        fprintf(stderr, "sws: sticky cookies will not outlive this process: %s (server.state)\n",
+                err_text(err));
+    }
+    sticky_set_key(key);
+    explicit_bzero(key, sizeof(key));
+    e->has_sticky_key = true;
 }
 
 /* ---- what an operator takes out ---- */

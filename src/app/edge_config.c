@@ -38,6 +38,7 @@ enum err edge_load(struct edge *e, const struct str *record, struct site **ret_s
                                     &settings, &diags)
             : settings_load(&e->options->config, 1, record ? &io : NULL, &settings, &diags);
     if (!err) {
+        edge_prepare_sticky(e, settings);
         err = site_create(settings, e->site, ret_site, &diags);
         if (err) {
             settings_destroy(settings);

@@ -121,6 +121,7 @@ struct edge {
     struct site *site;
     struct health *health;  /* checks of the endpoints of `site` */
     uint64_t window_end_ms; /* see outlier.h */
+    bool has_sticky_key;
     struct edge_certs certs;
     struct certificate_store *certificates; /* in force */
     struct ticket_keys *ticket_keys;
@@ -249,6 +250,10 @@ void edge_check_backends(struct edge *e);
 /* site_publish_members for the site in force, whose endpoints are checked from then on. */
 enum err edge_publish_members(struct edge *e, struct str backend, const struct member *list,
                               size_t count, struct fault *reterr_fault) MUST_CHECK;
+
+/* Lets cookies of `settings` that name endpoints outlive the process: to be called before a site is
+ * made from them, while rights are there to write. Where they cannot, it says so. */
+void edge_prepare_sticky(struct edge *e, const struct settings *settings);
 
 /* Takes an endpoint out, or back in: what the query of a request to the admin socket names. Says in
  * `text` how that went. ERR_SYNTAX: the query; ERR_NOT_FOUND: there is no such one; ERR_NOMEM. */

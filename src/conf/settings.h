@@ -269,6 +269,14 @@ struct check_settings {
     bool tcp;          /* a connection is enough */
 };
 
+/* A cookie that leads a client to the endpoint it had. */
+struct sticky_settings {
+    struct conf_object object;
+    bool is_on;
+    struct str cookie; /* its name */
+    int64_t ttl_ms;    /* 0 = as long as the browser runs */
+};
+
 struct breaker_settings {
     struct conf_object object;
     int64_t in_flight_max; /* of one endpoint */
@@ -350,6 +358,7 @@ struct backend_settings {
     struct outlier_settings outlier;
     int64_t slow_start_ms; /* 0 = off */
     struct breaker_settings breaker;
+    struct sticky_settings sticky;
     struct retry_settings retry;
     enum proxy_protocol_choice proxy_protocol;
     struct str host; /* "pass", "upstream", or a name */

@@ -2,7 +2,7 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"sticky", "static", "discover", NULL};
+static const char *const BACKEND_LATER[] = {"static", "discover", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
@@ -318,6 +318,33 @@ static const struct conf_table OUTLIER_TABLE = {.name = "outlier",
                                                 .on_offset =
                                                     offsetof(struct outlier_settings, is_on)};
 
+static const struct conf_key STICKY_KEYS[] = {
+    {.name = "cookie",
+     .type = CONF_STRING,
+     AT(sticky_settings, cookie),
+     .check = value_check_token,
+     .default_text = "sws_sticky",
+     .example = "session_node",
+     .doc = "The name of the cookie."},
+    {.name = "ttl",
+     .type = CONF_DURATION,
+     AT(sticky_settings, ttl_ms),
+     .unit = "ms",
+     .flags = CONF_OFF_OK,
+     .default_text = "off",
+     .min = 1000,
+     .max = 34560000000,
+     .example = "8h",
+     .doc = "How long browsers keep it, or off: until they end."},
+};
+static const struct conf_table STICKY_TABLE = {.name = "sticky",
+                                               KEYS(STICKY_KEYS),
+                                               .struct_bytes = sizeof(struct sticky_settings),
+                                               .short_key = "cookie",
+                                               .has_switch = true,
+                                               .on_offset =
+                                                   offsetof(struct sticky_settings, is_on)};
+
 static const struct conf_key BREAKER_KEYS[] = {
     {.name = "inflight",
      .type = CONF_INT,
@@ -449,6 +476,12 @@ static const struct conf_key BACKEND_KEYS[] = {
      AT(backend_settings, retry),
      .child = &RETRY_TABLE,
      .doc = "When a request is tried again, with a random pause, or off."},
+    {.name = "sticky",
+     .type = CONF_OBJECT,
+     AT(backend_settings, sticky),
+     .child = &STICKY_TABLE,
+     .example = "session_node",
+     .doc = "A cookie that leads a client to the endpoint that answered it first, or off."},
     {.name = "proxy_protocol",
      .type = CONF_ENUM,
      AT(backend_settings, proxy_protocol),

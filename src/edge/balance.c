@@ -35,6 +35,12 @@ static bool balance_is_in(const struct balance_endpoint *e, uint64_t now_ms)
     return e->out_until_ms <= now_ms && !e->is_down && !e->is_waiting && !e->is_drained;
 }
 
+bool balance_can(const struct balance_rules *rules, const struct balance_endpoint *e,
+                 uint64_t now_ms)
+{
+    return balance_is_in(e, now_ms) && !e->is_tried && e->in_flight < rules->in_flight_max;
+}
+
 /* The part of WEIGHT_FULL that an endpoint takes: after an ejection it begins with a tenth. */
 static uint64_t balance_weight(const struct balance_rules *rules, const struct balance_endpoint *e,
                                uint64_t now_ms)

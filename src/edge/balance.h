@@ -64,6 +64,10 @@ struct balance_turn {
 size_t balance_pick(const struct balance_rules *rules, const struct balance_endpoint *list,
                     size_t n, const struct balance_turn *turn, bool *ret_is_panic);
 
+/* Whether it is in, has room, and was not tried. */
+bool balance_can(const struct balance_rules *rules, const struct balance_endpoint *e,
+                 uint64_t now_ms);
+
 /* Without a key of the process, so that it is the same after a restart and on other machines.
  * Whoever chooses texts that meet meets the bound of BALANCE_HASH. */
 uint64_t balance_hash(struct str text);

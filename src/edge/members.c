@@ -161,6 +161,11 @@ static enum err members_add(struct members *m, const struct members_input *input
     }
     if (!err) {
         m->count++; /* from here on members_unref ends it */
+        if (input->settings->sticky.is_on) {
+            err = sticky_mark(input->backend, e->name, e->mark);
+        }
+    }
+    if (!err) {
         err = members_set_tls(e, host, input, fault);
     }
     return err;

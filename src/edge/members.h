@@ -13,6 +13,7 @@
 #include "conf/settings.h"
 #include "crypto/fault.h"
 #include "edge/balance.h"
+#include "edge/sticky.h"
 #include "net/client.h"
 
 struct endpoint;
@@ -40,6 +41,7 @@ struct upstream_endpoint {
     bool is_grpc; /* nothing is sent twice that it may have seen */
     bool is_far; /* of another zone than ours */
     struct str zone;
+    char mark[STICKY_MARK_BYTES]; /* in cookies; not set where the backend sets none */
 };
 
 struct members {
@@ -52,6 +54,7 @@ struct members {
 
 struct members_input {
     const struct backend_settings *settings;
+    struct str backend; /* its name */
     const struct member *list;
     size_t count;                 /* at most BALANCE_ENDPOINTS_MAX */
     struct tls_client *tls;       /* what members with TLS are made like; NULL: none may have it */

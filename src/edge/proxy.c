@@ -322,6 +322,7 @@ static enum err proxy_switch(struct proxy *p, const struct response_head *head)
                                    str_make(text, sizeof(text)));
     }
     e = e ? e : proxy_response_fields(p->request, from, proxy_version(p), true, &fields);
+    e = e ? e : proxy_add_sticky(p->request, p->upstream, &p->use, &fields);
     e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
     if (!e) {
         upstream_tunnel(&p->use);
@@ -341,6 +342,7 @@ static enum err proxy_respond(struct proxy *p, const struct response_head *from,
     http_fields_init(&head.fields, array, HTTP_FIELDS_MAX);
     enum err e =
         proxy_response_fields(p->request, &from->fields, proxy_version(p), false, &head.fields);
+    e = e ? e : proxy_add_sticky(p->request, p->upstream, &p->use, &head.fields);
     if (!http_status_has_content(from->status)) {
         body_bytes = 0;
     }
@@ -664,6 +666,7 @@ void proxy_handle(struct request *r)
         if (backend->balance == BALANCE_CHOICE_HASH) {
             p->use.key = proxy_hash_key(r, backend->hash);
         }
+        proxy_read_sticky(r, p->upstream, &p->use);
         p->has_body = proxy_has_body(r->x);
         buf_init(&p->replay, 0);
         p->is_mirrored = mirror_takes(r);

@@ -27,5 +27,13 @@ enum err proxy_response_fields(const struct request *r, const struct http_fields
 /* Trailers, in either direction, and the fields of an interim answer. Errors as above. */
 enum err proxy_trailers(const struct http_fields *from, struct http_fields *fields) MUST_CHECK;
 
+/* What the client says of the endpoint it had. */
+void proxy_read_sticky(const struct request *r, const struct upstream *u, struct upstream_use *use);
+
+/* Tells the client which endpoint it had, where backend.sticky asks for it and the client did not
+ * say so itself. ERR_LIMIT, ERR_NOMEM. */
+enum err proxy_add_sticky(const struct request *r, const struct upstream *u,
+                          const struct upstream_use *use, struct http_fields *fields) MUST_CHECK;
+
 /* The key of the request for `backend.hash`. */
 uint64_t proxy_hash_key(const struct request *r, struct str rule);

@@ -16,6 +16,34 @@ static struct str proxy_cookie(const struct request *r, struct str name)
     return (struct str){NULL, 0};
 }
 
+void proxy_read_sticky(const struct request *r, const struct upstream *u, struct upstream_use *use)
+{
+    const struct sticky_settings *sticky = &upstream_settings(u)->sticky;
+    struct str value = sticky->is_on ? proxy_cookie(r, sticky->cookie) : STR("");
+    if (value.n == STICKY_MARK_BYTES) {
+        memcpy(use->mark, value.p, STICKY_MARK_BYTES);
+        use->has_mark = true;
+    }
+}
+
+enum err proxy_add_sticky(const struct request *r, const struct upstream *u,
+                          const struct upstream_use *use, struct http_fields *fields)
+{
+    const struct sticky_settings *sticky = &upstream_settings(u)->sticky;
+    struct str mark = str_make(use->endpoint->mark, STICKY_MARK_BYTES);
+    if (!sticky->is_on || (use->has_mark && str_eq(mark, str_make(use->mark, mark.n)))) {
+        return ERR_OK;
+    }
+    struct arena *arena = &r->x->arena;
+    struct str age = sticky->ttl_ms
+                         ? arena_printf(arena, "; Max-Age=%lld", (long long)(sticky->ttl_ms / 1000))
+                         : STR("");
+    struct str text = arena_printf(
+        arena, STR_FMT "=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax%s" STR_FMT,
+        STR_ARG(sticky->cookie), STR_ARG(mark), r->x->peer->tls ? "; Secure" : "", STR_ARG(age));
+    return age.p && text.p ? http_fields_add_id(fields, HTTP_FIELD_SET_COOKIE, text) : ERR_NOMEM;
+}
+
 uint64_t proxy_hash_key(const struct request *r, struct str rule)
 {
     struct str text = {NULL, 0};

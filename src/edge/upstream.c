@@ -82,6 +82,7 @@ static enum err upstream_make_list(const struct upstream *u, const struct upstre
     struct member list[BALANCE_ENDPOINTS_MAX];
     const struct members_input input = {
         .settings = u->settings,
+        .backend = u->name,
         .list = list,
         .count = upstream_first_list(u->settings, before ? upstream_members(before) : NULL, list),
         .tls = u->tls,
@@ -148,6 +149,7 @@ enum err upstream_publish(const struct upstream *u, const struct member *list, s
     struct members *before = atomic_load_explicit(&shared->members, memory_order_relaxed);
     struct members *after;
     const struct members_input input = {.settings = u->settings,
+                                        .backend = u->name,
                                         .list = list,
                                         .count = count,
                                         .tls = u->tls,
@@ -266,6 +268,19 @@ static bool upstream_is_drained(const struct balance_endpoint *list, size_t n)
     return is_drained;
 }
 
+/* The endpoint that the cookie names, as long as it can: another one is better than none. */
+static size_t upstream_find_mark(const struct upstream *u, const struct upstream_use *use,
+                                 const struct balance_endpoint *list, uint64_t now_ms)
+{
+    const struct members *m = use->list->members;
+    for (size_t i = 0; use->has_mark && i < m->count; i++) {
+        if (memcmp(use->mark, m->items[i].mark, STICKY_MARK_BYTES) == 0) {
+            return balance_can(&u->rules, &list[i], now_ms) ? i : BALANCE_NONE;
+        }
+    }
+    return BALANCE_NONE;
+}
+
 enum upstream_choice upstream_choose(struct pipeline *p, const struct upstream *u,
                                      struct upstream_use *use)
 {
@@ -282,9 +297,12 @@ enum upstream_choice upstream_choose(struct pipeline *p, const struct upstream *
         .key = use->key,
         .random = pipeline_random(p),
         .tick = atomic_fetch_add_explicit(&u->shared->turns, 1, memory_order_relaxed)};
-    bool is_panic;
+    bool is_panic = false;
     upstream_look(use, turn.now_ms, list);
-    size_t i = balance_pick(&u->rules, list, now->members->count, &turn, &is_panic);
+    size_t i = upstream_find_mark(u, use, list, turn.now_ms);
+    if (i == BALANCE_NONE) {
+        i = balance_pick(&u->rules, list, now->members->count, &turn, &is_panic);
+    }
     if (i == BALANCE_NONE) {
         return upstream_is_drained(list, now->members->count) ? UPSTREAM_CLOSED : UPSTREAM_FULL;
     }

@@ -28,11 +28,14 @@ struct upstream_view {
     const struct upstream *upstream;
 };
 
-/* One request on its way through the tries; zeroed at first but for the view and the key. */
+/* One request on its way through the tries; zeroed at first but for the view, the key and
+ * the mark. */
 struct upstream_use {
     struct upstream_view *view; /* of the loop and the site that the request has */
     struct members_use *list;   /* what `tried` and `endpoint` are of; NULL before the first try */
     uint64_t key; /* balance_hash of what backend.hash names; 0 where nothing goes by it */
+    bool has_mark;
+    char mark[STICKY_MARK_BYTES]; /* what the cookie says */
     unsigned try_count;
     uint64_t tried; /* a bit for each endpoint */
     uint64_t start_ns;

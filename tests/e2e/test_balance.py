@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -431,6 +432,122 @@ def test_client_that_leaves(balance):
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             wire.close()
         wait_for(lambda: endpoint(server, a.url)["in_flight"] == 0, "rest")
+
+
+# ---- cookies ----
+
+def cookie_of(answer):
+    """(name=value, attributes) of the cookie that an answer sets, or None."""
+    text = answer["Set-Cookie"]
+    if text is None:
+        return None
+    pair, _, attributes = text.partition("; ")
+    return pair, attributes
+
+
+def sticky(urls, **more):
+    return {"proxy": urls, "balance": "rr", "sticky": {"cookie": "node", **more}}
+
+
+def test_sticky(balance):
+    """A client comes back to the endpoint it had, as long as that can serve."""
+    with named(3) as (a, b, c):
+        server = balance(sticky([a.url, b.url, c.url]))
+        first = server.get()
+        pair, attributes = cookie_of(first)
+        assert re.fullmatch(r"node=[A-Za-z0-9_-]{22}", pair)
+        assert attributes == "Path=/; HttpOnly; SameSite=Lax"
+        again = [server.get(headers={"Cookie": f"a=b; {pair}; c=d"}) for _ in range(7)]
+        assert {x.body for x in again} == {first.body}
+        assert {x["Set-Cookie"] for x in again} == {None}
+        # Others take turns, and what is no cookie of ours is none.
+        assert len({server.get().body for _ in range(3)}) == 3
+        for wrong in ["node=", "node=x", "node=" + 22 * "A", "node=" + 5000 * "A", "nod=" + pair]:
+            assert cookie_of(server.get(headers={"Cookie": wrong}))
+        # An endpoint that is drained serves nobody, those that stuck to it neither: their cookie is
+        # written anew.
+        url = (a, b, c)[int(first.body)].url
+        assert server.command("drain", "default", url).returncode == 0
+        moved = server.get(headers={"Cookie": pair})
+        assert moved.body != first.body
+        other, _ = cookie_of(moved)
+        assert other != pair
+        assert {server.get(headers={"Cookie": other}).body for _ in range(5)} == {moved.body}
+        # What was rewritten by nobody leads back.
+        assert server.command("undrain", "default", url).returncode == 0
+        assert server.get(headers={"Cookie": pair}).body == first.body
+
+
+def test_sticky_fails_over(balance):
+    gone = f"http://127.0.0.1:{free_port()}"
+    with named(1) as (a,):
+        server = balance({**sticky([gone, a.url], ttl="8h"), "outlier": {"errors": 1}})
+        pair, attributes = cookie_of(server.get())
+        assert attributes == "Path=/; HttpOnly; SameSite=Lax; Max-Age=28800"
+        assert endpoint(server, a.url)["requests"] == 1
+        assert server.get(headers={"Cookie": pair})["Set-Cookie"] is None
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_sticky_versions(balance, version):
+    """Over TLS the cookie is for TLS alone; WebSockets stick as well."""
+    with named(3) as ups:
+        server = balance(sticky([u.url for u in ups]), protocols=["h1", "h2", "h2c", "h3"])
+        with wire_of(server, version) as wire:
+            first = wire.get("/")
+            pair, attributes = cookie_of(first)
+            is_tls = "Secure" in attributes
+            assert is_tls == (version == "h3")
+            for _ in range(6):
+                answer = wire.get("/", {"cookie": pair})
+                assert (answer.body, answer["Set-Cookie"]) == (first.body, None)
+
+
+def test_sticky_outlives(balance):
+    """Cookies are good over a reload, an upgrade, a restart, and for other hosts of the backend."""
+    with named(3) as ups:
+        urls = [u.url for u in ups]
+        server = balance("app", backends={"app": sticky(urls)})
+        pair, _ = cookie_of(server.get())
+        body = server.get(headers={"Cookie": pair}).body
+
+        def sticks():
+            got = [server.get(headers={"Cookie": pair}) for _ in range(4)]
+            assert {x.body for x in got} == {body}, [(x.status, x.body, x["Set-Cookie"], server.log()) for x in got]
+            return True
+        key = server.home / "state/sticky.key"
+        assert key.stat().st_mode & 0o777 == 0o600 and key.stat().st_size == 32
+        server.write({**server.config, "backends": {"app": sticky(urls[::-1])}})
+        assert server.reload().returncode == 0
+        assert sticks()
+        before = server.status()["pid"]
+        assert server.command("upgrade").returncode == 0
+        wait_for(lambda: server.status()["pid"] != before, "the new process", 3 * ANSWER_SECONDS)
+        assert sticks()
+        server.stop()
+        del server.first_address
+        server.start()
+        assert sticks()
+        # Another key, other cookies; a file that is none is replaced.
+        server.stop()
+        key.write_bytes(b"short")
+        del server.first_address
+        server.start()
+        assert server.get(headers={"Cookie": pair})["Set-Cookie"]
+        assert key.stat().st_size == 32
+
+
+def test_sticky_by_reload(balance):
+    """It may begin later, and where its key cannot be kept it works all the same."""
+    with named(2) as (a, b):
+        server = balance([a.url, b.url])
+        (server.home / "state/sticky.key").mkdir()
+        server.write({**server.config, "hosts": [{**server.config["hosts"][0],
+                                                  "backend": sticky([a.url, b.url])}]})
+        assert server.reload().returncode == 0
+        assert "sticky cookies will not outlive this process" in server.log()
+        pair, _ = cookie_of(server.get())
+        assert len({server.get(headers={"Cookie": pair}).body for _ in range(4)}) == 1
 
 
 # ---- what an operator takes out ----

@@ -237,6 +237,31 @@ static void test_allocations(void **state)
     (void)state;
 }
 
+static void test_marks(void **state)
+{
+    uint8_t key[STICKY_KEY_BYTES];
+    char mark[STICKY_MARK_BYTES], other[STICKY_MARK_BYTES];
+    enum err e = ERR_NOMEM;
+    unsigned long n = 0;
+    for (unsigned i = 0; i < sizeof(key); i++) {
+        key[i] = (uint8_t)i;
+    }
+    sticky_set_key(key);
+    while (e == ERR_NOMEM) {
+        mem_test_fail_at(++n);
+        e = sticky_mark(STR("app"), STR("http://a"), mark);
+    }
+    mem_test_fail_at(0);
+    assert_int_equal(e, ERR_OK);
+    assert_true(n > 1);
+    assert_memory_equal(mark, "NWM56RVhK6PPOie1ab_inQ", STICKY_MARK_BYTES);
+    assert_int_equal(sticky_mark(STR("app"), STR("http://b"), other), ERR_OK);
+    assert_memory_not_equal(mark, other, STICKY_MARK_BYTES);
+    assert_int_equal(sticky_mark(STR("apph"), STR("ttp://a"), other), ERR_OK);
+    assert_memory_not_equal(mark, other, STICKY_MARK_BYTES);
+    (void)state;
+}
+
 /* ---- many threads ---- */
 
 struct asker {
@@ -374,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_tried),   cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_reload),  cmocka_unit_test(test_allocations),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
