@@ -24,11 +24,34 @@ void edge_watch_backends(struct edge *e)
     outlier_turn(e->site, now_ms, ends_window, e->log, metrics_block(e->metrics, e->worker_count));
 }
 
-void edge_check_backends(struct edge *e)
+static void edge_check_endpoints(struct edge *e)
 {
     enum err err = health_set_site(e->health, e->site);
     if (err) {
         LOG(e->log, LOG_LEVEL_ERROR, "some endpoints are not checked", log_err(err));
+    }
+}
+
+void edge_check_backends(struct edge *e)
+{
+    edge_check_endpoints(e);
+    enum err err = discover_set_site(e->discover, e->site);
+    if (err) {
+        LOG(e->log, LOG_LEVEL_ERROR, "some backends are not followed", log_err(err));
+    }
+}
+
+void edge_on_discovered(void *edge, struct str backend, const struct member *list, size_t count)
+{
+    struct edge *e = edge;
+    struct fault fault = {{0}};
+    enum err err = edge_publish_members(e, backend, list, count, &fault);
+    if (err) {
+        LOG(e->log, LOG_LEVEL_ERROR, "a list of endpoints is not taken",
+            log_str("backend", backend), log_err(err), log_str("reason", str_of(fault.text)));
+    } else {
+        LOG(e->log, LOG_LEVEL_INFO, "a backend has other endpoints", log_str("backend", backend),
+            log_u64("count", count));
     }
 }
 
@@ -37,7 +60,7 @@ enum err edge_publish_members(struct edge *e, struct str backend, const struct m
 {
     enum err err = site_publish_members(e->site, backend, list, count, reterr_fault);
     if (!err) {
-        edge_check_backends(e);
+        edge_check_endpoints(e);
     }
     return err;
 }

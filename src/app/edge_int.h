@@ -11,6 +11,7 @@
 #include "app/edge_role.h"
 #include "conf/settings.h"
 #include "crypto/client_hello.h"
+#include "edge/discover.h"
 #include "edge/health.h"
 #include "edge/members.h"
 #include "edge/pipeline.h"
@@ -119,8 +120,9 @@ struct edge {
     struct metrics *metrics;
     struct writer *writer;
     struct site *site;
-    struct health *health;  /* checks of the endpoints of `site` */
-    uint64_t window_end_ms; /* see outlier.h */
+    struct health *health;     /* checks of the endpoints of `site` */
+    struct discover *discover; /* who says what they are */
+    uint64_t window_end_ms;    /* see outlier.h */
     bool has_sticky_key;
     struct edge_certs certs;
     struct certificate_store *certificates; /* in force */
@@ -245,7 +247,9 @@ void edge_reload(struct edge *e, enum err error, int fd);
 
 /* edge_backends.c: once a second. */
 void edge_watch_backends(struct edge *e);
-/* What the site in force has is checked from here on. */
+/* discover_fn */
+void edge_on_discovered(void *edge, struct str backend, const struct member *list, size_t count);
+/* What the site in force has is checked, and followed, from here on. */
 void edge_check_backends(struct edge *e);
 /* site_publish_members for the site in force, whose endpoints are checked from then on. */
 enum err edge_publish_members(struct edge *e, struct str backend, const struct member *list,

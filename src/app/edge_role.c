@@ -391,6 +391,9 @@ static enum err edge_prepare(struct edge *e)
         err = edge_runner_create(e);
     }
     if (!err) {
+        err = discover_create(e->loop, e->log, edge_on_discovered, e, &e->discover);
+    }
+    if (!err) {
         err = edge_prepare_tls(e);
     }
     if (!err) {
@@ -418,6 +421,7 @@ static void edge_done(struct edge *e)
     server_destroy(e->admin);
     server_destroy(e->metrics_server);
     writer_destroy(e->writer);
+    discover_destroy(e->discover);
     health_destroy(e->health);
     edge_runner_destroy(e);
     loop_destroy(e->loop);

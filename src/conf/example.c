@@ -35,8 +35,10 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
             buf_printf(out, "%*s%s\n", indent, "", next->beside ? next->beside : "root: /srv/www");
         }
     }
-    if (table == &conf_table_backend && (next->flags & CONF_HANDLER) == 0) {
-        buf_printf(out, "%*sproxy: http://127.0.0.1:3000\n", indent, "");
+    /* A backend has endpoints, or a file that names them. */
+    if (table == &conf_table_backend && (next->flags & CONF_HANDLER) == 0 &&
+        !str_eq(str_of(t->keys[t->depth - 1]->name), STR("file"))) {
+        buf_printf(out, "%*sproxy: http://app.internal:3000\n", indent, "");
     }
     if (str_eq(str_of(table->name), STR("a rewrite")) && !str_eq(str_of(next->name), STR("to"))) {
         buf_printf(out, "%*sto: /new/$1\n", indent, "");

@@ -119,7 +119,11 @@ static void print_inline(const struct conf_key *key, const void *field, struct b
         }
         return;
     case CONF_DURATION:
-        value_print_duration(number, out);
+        if (number == 0 && (key->flags & CONF_OFF_OK) != 0) {
+            buf_add_str(out, STR("off"));
+        } else {
+            value_print_duration(number, out);
+        }
         return;
     case CONF_SIZE:
         value_print_size(number, out);

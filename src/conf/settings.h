@@ -243,8 +243,17 @@ struct endpoint_settings {
 #define BACKEND_ENDPOINTS_MAX 64
 
 struct endpoint_list {
-    struct endpoint_settings *items; /* 1 to BACKEND_ENDPOINTS_MAX; "echo" stands alone */
+    struct endpoint_settings *items; /* up to BACKEND_ENDPOINTS_MAX; "echo" stands alone */
     size_t count;
+};
+
+enum discover_choice { DISCOVER_DNS, DISCOVER_SRV, DISCOVER_FILE };
+
+struct discover_settings {
+    struct conf_object object;
+    bool is_on;
+    enum discover_choice by;
+    struct str file; /* pointer NULL = none */
 };
 
 struct outlier_settings {
@@ -350,8 +359,9 @@ struct backend_settings {
     struct str name; /* in settings.backends; empty: it has none */
     /* What `proxy` names, where that is a name: the rest then says nothing. NULL: it names none. */
     const struct backend_settings *named;
-    struct endpoint_list proxy; /* empty where there is a process */
+    struct endpoint_list proxy; /* empty where a process or a file says what they are */
     struct process_settings process;
+    struct discover_settings discover;
     enum balance_choice balance;
     struct str hash; /* "ip", "path", "header:NAME" or "cookie:NAME" */
     struct check_settings health;

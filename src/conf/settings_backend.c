@@ -24,7 +24,7 @@ static void check_process(struct checker *c, const struct backend_settings *b,
         (void)diag_add(c->diags, conf_origin_of(b, "process"),
                        "\"proxy\" and \"process\" both answer here: keep one");
         c->is_wrong = true;
-    } else if (!p->is_on && b->proxy.count == 0) {
+    } else if (!p->is_on && b->proxy.count == 0 && b->discover.file.p == NULL) {
         struct diag *d =
             diag_add(c->diags, origin, "backend needs the key \"proxy\" or \"process\"");
         diag_set_expected(c->diags, d, "for example proxy: http://127.0.0.1:3000");
@@ -60,6 +60,35 @@ static void check_list(struct checker *c, const struct backend_settings *b)
         wrong(c, b, "proxy", "an endpoint stands there twice; say its weight instead");
     } else if (has_name && b->name.n > 0) {
         wrong(c, b, "proxy", "a backend is made of addresses; names of others stand on hosts");
+    }
+}
+
+/* Where the endpoints come from. */
+static void check_discover(struct checker *c, const struct backend_settings *b)
+{
+    const struct discover_settings *d = &b->discover;
+    bool by_file = d->is_on && d->by == DISCOVER_FILE;
+    bool has_name = false;
+    for (size_t i = 0; i < b->proxy.count; i++) {
+        struct upstream_address a = {0};
+        size_t at;
+        has_name |= value_parse_upstream(b->proxy.items[i].url, &a, &at) == NULL && a.is_name;
+    }
+    const char *fault = NULL;
+    if (by_file && d->file.p == NULL) {
+        fault = "discover: a file is due here, or one of dns and srv";
+    } else if (by_file && b->proxy.count > 0) {
+        fault = "\"proxy\" and the file of \"discover\" both say what the endpoints are: keep one";
+    } else if (!by_file && d->file.p != NULL) {
+        fault = "discover: a file is read with by: file";
+    } else if (d->is_on && !by_file && b->proxy.count > 0 && !has_name) {
+        fault = "discover: there is no name in proxy that could be asked for";
+    } else if (d->is_on && b->process.is_on) {
+        fault = "discover: a process says itself what its endpoints are";
+    }
+    if (fault != NULL) {
+        (void)diag_add(c->diags, conf_origin_of(b, "discover"), "%s", fault);
+        c->is_wrong = true;
     }
 }
 
@@ -108,6 +137,7 @@ static void check_alone(struct checker *c, const struct backend_settings *b)
     }
 }
 
+/* `origin`: where it stands. */
 static void settle(struct checker *c, const struct settings *s, struct backend_settings *b,
                    struct conf_origin origin)
 {
@@ -119,6 +149,8 @@ static void settle(struct checker *c, const struct settings *s, struct backend_s
     if (b->proxy.count == 1 && is_name(b->proxy.items[0].url)) {
         b->named = find(c, s, b->proxy.items[0].url, conf_origin_of(b, "proxy"));
         check_alone(c, b);
+    } else {
+        check_discover(c, b);
     }
 }
 
@@ -245,6 +277,7 @@ void settings_check_backends(struct checker *c, struct settings *s)
     for (size_t i = 0; i < s->backends.count; i++) {
         check_process(c, &s->backends.items[i], conf_origin_of(s, "backends"));
         check_list(c, &s->backends.items[i]);
+        check_discover(c, &s->backends.items[i]);
         check_kind(c, &s->backends.items[i], true, true, "");
     }
     for (size_t i = 0; i < s->hosts.count; i++) {

@@ -2,7 +2,9 @@
 /* The schema of what answers behind us. Order here is order in every print. */
 #include "conf/tables_int.h"
 
-static const char *const BACKEND_LATER[] = {"static", "discover", NULL};
+static const char *const BACKEND_LATER[] = {"static", NULL};
+static const char *const DISCOVER[] = {"dns", "srv", "file", NULL};
+static const char *const DISCOVER_LATER[] = {"docker", "k8s", NULL};
 static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
@@ -200,10 +202,10 @@ static const struct conf_key ENDPOINT_KEYS[] = {
      .example = "eu-1",
      .doc = "Where it stands; those of server.zone come first while half of them are in."},
 };
-static const struct conf_table ENDPOINT_TABLE = {.name = "an endpoint",
-                                                 KEYS(ENDPOINT_KEYS),
-                                                 .struct_bytes = sizeof(struct endpoint_settings),
-                                                 .short_key = "url"};
+const struct conf_table conf_table_endpoint = {.name = "an endpoint",
+                                               KEYS(ENDPOINT_KEYS),
+                                               .struct_bytes = sizeof(struct endpoint_settings),
+                                               .short_key = "url"};
 
 static const struct conf_key OUTLIER_KEYS[] = {
     {.name = "errors",
@@ -412,11 +414,36 @@ static const struct conf_table RETRY_TABLE = {.name = "retry",
                                               .is_on_default = true,
                                               .on_offset = offsetof(struct retry_settings, is_on)};
 
+static const struct conf_key DISCOVER_KEYS[] = {
+    {.name = "by",
+     .type = CONF_ENUM,
+     AT(discover_settings, by),
+     .names = DISCOVER,
+     .later_names = DISCOVER_LATER,
+     .default_text = "file",
+     .example = "dns",
+     .doc = "dns takes all addresses of each name in proxy; srv asks for SRV records of it, whose "
+            "weights and priorities (as backups) it takes; file follows a file."},
+    {.name = "file",
+     .type = CONF_PATH,
+     AT(discover_settings, file),
+     .example = "/etc/selenia/app.list",
+     .doc = "The file, in place of proxy: one address a line, or a YAML list of what proxy takes. "
+            "server.user must be able to read it."},
+};
+static const struct conf_table DISCOVER_TABLE = {.name = "discover",
+                                                 KEYS(DISCOVER_KEYS),
+                                                 .struct_bytes = sizeof(struct discover_settings),
+                                                 .short_key = "by",
+                                                 .has_switch = true,
+                                                 .on_offset =
+                                                     offsetof(struct discover_settings, is_on)};
+
 static const struct conf_key BACKEND_KEYS[] = {
     {.name = "proxy",
      .type = CONF_OBJECT_LIST,
      AT(backend_settings, proxy),
-     .child = &ENDPOINT_TABLE,
+     .child = &conf_table_endpoint,
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "http://127.0.0.1:3000",
      .doc = "Its endpoints, up to 64."},
@@ -427,6 +454,12 @@ static const struct conf_key BACKEND_KEYS[] = {
      .flags = CONF_HANDLER | CONF_TAKES_OVER,
      .example = "node server.js",
      .doc = "In place of proxy: a program that sws starts, watches, and stops."},
+    {.name = "discover",
+     .type = CONF_OBJECT,
+     AT(backend_settings, discover),
+     .child = &DISCOVER_TABLE,
+     .example = "off",
+     .doc = "Who says what the endpoints are, while the server runs; or off."},
     {.name = "balance",
      .type = CONF_ENUM,
      AT(backend_settings, balance),

@@ -12,6 +12,9 @@ extern const struct conf_table conf_table_server;
 /* server.tls, and ssl of hosts. */
 extern const struct conf_table conf_table_tls;
 
+/* One endpoint of a backend. */
+extern const struct conf_table conf_table_endpoint;
+
 /* backend of hosts and routes. */
 extern const struct conf_table conf_table_backend;
 

@@ -114,7 +114,9 @@ static void health_fail(struct health_probe *p, const char *reason)
 
 static void health_ask(struct health_probe *p)
 {
-    const struct health_kind *kind = p->settings->tcp ? &health_kind_tcp : &health_kind_http;
+    /* An endpoint that takes bytes may know no HTTP. */
+    bool is_tcp = p->settings->tcp || str_starts_with(p->endpoint->url, STR("tcp://"));
+    const struct health_kind *kind = is_tcp ? &health_kind_tcp : &health_kind_http;
     enum err e = kind->begin(p);
     if (e) {
         health_fail(p, client_connect_text(e));

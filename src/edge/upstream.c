@@ -34,7 +34,8 @@ static enum balance_policy upstream_policy(enum balance_choice choice)
 static enum err upstream_make_tls(struct upstream *u, struct fault *fault)
 {
     const struct backend_tls_settings *tls = &u->settings->tls;
-    bool is_needed = false;
+    /* What a file will say is not known yet. */
+    bool is_needed = u->settings->discover.is_on && u->settings->discover.by == DISCOVER_FILE;
     for (size_t i = 0; i < u->settings->proxy.count; i++) {
         struct upstream_address a;
         size_t at;
@@ -54,12 +55,18 @@ static enum err upstream_make_tls(struct upstream *u, struct fault *fault)
     return is_needed ? tls_client_create(&config, &u->tls, fault) : ERR_OK;
 }
 
-/* What the settings name; where they name nobody, what was published before. */
+/* Whether the list is one that somebody published. */
+static bool upstream_is_told(const struct backend_settings *settings)
+{
+    return settings->proxy.count == 0 || settings->discover.is_on;
+}
+
+/* What the settings name, or what was published before, until more is known. */
 static size_t upstream_first_list(const struct backend_settings *settings,
                                   const struct members *before,
                                   struct member ret_list[BALANCE_ENDPOINTS_MAX])
 {
-    size_t n = settings->proxy.count;
+    size_t n = before ? 0 : settings->proxy.count;
     for (size_t i = 0; i < n; i++) {
         const struct endpoint_settings *from = &settings->proxy.items[i];
         ret_list[i] = (struct member){.name = from->url,
@@ -68,10 +75,8 @@ static size_t upstream_first_list(const struct backend_settings *settings,
                                       .is_backup = from->backup,
                                       .zone = from->zone.p ? from->zone : STR("")};
     }
-    if (!n && before) {
-        for (n = 0; n < before->count; n++) {
-            ret_list[n] = members_told(&before->items[n]);
-        }
+    for (; before && n < before->count; n++) {
+        ret_list[n] = members_told(&before->items[n]);
     }
     return n;
 }
@@ -80,11 +85,12 @@ static enum err upstream_make_list(const struct upstream *u, const struct upstre
                                    struct members **ret_members, struct fault *fault)
 {
     struct member list[BALANCE_ENDPOINTS_MAX];
+    bool goes_on = before && upstream_is_told(u->settings) && upstream_is_told(before->settings);
     const struct members_input input = {
         .settings = u->settings,
         .backend = u->name,
         .list = list,
-        .count = upstream_first_list(u->settings, before ? upstream_members(before) : NULL, list),
+        .count = upstream_first_list(u->settings, goes_on ? upstream_members(before) : NULL, list),
         .tls = u->tls,
         .zone = u->zone,
         .before = before ? upstream_members(before) : NULL,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/resolver.h"
 
+/* What replaces them is younger than what Debian has. */
+#define CARES_NO_DEPRECATED
+#include <arpa/nameser.h>
 #include <ares.h>
 
 #include "base/assert.h"
@@ -271,6 +274,82 @@ void resolver_avoid(struct resolver *r, struct str name, const struct socket_add
             e->addresses[e->count - 1] = last;
             return;
         }
+    }
+}
+
+/* ---- services ---- */
+
+/* Lives until the library has answered, as the question may go first. */
+struct resolver_service_asked {
+    struct resolver_service_question *question; /* NULL: forgotten */
+};
+
+static enum err resolver_error(int status)
+{
+    return status == ARES_SUCCESS                               ? ERR_OK
+           : status == ARES_ENODATA || status == ARES_ENOTFOUND ? ERR_NOT_FOUND
+           : status == ARES_ENOMEM                              ? ERR_NOMEM
+                                                                : ERR_IO;
+}
+
+static void resolver_on_services(void *context, int status, int timeouts, unsigned char *bytes,
+                                 int n)
+{
+    struct resolver_service_asked *asked = context;
+    struct resolver_service_question *q = asked->question;
+    struct resolver_service services[RESOLVER_SERVICES_MAX];
+    struct ares_srv_reply *list = NULL;
+    unsigned count = 0;
+    (void)timeouts;
+    mem_free(asked);
+    if (!q) {
+        return;
+    }
+    q->asked = NULL;
+    if (status == ARES_EDESTRUCTION) {
+        return; /* forgotten, as all others */
+    }
+    if (status == ARES_SUCCESS) {
+        status = ares_parse_srv_reply(bytes, n, &list);
+    }
+    for (struct ares_srv_reply *s = list; s && count < RESOLVER_SERVICES_MAX; s = s->next) {
+        /* A dot alone says that there is no such service (RFC 2782). */
+        if (s->host[0] && strcmp(s->host, ".") != 0) {
+            services[count++] =
+                (struct resolver_service){str_of(s->host), s->port, s->priority, s->weight};
+        }
+    }
+    q->on_answer(q, resolver_error(status), services, count);
+    ares_free_data(list);
+}
+
+enum err resolver_ask_services(struct resolver *r, struct str name,
+                               struct resolver_service_question *q, resolver_services_fn on_answer)
+{
+    char text[NAME_BYTES_MAX + 1];
+    ASSERT_MAGIC(r, RESOLVER_MAGIC);
+    if (name.n > NAME_BYTES_MAX) {
+        return ERR_LIMIT;
+    }
+    struct resolver_service_asked *asked = mem_zalloc(1, sizeof(*asked));
+    if (!asked) {
+        return ERR_NOMEM;
+    }
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
+    asked->question = q;
+    q->asked = asked;
+    q->on_answer = on_answer;
+    ares_query(r->channel, text, ns_c_in, ns_t_srv, resolver_on_services, asked);
+    resolver_arm(r);
+    return ERR_OK;
+}
+
+void resolver_forget_services(struct resolver_service_question *q)
+{
+    if (q->asked) {
+        q->asked->question = NULL;
+        q->asked = NULL;
     }
 }
 

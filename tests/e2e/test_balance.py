@@ -719,6 +719,13 @@ def test_reloads_under_load(balance, nodes):
 
 @pytest.mark.parametrize("backend,want", [
     ({"proxy": []}, 'needs the key "proxy" or "process"'),
+    ({"balance": "rr"}, 'needs the key "proxy" or "process"'),
+    ({"discover": "dns"}, 'needs the key "proxy" or "process"'),
+    ({"proxy": "http://127.0.0.1:1", "discover": "dns"}, "there is no name in proxy"),
+    ({"discover": "file"}, "a file is due here"),
+    ({"proxy": "http://a.test", "discover": {"file": "/x"}}, "keep one"),
+    ({"proxy": "http://a.test", "discover": {"by": "dns", "file": "/x"}}, "by: file"),
+    ({"proxy": "http://a.test", "discover": "docker"}, "not served by this version"),
     ({"proxy": ["echo", "http://127.0.0.1:1"]}, "echo stands alone"),
     ({"proxy": ["http://127.0.0.1:1"] * 65}, "64 endpoints at most"),
     ({"proxy": [{"url": "http://127.0.0.1:1", "weight": 0}]}, "less than is allowed"),

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 
@@ -142,10 +143,13 @@ class UpstreamConnection:
 
 
 class NameServer:
-    """Answers questions for A by `names`, a dict of name to address; nothing else exists."""
+    """Answers questions for A by `names`, a dict of name to address or addresses, and for SRV by
+    `services`, a dict of name to (priority, weight, port, target); nothing else exists. The TTL is
+    one second, which clients may take for more."""
 
-    def __init__(self, names):
+    def __init__(self, names, services=None):
         self.names = names
+        self.services = services or {}
         self.asked = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
@@ -173,13 +177,25 @@ class NameServer:
             question, kind = packet[12:end + 5], packet[end + 1:end + 3]
             name = ".".join(labels).lower()
             self.asked.append(name)
-            address = self.names.get(name)
-            record = b""
-            if address and kind == b"\0\1":
-                record = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(address)
-            self.socket.sendto(packet[:2] + (b"\x81\x80" if address else b"\x81\x83") + b"\0\1" +
-                               (b"\0\1" if record else b"\0\0") + b"\0\0\0\0" + question + record,
-                               peer)
+            records = self.records(name, kind)
+            exists = name in self.names or name in self.services
+            self.socket.sendto(packet[:2] + (b"\x81\x80" if exists else b"\x81\x83") + b"\0\1" +
+                               bytes([0, len(records)]) + b"\0\0\0\0" + question +
+                               b"".join(records), peer)
+
+    def records(self, name, kind):
+        def record(data):
+            return b"\xc0\x0c" + kind + b"\0\1\0\0\0\1" + len(data).to_bytes(2, "big") + data
+        if kind == b"\0\1":
+            addresses = self.names.get(name, [])
+            addresses = [addresses] if isinstance(addresses, str) else addresses
+            return [record(socket.inet_aton(address)) for address in addresses]
+        if kind == b"\0\x21":
+            return [record(struct.pack(">HHH", *numbers) +
+                           b"".join(bytes([len(label)]) + label.encode()
+                                    for label in target.split(".")) + b"\0")
+                    for *numbers, target in self.services.get(name, [])]
+        return []
 
 
 def answering(*answers):
