@@ -38,7 +38,8 @@ static bool balance_is_in(const struct balance_endpoint *e, uint64_t now_ms)
 bool balance_can(const struct balance_rules *rules, const struct balance_endpoint *e,
                  uint64_t now_ms)
 {
-    return balance_is_in(e, now_ms) && !e->is_tried && e->in_flight < rules->in_flight_max;
+    return balance_is_in(e, now_ms) && !e->is_tried &&
+           e->in_flight - e->tunnels < rules->in_flight_max;
 }
 
 /* The part of WEIGHT_FULL that an endpoint takes: after an ejection it begins with a tenth. */
@@ -63,8 +64,9 @@ static void balance_collect(const struct balance_rules *rules, const struct bala
     for (size_t i = 0; i < n; i++) {
         const struct balance_endpoint *e = &list[i];
         if (e->is_backup == filter->is_backup && !(filter->is_near && e->is_far) &&
-            (filter->takes_tried || !e->is_tried) && e->in_flight - e->tunnels < rules->in_flight_max &&
-            !e->is_drained && (filter->takes_out || balance_is_in(e, now_ms))) {
+            (filter->takes_tried || !e->is_tried) &&
+            e->in_flight - e->tunnels < rules->in_flight_max && !e->is_drained &&
+            (filter->takes_out || balance_is_in(e, now_ms))) {
             ret->index[ret->count++] = (uint8_t)i;
         }
     }
