@@ -146,16 +146,16 @@ static bool dns_take(struct discover_source *s, const struct endpoint_settings *
     if (!a.is_name) {
         return discover_add(s, &own);
     }
-    s->names[s->name_count++] =
-        (struct discover_name){.source = s,
-                               .is_open = true,
-                               .scheme = str_sub(from->url, 0, (size_t)str_index(from->url, ':') + 3),
-                               .host = a.host,
-                               .port = a.port,
-                               .weight = own.weight,
-                               .is_backup = own.is_backup,
-                               .zone = own.zone,
-                               .url = own.url};
+    s->names[s->name_count++] = (struct discover_name){
+        .source = s,
+        .is_open = true,
+        .scheme = str_sub(from->url, 0, (size_t)str_index(from->url, ':') + 3),
+        .host = a.host,
+        .port = a.port,
+        .weight = own.weight,
+        .is_backup = own.is_backup,
+        .zone = own.zone,
+        .url = own.url};
     return true;
 }
 

@@ -351,6 +351,21 @@ static struct client_end no_connection(void)
     return (struct client_end){.fault = CLIENT_FAULT_CONNECT, .detail = ""};
 }
 
+static unsigned turns, vain_turns;
+
+static void on_turn(struct upstream_use *use)
+{
+    *(use->endpoint ? &turns : &vain_turns) += 1;
+}
+
+static void pass(struct seat *s, uint64_t ms)
+{
+    uint64_t end_ns = loop_now_ns(s->pipeline.loop) + ms * 1000000u;
+    while (loop_now_ns(s->pipeline.loop) < end_ns) {
+        loop_turn(s->pipeline.loop, end_ns);
+    }
+}
+
 /* Requests wait for an instance, as many as may, and one that has just ended has a successor. */
 static void test_process(void **state)
 {
@@ -365,28 +380,42 @@ static void test_process(void **state)
     assert_int_equal(site->upstream_count, 3);
     assert_true(str_eq(upstream_settings(site->upstreams[1])->process.name, STR("a.test")));
     assert_true(str_eq(upstream_settings(site->upstreams[2])->process.name, STR("a.test/y")));
+    turns = vain_turns = 0;
     for (unsigned i = 0; i <= WAITERS; i++) {
         uses[i] = (struct upstream_use){.view = &seat.view};
-        assert_true(upstream_is_waiting(u, &uses[i]));
-        assert_int_equal(upstream_begin_wait(u, &uses[i]), i < WAITERS);
-        assert_int_equal(upstream_begin_wait(u, &uses[i]), i < WAITERS); /* once is enough */
+        assert_int_equal(upstream_pick_or_wait(&seat.pipeline, u, &uses[i], on_turn),
+                         i < WAITERS ? UPSTREAM_WAITS : UPSTREAM_REFUSED);
     }
-    upstream_end_wait(u, &uses[0]);
-    upstream_end_wait(u, &uses[0]);
-    assert_true(upstream_begin_wait(u, &uses[WAITERS]));
+    assert_int_equal(metrics_get(seat.metrics, METRICS_UPSTREAM_WAITING), WAITERS);
+    upstream_end(u, &uses[0]);
+    upstream_end(u, &uses[0]);
+    assert_int_equal(upstream_pick_or_wait(&seat.pipeline, u, &uses[WAITERS], on_turn),
+                     UPSTREAM_WAITS);
+    pass(&seat, 1500);
+    assert_int_equal(turns + vain_turns, 0);
     publish(site, list, 1);
-    assert_false(upstream_is_waiting(u, &uses[0]));
+    pass(&seat, 20);
+    assert_int_equal(turns, WAITERS);
+    for (unsigned i = 0; i <= WAITERS; i++) {
+        upstream_end(u, &uses[i]);
+    }
+    uses[0] = (struct upstream_use){.view = &seat.view};
     unsigned tries = 0;
     do {
         tries++;
         assert_true(upstream_pick(&seat.pipeline, u, &uses[0]));
     } while (upstream_report(&seat.pipeline, u, &uses[0], &end, true, true));
     assert_int_equal(tries, 12);
+    /* It may take as long as a connection; then it is in vain, and not waited for again. */
     publish(site, list, 0);
-    assert_true(upstream_is_waiting(u, &uses[0]));
-    for (unsigned i = 0; i <= WAITERS; i++) {
-        upstream_end(u, &uses[i]);
-    }
+    assert_int_equal(upstream_pick_or_wait(&seat.pipeline, u, &uses[0], on_turn), UPSTREAM_WAITS);
+    pass(&seat, 1990);
+    assert_int_equal(vain_turns, 0);
+    pass(&seat, 20);
+    assert_int_equal(vain_turns, 1);
+    assert_int_equal(upstream_pick_or_wait(&seat.pipeline, u, &uses[0], on_turn), UPSTREAM_REFUSED);
+    upstream_end(u, &uses[0]);
+    assert_int_equal(metrics_get(seat.metrics, METRICS_UPSTREAM_WAITING), 0);
     seat_done(&seat);
     site_unref(site);
     (void)state;
@@ -398,8 +427,7 @@ int main(void)
         cmocka_unit_test(test_process), cmocka_unit_test(test_publish),
         cmocka_unit_test(test_tried),   cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_reload),  cmocka_unit_test(test_allocations),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
