@@ -553,11 +553,21 @@ static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *e
                             proxy_on_addresses);
 }
 
+static const char *proxy_refusal(const struct proxy *p)
+{
+    if (upstream_has_endpoint(&p->use)) {
+        return "backend: no endpoint has room";
+    }
+    return upstream_settings(p->upstream)->process.is_on
+               ? "backend: no instance of the process is ready"
+               : "backend: there is no endpoint";
+}
+
 static void proxy_refuse(struct proxy *p)
 {
     upstream_release(p->upstream, &p->use);
     p->request->is_overload = true;
-    request_fail(p->request, 503, "backend: no endpoint is there, or has room");
+    request_fail(p->request, 503, proxy_refusal(p));
 }
 
 /* The endpoint is known. */

@@ -325,6 +325,11 @@ enum upstream_choice upstream_choose(struct pipeline *p, const struct upstream *
     return UPSTREAM_GIVEN;
 }
 
+bool upstream_has_endpoint(const struct upstream_use *use)
+{
+    return use->list && use->list->members->count > 0;
+}
+
 bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use)
 {
     bool is_given = upstream_choose(p, u, use) == UPSTREAM_GIVEN;

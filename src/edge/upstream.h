@@ -89,6 +89,9 @@ enum err upstream_publish(const struct upstream *u, const struct member *list, s
 /* The loop asks no more. */
 void upstream_view_done(struct upstream_view *view);
 
+/* Whether the list that was asked last had any endpoint. */
+bool upstream_has_endpoint(const struct upstream_use *use);
+
 /* Sets the endpoint of the next try, which is under way from here on. False: each has as many
  * requests as it may, or there is none. */
 bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream_use *use);
