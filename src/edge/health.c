@@ -153,6 +153,12 @@ static void health_begin(struct health_probe *p)
     loop_timer_set(h->loop, &p->deadline, loop_now_ms(h->loop) + (uint64_t)p->settings->timeout_ms);
     p->target = e->target;
     p->target.idle_max = 0;
+    if (p->target.proxy_version) {
+        /* Of ourselves: without addresses. */
+        static const struct socket_address none = {.n = 0};
+        size_t n = proxy_header_write(p->target.proxy_version, &none, &none, p->greeting);
+        p->target.greeting = str_make(p->greeting, n);
+    }
     if (!e->host.n) {
         health_ask(p);
         return;

@@ -7,6 +7,7 @@
 #include "edge/health.h"
 #include "edge/members.h"
 #include "loop/loop.h"
+#include "net/proxy_header.h"
 #include "net/resolver.h"
 
 #define HEALTH_BODY_BYTES_MAX 65536u
@@ -38,6 +39,7 @@ struct health_probe {
     bool is_under_way;
     const struct health_kind *kind; /* NULL: no address is known yet, or none is under way */
     struct client_target target;
+    char greeting[PROXY_HEADER_WRITTEN_MAX];
     struct resolver_question question;
     struct client_exchange *exchange; /* HTTP */
     struct loop_watch watch;          /* TCP */

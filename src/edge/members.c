@@ -144,8 +144,9 @@ static enum err members_add(struct members *m, const struct members_input *input
     e->weight = from->weight;
     e->is_backup = from->is_backup;
     e->is_far = input->zone.n && !str_eq(input->zone, from->zone);
-    e->target.idle_max = keepalive->is_on ? (unsigned)keepalive->count_max : 0;
     e->target.proxy_version = (unsigned)input->settings->proxy_protocol;
+    e->target.idle_max =
+        keepalive->is_on && !e->target.proxy_version ? (unsigned)keepalive->count_max : 0;
     e->target.idle_ms = (uint64_t)keepalive->idle_ms;
     enum err err = members_set_address(e, from, &host, fault);
     if (!err && same) {

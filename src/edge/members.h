@@ -39,7 +39,7 @@ struct upstream_endpoint {
     uint32_t weight;
     bool is_backup;
     bool is_grpc; /* nothing is sent twice that it may have seen */
-    bool is_far; /* of another zone than ours */
+    bool is_far;  /* of another zone than ours */
     struct str zone;
     char mark[STICKY_MARK_BYTES]; /* in cookies; not set where the backend sets none */
 };

@@ -227,6 +227,15 @@ void mirror_send(struct request *r, struct str target, const struct buf *body)
     const struct upstream_endpoint *endpoint = m->tries.endpoint;
     struct resolver *resolver;
     m->target = endpoint->target;
+    if (m->target.proxy_version) {
+        struct str text;
+        if (proxy_greeting(r->x, m->target.proxy_version, &text) != ERR_OK) {
+            mirror_skip(p);
+            mirror_end(m);
+            return;
+        }
+        m->target.greeting = arena_str(&m->arena, text);
+    }
     if (!endpoint->host.n) {
         mirror_connect(m);
     } else if (pipeline_resolver(p, r->use->site, &resolver) != ERR_OK ||

@@ -575,6 +575,14 @@ static void proxy_go(struct proxy *p)
 {
     const struct upstream_endpoint *endpoint = p->use.endpoint;
     p->target_now = endpoint->target;
+    if (p->target_now.proxy_version && !p->target_now.greeting.n) {
+        enum err failed =
+            proxy_greeting(p->x, p->target_now.proxy_version, &p->target_now.greeting);
+        if (failed) {
+            proxy_give_up(p, failed);
+            return;
+        }
+    }
     if (!endpoint->host.n) {
         proxy_connect(p);
         return;

@@ -35,5 +35,8 @@ void proxy_read_sticky(const struct request *r, const struct upstream *u, struct
 enum err proxy_add_sticky(const struct request *r, const struct upstream *u,
                           const struct upstream_use *use, struct http_fields *fields) MUST_CHECK;
 
+/* What a connection for this client begins with: `version` of the PROXY protocol. ERR_NOMEM. */
+enum err proxy_greeting(struct exchange *x, unsigned version, struct str *ret_text) MUST_CHECK;
+
 /* The key of the request for `backend.hash`. */
 uint64_t proxy_hash_key(const struct request *r, struct str rule);

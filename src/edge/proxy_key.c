@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/balance.h"
 #include "edge/proxy_int.h"
+#include "net/proxy_header.h"
 
 /* RFC 6265 section 4.2.1; the first of several of one name. */
 static struct str proxy_cookie(const struct request *r, struct str name)
@@ -57,4 +58,20 @@ uint64_t proxy_hash_key(const struct request *r, struct str rule)
         text = f ? f->value : text;
     }
     return balance_hash(text.n ? text : r->client);
+}
+
+enum err proxy_greeting(struct exchange *x, unsigned version, struct str *ret_text)
+{
+    const struct exchange_peer *peer = x->peer;
+    struct socket_address local = {0};
+    char text[PROXY_HEADER_WRITTEN_MAX];
+    if (peer->fd < 0 || socket_local(peer->fd, &local) != ERR_OK) {
+        /* The datagrams of QUIC came to some address of ours: no more is known. */
+        bool is_v6 = peer->address.raw.ss_family == AF_INET6;
+        enum err never = socket_address_ip(is_v6 ? STR("::") : STR("0.0.0.0"), 0, &local);
+        (void)never;
+    }
+    size_t n = proxy_header_write(version, &peer->address, &local, text);
+    *ret_text = arena_str(&x->arena, str_make(text, n));
+    return ret_text->p ? ERR_OK : ERR_NOMEM;
 }

@@ -95,11 +95,14 @@ static struct client_conn *client_take(struct client *client, const struct clien
                                        bool wants_new)
 {
     struct list *bucket = client_bucket(client, &target->address);
+    if (target->greeting.n) {
+        return NULL;
+    }
     LIST_FOR_EACH_SAFE(at, spare, bucket)
     {
         struct client_conn *c = CONTAINER_OF(at, struct client_conn, link);
-        if (!client_is_same(&c->target, target) || !c->protocol->has_room(c, wants_new) ||
-            !client_conn_is_usable(c)) {
+        if (c->greeting.n || !client_is_same(&c->target, target) ||
+            !c->protocol->has_room(c, wants_new) || !client_conn_is_usable(c)) {
             continue;
         }
         c->target.idle_max = target->idle_max; /* as the configuration says now */

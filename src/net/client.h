@@ -73,7 +73,9 @@ struct client_target {
     struct tls_client *tls; /* NULL: in the clear; connections keep a reference */
     unsigned idle_max;      /* connections at rest; 0: none is kept */
     uint64_t idle_ms;
-    unsigned proxy_version; /* of the PROXY protocol that connections begin with; 0: none */
+    unsigned proxy_version; /* of the PROXY protocol; for whoever makes the greeting. 0: none */
+    struct str greeting;    /* what a connection begins with, before TLS, and then serves one
+                             * request; copied by client_start. Empty: none */
 };
 
 struct client_timeouts {

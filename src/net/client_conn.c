@@ -23,6 +23,7 @@ void client_conn_free(struct client_conn *c)
     if (c->protocol->conn_done) {
         c->protocol->conn_done(c);
     }
+    buf_done(&c->greeting);
     buf_done(&c->in);
     buf_done(&c->out);
     tls_client_unref(c->target.tls);
@@ -39,15 +40,20 @@ static void client_conn_on_free(struct loop_task *t)
 static enum err client_conn_init(struct client_conn *c, const struct client_protocol *protocol,
                                  struct client *client, const struct client_target *target, int fd)
 {
-    enum err e =
-        transport_init(&c->transport, client->loop, fd, &client->scratch, client_conn_on_ready);
+    buf_init(&c->greeting, 0);
+    buf_add_str(&c->greeting, target->greeting);
+    enum err e = c->greeting.is_failed ? ERR_NOMEM
+                                       : transport_init(&c->transport, client->loop, fd,
+                                                        &client->scratch, client_conn_on_ready);
     if (e) {
+        buf_done(&c->greeting);
         return e;
     }
     c->magic = CLIENT_CONN_MAGIC;
     c->protocol = protocol;
     c->client = client;
     c->target = *target;
+    c->target.greeting = buf_str(&c->greeting);
     c->target.tls = target->tls ? tls_client_ref(target->tls) : NULL;
     list_init(&c->link);
     list_init(&c->exchanges);
@@ -215,9 +221,23 @@ const char *client_connect_text(enum err e)
 }
 
 /* The socket is connected. */
+/* A new connection takes so few bytes at once. */
+static bool client_conn_greet(struct client_conn *c)
+{
+    struct iovec piece = {c->greeting.p, c->greeting.n};
+    size_t sent;
+    return c->greeting.n == 0 ||
+           (transport_send(&c->transport, &piece, 1, false, &sent) == ERR_OK &&
+            sent == c->greeting.n);
+}
+
 static void client_conn_begin(struct client_conn *c)
 {
     struct tls_conn *tls;
+    if (!client_conn_greet(c)) {
+        client_conn_fail(c, CLIENT_FAULT_CONNECT, "");
+        return;
+    }
     if (!c->target.tls) {
         client_conn_be_ready(c);
         return;

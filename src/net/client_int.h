@@ -92,6 +92,7 @@ struct client_conn {
     unsigned exchange_count;
     struct transport transport;
     struct client_target target;
+    struct buf greeting;
     struct timer timer;
     struct loop_task settle_task;
     struct loop_task free_task;

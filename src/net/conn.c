@@ -26,6 +26,7 @@ void conn_join(struct conn *c, const struct conn_ops *ops, struct server *s,
     c->ops = ops;
     c->server = s;
     conn_set_peer(c, peer);
+    c->peer.fd = -1;
     c->peer.version = HTTP_VERSION_11;
     list_push_back(&s->connections, &c->link);
     s->connection_count++;
@@ -40,6 +41,7 @@ enum err conn_init(struct conn *c, const struct conn_ops *ops, struct server *s,
         return e;
     }
     conn_join(c, ops, s, peer);
+    c->peer.fd = fd;
     return ERR_OK;
 }
 

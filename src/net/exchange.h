@@ -113,6 +113,7 @@ struct exchange_protocol {
 };
 
 struct exchange_peer {
+    int fd; /* for socket_local only; -1: QUIC, whose socket is everybody's */
     struct socket_address address;
     struct str host;            /* the address as text, without port */
     const struct tls_conn *tls; /* NULL: the connection is not encrypted */
