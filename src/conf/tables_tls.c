@@ -332,8 +332,8 @@ static const struct conf_key TLS_KEYS[] = {
      AT(tls_settings, ciphers),
      .default_text = "[]",
      .example = "[AES-256-GCM, CHACHA20-POLY1305]",
-     .doc = "AES-128-GCM, AES-256-GCM, CHACHA20-POLY1305, the best first; empty is all, as the "
-            "client likes."},
+     .doc = "AES-128-GCM, AES-256-GCM, CHACHA20-POLY1305, the best first; empty is all, in "
+            "this order, but ChaCha20 for clients that like it best."},
     {.name = "early_data",
      .type = CONF_ENUM,
      AT(tls_settings, early_data),

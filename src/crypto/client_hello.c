@@ -194,6 +194,29 @@ static void weigh_suites(struct client_hello *h, struct str suites)
     h->takes_rsa &= has_rsa;
 }
 
+static bool prefers_chacha(struct str suites)
+{
+    unsigned suite = 0;
+    while (take_number(&suites, 2, &suite)) {
+        switch (suite) {
+        case 0x1303:
+        case 0xcca8:
+        case 0xcca9:
+            return true;
+        case 0x1301:
+        case 0x1302:
+        case 0xc02b:
+        case 0xc02c:
+        case 0xc02f:
+        case 0xc030:
+            return false;
+        default:
+            break; /* one that means nothing to us, or to anybody (RFC 8701) */
+        }
+    }
+    return false;
+}
+
 enum err client_hello_parse(struct client_hello *h, struct str body)
 {
     struct str part, suites, extensions, data;
@@ -222,6 +245,7 @@ enum err client_hello_parse(struct client_hello *h, struct str body)
         seen |= bit;
     }
     weigh_suites(h, suites);
+    h->prefers_chacha = prefers_chacha(suites);
     return ERR_OK;
 }
 

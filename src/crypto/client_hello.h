@@ -23,7 +23,8 @@ struct client_hello {
     bool takes_ecdsa; /* P-256 or P-384 with SHA-2 */
     bool takes_ed25519;
     bool takes_rsa;
-    struct str ticket; /* the first ticket: TLS 1.3 identity, else TLS 1.2 extension */
+    bool prefers_chacha; /* the first cipher that we know is ChaCha20 */
+    struct str ticket;   /* the first ticket: TLS 1.3 identity, else TLS 1.2 extension */
 };
 
 /* Reads the body of a ClientHello (without the handshake header). ERR_SYNTAX: lengths that do not

@@ -91,7 +91,7 @@ static int session_init(struct tls_conn *c)
     gnutls_handshake_set_max_packet_length(c->session, HANDSHAKE_BYTES_MAX);
     gnutls_handshake_set_hook_function(c->session, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE,
                                        tls_conn_on_hello);
-    return gnutls_priority_set(c->session, c->is_quic ? s->priority_quic : s->priority);
+    return gnutls_priority_set(c->session, tls_priorities_pick(&s->priorities, c->is_quic, false));
 }
 
 enum err tls_conn_create(struct tls_server *s, void *user, int64_t now_s,

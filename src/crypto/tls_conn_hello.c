@@ -104,7 +104,8 @@ static int conn_apply(struct tls_conn *c, const struct client_hello *hello)
         [TLS_CLIENT_REQUIRE] = GNUTLS_CERT_REQUIRE,
     };
     struct tls_policy *p = c->policy;
-    int r = gnutls_priority_set(c->session, c->is_quic ? p->priority_quic : p->priority);
+    int r = gnutls_priority_set(
+        c->session, tls_priorities_pick(&p->priorities, c->is_quic, hello->prefers_chacha));
     if (r >= 0) {
         r = gnutls_credentials_set(c->session, GNUTLS_CRD_CERTIFICATE, p->credentials);
     }

@@ -9,11 +9,18 @@
 
 #define TLS_POLICY_ID_BYTES 32
 
+/* What is agreed to, compiled: over TCP and, always TLS 1.3, over QUIC. */
+struct tls_priorities {
+    gnutls_priority_t ours[2]; /* by is_quic */
+    /* Where the client likes ChaCha20 best, because it has no instructions for AES; NULL where the
+     * user said which ciphers are best. */
+    gnutls_priority_t clients[2];
+};
+
 struct tls_policy {
     uint32_t magic;
     atomic_uint ref_count;
-    gnutls_priority_t priority;
-    gnutls_priority_t priority_quic;
+    struct tls_priorities priorities;
     gnutls_certificate_credentials_t credentials;
     gnutls_datum_t alpn[TLS_ALPN_MAX]; /* memory of mem_alloc */
     unsigned alpn_count;
@@ -29,8 +36,7 @@ struct tls_server {
     struct ticket_keys *ticket_keys;
     struct replay_window *replay_window;
     gnutls_anti_replay_t anti_replay; /* NULL without a replay window */
-    gnutls_priority_t priority;       /* until the ClientHello has chosen a policy */
-    gnutls_priority_t priority_quic;
+    struct tls_priorities priorities; /* until the ClientHello has chosen a policy */
     uint32_t early_data_bytes_max;
     size_t conn_count;
 };
@@ -44,8 +50,17 @@ int tls_conn_on_certificate(gnutls_session_t session, const struct gnutls_cert_r
 /* Judges the client's certificate; 0, or what is wrong. */
 int tls_conn_on_client_certificate(gnutls_session_t session);
 
-/* The priority string for `min_version` and a choice of ciphers, compiled; the second for QUIC,
- * which is always 1.3. What was made is the caller's also after a failure. */
-enum err tls_priority_create(enum tls_version min_version, const struct str *ciphers,
-                             size_t cipher_count, gnutls_priority_t *ret_priority,
-                             gnutls_priority_t *ret_quic, struct fault *reterr_fault) MUST_CHECK;
+/* For `min_version` and a choice of ciphers; with none AES-128 is best, which is safe and by far
+ * the cheapest (its hash is SHA-256, for which machines have instructions), but who has no
+ * instructions for AES gets ChaCha20. What was made is the caller's also after a failure. */
+enum err tls_priorities_create(struct tls_priorities *p, enum tls_version min_version,
+                               const struct str *ciphers, size_t cipher_count,
+                               struct fault *reterr_fault) MUST_CHECK;
+void tls_priorities_done(struct tls_priorities *p);
+
+static inline gnutls_priority_t tls_priorities_pick(const struct tls_priorities *p, bool is_quic,
+                                                    bool prefers_chacha)
+{
+    bool is_clients = prefers_chacha && p->clients[is_quic];
+    return is_clients ? p->clients[is_quic] : p->ours[is_quic];
+}

@@ -36,7 +36,7 @@ static bool is_known_cipher(struct str name)
 }
 
 static enum err priority_compile(bool is_quic, enum tls_version min_version,
-                                 const struct str *ciphers, size_t cipher_count, bool is_chosen,
+                                 const struct str *ciphers, size_t cipher_count, bool is_ours,
                                  gnutls_priority_t *ret_priority, struct fault *fault)
 {
     struct buf text;
@@ -50,7 +50,7 @@ static enum err priority_compile(bool is_quic, enum tls_version min_version,
         buf_add_str(&text, ciphers[i]);
     }
     buf_add_str(&text, STR(PRIORITY_REST));
-    if (is_chosen) {
+    if (is_ours) {
         buf_add_str(&text, STR(":%SERVER_PRECEDENCE"));
     }
     if (is_quic) {
@@ -63,9 +63,9 @@ static enum err priority_compile(bool is_quic, enum tls_version min_version,
     return r < 0 ? fault_set(fault, crypto_err(r), "the ciphers: %s", gnutls_strerror(r)) : ERR_OK;
 }
 
-enum err tls_priority_create(enum tls_version min_version, const struct str *ciphers,
-                             size_t cipher_count, gnutls_priority_t *ret_priority,
-                             gnutls_priority_t *ret_quic, struct fault *reterr_fault)
+enum err tls_priorities_create(struct tls_priorities *p, enum tls_version min_version,
+                               const struct str *ciphers, size_t cipher_count,
+                               struct fault *reterr_fault)
 {
     bool is_chosen = cipher_count > 0;
     if (!is_chosen) {
@@ -80,11 +80,28 @@ enum err tls_priority_create(enum tls_version min_version, const struct str *cip
                              STR_ARG(ciphers[i]));
         }
     }
-    enum err e = priority_compile(false, min_version, ciphers, cipher_count, is_chosen,
-                                  ret_priority, reterr_fault);
-    return e ? e
-             : priority_compile(true, min_version, ciphers, cipher_count, is_chosen, ret_quic,
-                                reterr_fault);
+    enum err e = ERR_OK;
+    for (int is_quic = 0; is_quic < 2 && !e; is_quic++) {
+        e = priority_compile(is_quic, min_version, ciphers, cipher_count, true, &p->ours[is_quic],
+                             reterr_fault);
+        if (!e && !is_chosen) {
+            e = priority_compile(is_quic, min_version, ciphers, cipher_count, false,
+                                 &p->clients[is_quic], reterr_fault);
+        }
+    }
+    return e;
+}
+
+void tls_priorities_done(struct tls_priorities *p)
+{
+    for (int is_quic = 0; is_quic < 2; is_quic++) {
+        if (p->ours[is_quic]) {
+            gnutls_priority_deinit(p->ours[is_quic]);
+        }
+        if (p->clients[is_quic]) {
+            gnutls_priority_deinit(p->clients[is_quic]);
+        }
+    }
 }
 
 static enum err policy_set_cas(struct tls_policy *p, const struct tls_policy_config *config,
@@ -164,8 +181,8 @@ static enum err policy_fill(struct tls_policy *p, const struct tls_policy_config
 {
     p->client_auth = config->client_auth;
     p->takes_early_data = config->takes_early_data;
-    enum err e = tls_priority_create(config->min_version, config->ciphers, config->cipher_count,
-                                     &p->priority, &p->priority_quic, fault);
+    enum err e = tls_priorities_create(&p->priorities, config->min_version, config->ciphers,
+                                       config->cipher_count, fault);
     if (!e && gnutls_certificate_allocate_credentials(&p->credentials) < 0) {
         p->credentials = NULL;
         e = ERR_NOMEM;
@@ -216,12 +233,7 @@ void tls_policy_unref(struct tls_policy *p)
     }
     ASSERT_MAGIC(p, POLICY_MAGIC);
     p->magic = 0;
-    if (p->priority) {
-        gnutls_priority_deinit(p->priority);
-    }
-    if (p->priority_quic) {
-        gnutls_priority_deinit(p->priority_quic);
-    }
+    tls_priorities_done(&p->priorities);
     if (p->credentials) {
         gnutls_certificate_free_credentials(p->credentials);
     }

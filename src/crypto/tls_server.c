@@ -34,8 +34,7 @@ enum err tls_server_create(const struct tls_server_config *config, struct tls_se
     s->hooks = config->hooks;
     s->early_data_bytes_max = config->early_data_bytes_max;
     s->ticket_keys = config->ticket_keys ? ticket_keys_ref(config->ticket_keys) : NULL;
-    enum err e =
-        tls_priority_create(TLS_VERSION_12, NULL, 0, &s->priority, &s->priority_quic, NULL);
+    enum err e = tls_priorities_create(&s->priorities, TLS_VERSION_12, NULL, 0, NULL);
     if (!e && config->replay_window && config->ticket_keys && config->early_data_bytes_max) {
         s->replay_window = replay_window_ref(config->replay_window);
         if (gnutls_anti_replay_init(&s->anti_replay) < 0) {
@@ -67,12 +66,7 @@ void tls_server_destroy(struct tls_server *s)
     if (s->anti_replay) {
         gnutls_anti_replay_deinit(s->anti_replay);
     }
-    if (s->priority) {
-        gnutls_priority_deinit(s->priority);
-    }
-    if (s->priority_quic) {
-        gnutls_priority_deinit(s->priority_quic);
-    }
+    tls_priorities_done(&s->priorities);
     replay_window_unref(s->replay_window);
     ticket_keys_unref(s->ticket_keys);
     mem_free(s);

@@ -135,6 +135,33 @@ def test_versions_and_ciphers(site):
     assert not re.search(r"(Accepted|Preferred).*(CBC|RC4|3DES|NULL|anon)", scan), scan
 
 
+def test_which_cipher(site):
+    """AES-128, whose hash costs a fraction, unless the client likes ChaCha20 best or the user says
+    otherwise."""
+    server = site(SITE, {"domains": "own.test", "root": "@home/www",
+                         "ssl": {"ciphers": ["AES-256-GCM", "CHACHA20-POLY1305"]}})
+    aes, aes256, chacha = "AES_128_GCM_SHA256", "AES_256_GCM_SHA384", "CHACHA20_POLY1305_SHA256"
+
+    def agreed(name, *order, old=False):
+        if old:
+            names = {aes: "ECDHE-ECDSA-AES128-GCM-SHA256", aes256: "ECDHE-ECDSA-AES256-GCM-SHA384",
+                     chacha: "ECDHE-ECDSA-CHACHA20-POLY1305"}
+            args = ["-tls1_2", "-cipher", ":".join(names[c] for c in order)]
+        else:
+            names = {c: "TLS_" + c for c in order}
+            args = ["-tls1_3", "-ciphersuites", ":".join(names[c] for c in order)]
+        text = s_client(server, *args, name=name, request=GET).stdout
+        found = re.search(r"Cipher is ([\w-]+)", text).group(1)
+        return next(c for c, n in names.items() if n == found)
+    for old in (False, True):
+        assert agreed("a.test", aes256, chacha, aes, old=old) == aes
+        assert agreed("a.test", aes, chacha, old=old) == aes
+        assert agreed("a.test", chacha, aes256, aes, old=old) == chacha
+        assert agreed("a.test", aes256, chacha, old=old) == aes256
+        assert agreed("own.test", chacha, aes, aes256, old=old) == aes256
+        assert agreed("own.test", aes, chacha, old=old) == chacha
+
+
 def test_gnutls_cli(site):
     server = site()
     host, port = server.https_address

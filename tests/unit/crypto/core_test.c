@@ -257,6 +257,20 @@ static void test_hellos(void **state)
     make_hello(&body, STR("\xc0\x2b"), &ext);
     assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_OK);
     assert_true(h.takes_ecdsa && !h.takes_rsa);
+    /* What means nothing to us stands before what counts. */
+    static const struct {
+        struct str suites;
+        bool prefers_chacha;
+    } cases[] = {
+        {STR("\x0a\x0a\x13\3\x13\1"), true}, {STR("\x13\1\x13\3"), false},
+        {STR("\xcc\xa9\xc0\x2b"), true},     {STR("\xc0\x30\xcc\xa8"), false},
+        {STR("\0\xff\x5a\x5a"), false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        make_hello(&body, cases[i].suites, &ext);
+        assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_OK);
+        assert_int_equal(h.prefers_chacha, cases[i].prefers_chacha);
+    }
     put_extension(&ext, 13, STR("\0\2\4\3"));
     make_hello(&body, STR("\xc0\x2b"), &ext);
     assert_int_equal(client_hello_parse(&h, buf_str(&body)), ERR_SYNTAX); /* twice */

@@ -372,7 +372,7 @@ static void test_memory_runs_out(void **state)
         }
         end(NULL);
     }
-    assert_true(count > 40);
+    assert_true(count > 20);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)

@@ -126,7 +126,7 @@ static void test_create(void **state)
 
 static void test_remove_all(void **state)
 {
-    char base[PATH_MAX], path[256];
+    char base[PATH_MAX], path[PATH_MAX + 32];
     const char *reason;
     (void)state;
     assert_int_equal(find(base, &reason), ERR_OK);
