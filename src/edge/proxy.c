@@ -2,12 +2,8 @@
 #include "edge/proxy.h"
 
 #include "base/assert.h"
-#include "crypto/digest.h"
 #include "edge/mirror.h"
 #include "edge/proxy_int.h"
-#include "http/websocket_handshake.h"
-#include "net/resolver.h"
-#include "os/random.h"
 
 /* How long the client's body waits for the upstream's 100: not all of them know it (RFC 9110
  * 10.1.1). */
@@ -15,34 +11,6 @@
 
 /* How long a try that is due waits while too many others are made again. */
 #define RETRY_WAIT_MS 1000u
-
-/* In the arena of its exchange. */
-struct proxy {
-    struct request *request;
-    struct exchange *x;
-    const struct upstream *upstream;
-    struct upstream_use use;
-    struct client_target target_now; /* of the try that is under way */
-    struct resolver_question question;
-    struct client_exchange *answer; /* NULL: none is under way */
-    struct timer continue_timer;
-    struct timer retry_timer;
-    uint64_t retry_until_ms;
-    struct client_end last_end; /* of a try that is to be made again */
-    struct str target;          /* encoded for the upstream */
-    struct str websocket_key;   /* ours; empty: no WebSocket */
-    bool has_body;              /* of the request, or a tunnel */
-    bool is_body_asked;
-    struct buf replay;   /* what was taken of it, to be sent again */
-    bool is_body_spent;  /* some of it was taken from the client */
-    bool is_replay_lost; /* and more than is kept */
-    bool is_mirrored;    /* once the body is whole */
-    size_t replay_bytes_max;
-    bool is_body_done;
-    bool is_waiting_continue;
-    bool is_waiting_room; /* in the client's queue */
-    bool is_tunnel;
-};
 
 static void proxy_try(struct proxy *p);
 
@@ -62,7 +30,7 @@ static const char *proxy_reason(struct proxy *p, const struct client_end *end)
     return text.p ? text.p : client_fault_text(end->fault);
 }
 
-static void proxy_fail(struct proxy *p, const struct client_end *end)
+void proxy_fail(struct proxy *p, const struct client_end *end)
 {
     struct request *r = p->request;
     r->error = proxy_reason(p, end);
@@ -90,7 +58,7 @@ static void proxy_on_retry_time(struct timer *t)
     proxy_retry(CONTAINER_OF(t, struct proxy, retry_timer));
 }
 
-static void proxy_await_retry(struct proxy *p)
+void proxy_await_retry(struct proxy *p)
 {
     struct loop *loop = p->request->pipeline->loop;
     p->retry_until_ms = loop_now_ms(loop) + RETRY_WAIT_MS;
@@ -103,19 +71,18 @@ static void proxy_await_retry(struct proxy *p)
     }
 }
 
-static bool proxy_is_idempotent(const struct proxy *p)
+bool proxy_is_idempotent(const struct proxy *p)
 {
     return http_method_is_idempotent(p->x->request->method);
 }
 
-static bool proxy_is_replayable(const struct proxy *p)
+bool proxy_is_replayable(const struct proxy *p)
 {
     return p->x->phase == EXCHANGE_OPEN && !p->is_tunnel &&
            !(p->is_body_spent && p->is_replay_lost);
 }
 
-/* The try failed: another one, or the client is told. */
-static void proxy_report(struct proxy *p, const struct client_end *end)
+void proxy_report(struct proxy *p, const struct client_end *end)
 {
     const struct upstream_endpoint *endpoint = p->use.endpoint;
     if (endpoint->host.n &&
@@ -131,8 +98,7 @@ static void proxy_report(struct proxy *p, const struct client_end *end)
     }
 }
 
-/* What we ourselves cannot do breaks the try off. */
-static void proxy_give_up(struct proxy *p, enum err e)
+void proxy_give_up(struct proxy *p, enum err e)
 {
     const struct client_end end = {
         .fault = e == ERR_NOMEM ? CLIENT_FAULT_MEMORY : CLIENT_FAULT_REQUEST,
@@ -163,7 +129,7 @@ static void proxy_on_end(struct request *r)
 
 /* ---- the body of the request ---- */
 
-static void proxy_pull(struct proxy *p)
+void proxy_pull(struct proxy *p)
 {
     if (p->answer && p->has_body && !p->is_body_asked && !p->is_body_done &&
         !p->is_waiting_continue && client_room(p->answer) > 0) {
@@ -172,8 +138,7 @@ static void proxy_pull(struct proxy *p)
     }
 }
 
-/* No other try will need it. */
-static void proxy_drop_replay(struct proxy *p)
+void proxy_drop_replay(struct proxy *p)
 {
     p->is_replay_lost = true;
     buf_done(&p->replay);
@@ -244,221 +209,6 @@ static void proxy_on_continue_timeout(struct timer *t)
     p->is_waiting_continue = false;
     proxy_pull(p);
 }
-
-static void proxy_on_upstream_room(struct client_exchange *answer)
-{
-    proxy_pull(client_state(answer));
-}
-
-/* ---- the answer ---- */
-
-/* RFC 8297; other interim answers are of no use to anyone. */
-static void proxy_pass_hints(struct proxy *p, const struct response_head *head)
-{
-    struct http_field array[HTTP_FIELDS_MAX];
-    struct http_fields fields;
-    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
-    if (proxy_trailers(&head->fields, &fields) == ERR_OK) {
-        exchange_send_interim(p->x, head->status, &fields);
-    }
-}
-
-static void proxy_on_interim(struct client_exchange *answer, const struct response_head *head)
-{
-    struct proxy *p = client_state(answer);
-    if (head->status == 100 && p->is_waiting_continue) {
-        timer_cancel(&p->continue_timer);
-        p->is_waiting_continue = false;
-        proxy_pull(p);
-    } else if (head->status == 103) {
-        proxy_pass_hints(p, head);
-    }
-}
-
-static enum err proxy_accept(struct str key, char ret_text[WEBSOCKET_ACCEPT_BYTES])
-{
-    char challenge[WEBSOCKET_CHALLENGE_BYTES];
-    uint8_t sha1[20];
-    websocket_challenge(key, challenge);
-    enum err e = digest_of(DIGEST_SHA1, str_make(challenge, sizeof(challenge)), sha1);
-    if (!e) {
-        websocket_accept(sha1, ret_text);
-    }
-    return e;
-}
-
-static bool proxy_is_h2(const struct proxy *p)
-{
-    return p->target_now.protocol == CLIENT_H2;
-}
-
-static enum http_version proxy_version(const struct proxy *p)
-{
-    return proxy_is_h2(p) ? HTTP_VERSION_20 : HTTP_VERSION_11;
-}
-
-/* The upstream agreed: both sides are byte streams from here on. */
-static enum err proxy_switch(struct proxy *p, const struct response_head *head)
-{
-    struct http_field array[HTTP_FIELDS_MAX];
-    struct http_fields fields;
-    char text[WEBSOCKET_ACCEPT_BYTES];
-    const struct http_fields *from = &head->fields;
-    enum err e = proxy_accept(p->websocket_key, text);
-    /* Over HTTP/2 a yes is a yes (RFC 8441 5). */
-    bool is_right = proxy_is_h2(p) ||
-                    (str_eq_ci(http_fields_value(from, HTTP_FIELD_UPGRADE), STR("websocket")) &&
-                     str_eq(http_fields_value(from, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT),
-                            str_make(text, sizeof(text))));
-    if (e || !is_right) {
-        return e ? e : ERR_SYNTAX;
-    }
-    http_fields_init(&fields, array, HTTP_FIELDS_MAX);
-    struct str key = http_fields_value(&p->x->request->fields, HTTP_FIELD_SEC_WEBSOCKET_KEY);
-    if (key.n && p->x->request->version < HTTP_VERSION_20) {
-        e = proxy_accept(key, text);
-        e = e ? e
-              : http_fields_add_id(&fields, HTTP_FIELD_SEC_WEBSOCKET_ACCEPT,
-                                   str_make(text, sizeof(text)));
-    }
-    e = e ? e : proxy_response_fields(p->request, from, proxy_version(p), true, &fields);
-    e = e ? e : proxy_add_sticky(p->request, p->upstream, &p->use, &fields);
-    e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
-    if (!e) {
-        upstream_tunnel(&p->use);
-        p->is_tunnel = true;
-        p->has_body = true;
-        p->is_body_done = false;
-        p->is_body_asked = false;
-    }
-    return e;
-}
-
-static enum err proxy_respond(struct proxy *p, const struct response_head *from,
-                              uint64_t body_bytes)
-{
-    struct http_field array[HTTP_FIELDS_MAX];
-    struct response_head head = {.status = from->status};
-    http_fields_init(&head.fields, array, HTTP_FIELDS_MAX);
-    enum err e =
-        proxy_response_fields(p->request, &from->fields, proxy_version(p), false, &head.fields);
-    e = e ? e : proxy_add_sticky(p->request, p->upstream, &p->use, &head.fields);
-    if (!http_status_has_content(from->status)) {
-        body_bytes = 0;
-    }
-    return e ? e : exchange_respond(p->x, &head, body_bytes);
-}
-
-static void proxy_on_head(struct client_exchange *answer, const struct response_head *head,
-                          uint64_t body_bytes)
-{
-    struct proxy *p = client_state(answer);
-    bool is_switch = head->status == 101;
-    /* To an extended CONNECT any 2xx would be a yes. */
-    bool is_false_yes = p->x->request->protocol.p && head->status / 100 == 2;
-    timer_cancel(&p->continue_timer);
-    p->is_waiting_continue = false;
-    upstream_answered(p->request->pipeline, p->upstream, &p->use, head->status);
-    if (proxy_is_idempotent(p) && proxy_is_replayable(p) &&
-        upstream_retry_answer(p->request->pipeline, p->upstream, &p->use, head->status)) {
-        client_cancel(p->answer);
-        p->answer = NULL;
-        proxy_await_retry(p);
-        return;
-    }
-    proxy_drop_replay(p);
-    enum err e = is_switch      ? proxy_switch(p, head)
-                 : is_false_yes ? ERR_SYNTAX
-                                : proxy_respond(p, head, body_bytes);
-    if (e) {
-        const struct client_end end = {
-            .fault = e == ERR_NOMEM              ? CLIENT_FAULT_MEMORY
-                     : is_switch || is_false_yes ? CLIENT_FAULT_UPGRADE
-                                                 : CLIENT_FAULT_RESPONSE,
-            .detail = err_text(e),
-        };
-        client_cancel(p->answer);
-        p->answer = NULL;
-        upstream_release(p->upstream, &p->use);
-        metrics_add_at(p->request->pipeline->metrics, METRICS_UPSTREAM_ERRORS, end.fault, 1);
-        proxy_fail(p, &end);
-        return;
-    }
-    client_read_body(answer);
-    if (is_switch) {
-        proxy_pull(p);
-    }
-}
-
-static void proxy_on_answer_body(struct client_exchange *answer, struct str bytes)
-{
-    struct proxy *p = client_state(answer);
-    enum err e = exchange_send_bytes(p->x, bytes);
-    if (e) {
-        p->request->error = err_text(e);
-        exchange_reset(p->x, e);
-    } else if (exchange_room(p->x) > 0) {
-        client_read_body(answer);
-    } else {
-        p->is_waiting_room = true;
-    }
-}
-
-static void proxy_on_room(struct request *r)
-{
-    struct proxy *p = proxy_of(r);
-    if (p->answer && p->is_waiting_room) {
-        p->is_waiting_room = false;
-        client_read_body(p->answer);
-    }
-}
-
-static void proxy_on_tunnel_end(struct client_exchange *answer)
-{
-    struct proxy *p = client_state(answer);
-    exchange_finish(p->x);
-}
-
-/* The whole answer is there. */
-static void proxy_finish(struct proxy *p, const struct http_fields *from)
-{
-    struct http_field array[HTTP_FIELDS_MAX];
-    struct http_fields trailers;
-    http_fields_init(&trailers, array, HTTP_FIELDS_MAX);
-    enum err e = from ? proxy_trailers(from, &trailers) : ERR_OK;
-    if (!e && trailers.n) {
-        e = exchange_send_trailers(p->x, &trailers);
-    }
-    if (e) {
-        p->request->error = err_text(e);
-        exchange_reset(p->x, e);
-    } else {
-        exchange_finish(p->x);
-    }
-}
-
-static void proxy_on_answer_end(struct client_exchange *answer, const struct client_end *end)
-{
-    struct proxy *p = client_state(answer);
-    p->answer = NULL;
-    if (p->x->phase == EXCHANGE_FINISHED) {
-        upstream_release(p->upstream, &p->use);
-        return; /* a tunnel whose end the client knows already */
-    }
-    proxy_report(p, end);
-    if (end->fault == CLIENT_FAULT_NONE) {
-        proxy_finish(p, end->trailers);
-    }
-}
-
-static const struct client_service proxy_service = {
-    .on_interim = proxy_on_interim,
-    .on_head = proxy_on_head,
-    .on_body = proxy_on_answer_body,
-    .on_tunnel_end = proxy_on_tunnel_end,
-    .on_room = proxy_on_upstream_room,
-    .on_end = proxy_on_answer_end,
-};
 
 /* ---- the request ---- */
 
@@ -618,43 +368,6 @@ bool proxy_has_body(const struct exchange *x)
 {
     enum http_method m = x->request->method;
     return x->request_body_bytes > 0 || m == HTTP_POST || m == HTTP_PUT || m == HTTP_PATCH;
-}
-
-/* Decides about a WebSocket; false: the request was answered. */
-static bool proxy_prepare_websocket(struct proxy *p)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const struct request_head *head = p->x->request;
-    const char *reason;
-    if (!websocket_is_asked(p->x->upgrade)) {
-        if (head->protocol.p) {
-            request_fail(p->request, 501, "backends are no place for this protocol");
-        }
-        return !head->protocol.p;
-    }
-    uint16_t status = websocket_check_request(head, &reason);
-    if (status != 101) {
-        /* Over HTTP/1 it is a request like any other, whose Upgrade may be ignored. */
-        if (head->protocol.p) {
-            request_fail(p->request, status, reason);
-        }
-        return !head->protocol.p;
-    }
-    uint8_t bytes[16];
-    char *key = arena_alloc(&p->x->arena, PROXY_KEY_BYTES);
-    if (!key) {
-        request_fail(p->request, 503, "out of memory");
-        return false;
-    }
-    random_bytes(bytes, sizeof(bytes));
-    for (unsigned i = 0; i < PROXY_KEY_BYTES; i++) {
-        /* Six bits each of 128, the last two of 22 characters with four zero bits; RFC 4648 4. */
-        unsigned bit = i * 6, at = bit / 8;
-        unsigned pair = at < 16 ? (unsigned)bytes[at] << 8 | (at + 1 < 16 ? bytes[at + 1] : 0) : 0;
-        key[i] = bit < 128 ? digits[pair >> (10 - bit % 8) & 63] : '=';
-    }
-    p->websocket_key = str_make(key, PROXY_KEY_BYTES);
-    return true;
 }
 
 static bool proxy_prepare_target(struct proxy *p)
