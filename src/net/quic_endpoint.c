@@ -307,14 +307,15 @@ static void link_write(struct quic_link *l)
             break;
         }
         total += d.n;
-        if (!batch_takes(&batch, &d)) {
+        if ((d.is_probe && batch.n) || !batch_takes(&batch, &d)) {
             uint8_t other[QUIC_DATAGRAM_BYTES];
             memcpy(other, e->out + batch.n, d.n);
             is_flowing = link_flush(l, &batch);
             memcpy(e->out, other, d.n);
             batch_takes(&batch, &d);
         }
-        bool is_full = d.n < batch.segment_bytes || batch.segment_count == OUT_SEGMENTS_MAX ||
+        bool is_full = d.is_probe || d.n < batch.segment_bytes ||
+                       batch.segment_count == OUT_SEGMENTS_MAX ||
                        batch.n + QUIC_DATAGRAM_BYTES > OUT_BYTES;
         if (is_flowing && is_full) {
             is_flowing = link_flush(l, &batch);

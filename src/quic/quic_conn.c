@@ -305,6 +305,9 @@ static ngtcp2_cc_algo quic_algorithm(enum quic_congestion congestion)
 static void quic_settings(struct quic_conn *c, const struct quic_limits *limits, uint64_t now_ns,
                           ngtcp2_settings *ret)
 {
+    /* What Ethernet carries, usually and with jumbo frames, less the heads of IPv6 and UDP. What
+     * our own interface does not carry never leaves it. */
+    static const uint16_t probes[] = {1500 - 48, QUIC_DATAGRAM_BYTES - 48};
     ngtcp2_settings_default(ret);
     ret->initial_ts = now_ns;
     ret->cc_algo = quic_algorithm(limits->congestion);
@@ -312,7 +315,9 @@ static void quic_settings(struct quic_conn *c, const struct quic_limits *limits,
     ret->max_window = limits->connection_window_bytes_max;
     ret->max_stream_window = limits->stream_window_bytes_max;
     ret->rand_ctx.native_handle = c;
-    ret->max_tx_udp_payload_size = QUIC_DATAGRAM_BYTES - 48; /* IPv6 and UDP heads in 1500 */
+    ret->max_tx_udp_payload_size = probes[COUNT_OF(probes) - 1];
+    ret->pmtud_probes = probes;
+    ret->pmtud_probeslen = COUNT_OF(probes);
 }
 
 static void quic_params(const struct quic_limits *limits, bool is_server,
@@ -606,6 +611,7 @@ enum err quic_conn_write(struct quic_conn *c, uint8_t *bytes, struct quic_datagr
     }
     if (r > 0) {
         quic_fill(ret, &path, &info, (size_t)r);
+        ret->is_probe = ret->n > ngtcp2_conn_get_path_max_tx_udp_payload_size(c->ngtcp2);
     }
     return ERR_OK;
 }

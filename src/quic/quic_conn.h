@@ -18,8 +18,8 @@
 
 #define QUIC_CID_BYTES 16 /* of the ids that this end chooses */
 #define QUIC_CID_BYTES_MAX 20
-#define QUIC_DATAGRAM_BYTES 1500
-#define QUIC_TOKEN_BYTES 16 /* of a stateless reset */
+#define QUIC_DATAGRAM_BYTES 9000 /* the largest that is tried, of networks with jumbo frames */
+#define QUIC_TOKEN_BYTES 16      /* of a stateless reset */
 #define QUIC_PIECES_MAX 4
 #define QUIC_MESSAGES_MAX 64
 
@@ -142,7 +142,8 @@ enum err quic_conn_receive(struct quic_conn *c, const struct quic_path *path, un
                            const uint8_t *p, size_t n, uint64_t now_ns) MUST_CHECK;
 
 struct quic_datagram {
-    size_t n; /* 0: nothing to send now */
+    size_t n;      /* 0: nothing to send now */
+    bool is_probe; /* of a size that may be too much for the path: it goes alone */
     unsigned ecn;
     uint8_t remote[128]; /* where to: a socket address */
     size_t remote_bytes;

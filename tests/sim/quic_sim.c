@@ -50,7 +50,8 @@ static void network_draw(void)
     network.delay_ms = (unsigned)sim_draw_below(sim_draw_below(4) ? 30 : 300);
     network.jitter_ms = (unsigned)sim_draw_below(2) * (unsigned)sim_draw_below(40);
     network.mark_permille = sim_draw_below(2) ? 0 : (unsigned)sim_draw_below(50);
-    network.mtu = sim_draw_below(3) ? QUIC_DATAGRAM_BYTES : 1200 + sim_draw_below(250);
+    static const size_t usual[] = {QUIC_DATAGRAM_BYTES, 1500 - 48};
+    network.mtu = sim_draw_below(3) ? usual[sim_draw_below(2)] : 1200 + sim_draw_below(250);
 }
 
 static void network_put(bool to_server, const uint8_t *p, size_t n, unsigned ecn)
