@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/base64.h"
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void base64url_encode(struct buf *out, struct str bytes)
+void base64_encode(struct str bytes, char *ret_text)
 {
-    unsigned held = 0, held_bits = 0;
-    for (size_t i = 0; i < bytes.n; i++) {
-        held = held << 8 | (unsigned char)bytes.p[i];
-        for (held_bits += 8; held_bits >= 6; held_bits -= 6) {
-            buf_add_char(out, alphabet[held >> (held_bits - 6) & 63]);
+    for (size_t i = 0; i < bytes.n; i += 3) {
+        size_t n = bytes.n - i < 3 ? bytes.n - i : 3;
+        uint32_t held = 0;
+        for (size_t k = 0; k < 3; k++) {
+            held = held << 8 | (k < n ? (unsigned char)bytes.p[i + k] : 0u);
         }
-    }
-    if (held_bits) {
-        buf_add_char(out, alphabet[held << (6 - held_bits) & 63]);
+        for (size_t k = 0; k < 4; k++) {
+            *ret_text++ = k <= n ? alphabet[held >> (18 - 6 * k) & 63] : '=';
+        }
     }
 }
 
@@ -29,33 +29,38 @@ static int digit_value(char c)
     if (ascii_is_digit(c)) {
         return c - '0' + 52;
     }
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-enum err base64url_decode(struct buf *out, struct str text)
+static size_t padding_of(struct str text)
 {
-    size_t before = out->n;
-    unsigned held = 0, held_bits = 0;
-    enum err e = text.n % 4 == 1 ? ERR_SYNTAX : ERR_OK;
-    for (size_t i = 0; i < text.n && !e; i++) {
+    return text.n < 4 || text.p[text.n - 1] != '=' ? 0 : text.p[text.n - 2] != '=' ? 1 : 2;
+}
+
+size_t base64_bytes(struct str text)
+{
+    return text.n % 4 ? SIZE_MAX : text.n / 4 * 3 - padding_of(text);
+}
+
+enum err base64_decode(struct str text, uint8_t *ret_bytes)
+{
+    size_t digits = text.n - padding_of(text);
+    uint32_t held = 0;
+    unsigned held_bits = 0;
+    if (text.n % 4) {
+        return ERR_SYNTAX;
+    }
+    for (size_t i = 0; i < digits; i++) {
         int value = digit_value(text.p[i]);
-        held = held << 6 | (unsigned)value;
-        held_bits += 6;
         if (value < 0) {
-            e = ERR_SYNTAX;
-        } else if (held_bits >= 8) {
+            return ERR_SYNTAX;
+        }
+        held = held << 6 | (uint32_t)value;
+        held_bits += 6;
+        if (held_bits >= 8) {
             held_bits -= 8;
-            buf_add_char(out, (char)(held >> held_bits & 255));
+            *ret_bytes++ = (uint8_t)(held >> held_bits);
         }
     }
-    if (!e && held & ((1u << held_bits) - 1)) {
-        e = ERR_SYNTAX;
-    }
-    if (!e && out->is_failed) {
-        e = ERR_NOMEM;
-    }
-    if (e) {
-        out->n = before;
-    }
-    return e;
+    return held & ((1u << held_bits) - 1) ? ERR_SYNTAX : ERR_OK;
 }

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The base64url alphabet without padding (RFC 4648 5, as RFC 7515 2 uses it). */
+/* The base64 alphabet with padding (RFC 4648 4), to and from memory of the caller. */
 #pragma once
 
-#include "base/buf.h"
 #include "base/str.h"
 
-/* Appends the text of `bytes` to `out`. */
-void base64url_encode(struct buf *out, struct str bytes);
+/* How long the text of `n` bytes is. */
+#define BASE64_TEXT_BYTES(n) (((n) + 2) / 3 * 4)
 
-/* Appends the bytes of `text` to `out`, or leaves it as it was. ERR_SYNTAX: a character outside
- * the alphabet (padding included), a length that cannot be, or spare bits that are set. ERR_NOMEM.
- */
-enum err base64url_decode(struct buf *out, struct str text) MUST_CHECK;
+/* Writes BASE64_TEXT_BYTES(bytes.n) characters, without a NUL. */
+void base64_encode(struct str bytes, char *ret_text);
+
+/* How many bytes `text` stands for, by its length and padding alone; SIZE_MAX where no text is that
+ * long. */
+size_t base64_bytes(struct str text);
+
+/* Writes base64_bytes(text) bytes. Only the one text that base64_encode makes of them is taken:
+ * ERR_SYNTAX for a character outside the alphabet, wrong padding and spare bits that are set. */
+enum err base64_decode(struct str text, uint8_t *ret_bytes) MUST_CHECK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The schema of encryption and of those who sign. Order here is order in every print. */
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "conf/tables_int.h"
 
 static const char *const TSIG_ALGORITHMS[] = {"hmac-sha256", NULL};

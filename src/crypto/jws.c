@@ -3,7 +3,7 @@
 
 #include <gnutls/crypto.h>
 
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/certificate_int.h"
 #include "crypto/digest.h"
 #include "crypto/private_key_int.h"

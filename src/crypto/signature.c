@@ -31,9 +31,3 @@ void signature_sign(const struct secret *seed, struct str s, uint8_t ret_signatu
     ASSERT(!failed);
     secret_wipe(key, sizeof(key));
 }
-
-bool signature_verify(const uint8_t public_key[SIGNATURE_PUBLIC_BYTES], struct str s,
-                      const uint8_t signature[SIGNATURE_BYTES])
-{
-    return crypto_sign_verify_detached(signature, (const unsigned char *)s.p, s.n, public_key) == 0;
-}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edge/sticky.h"
 
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/digest.h"
 
 #define MAC_BYTES 32

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
-#include "http/utf8.h"
+#include "base/utf8.h"
 #include "http/websocket_deflate.h"
 
 enum websocket_opcode {

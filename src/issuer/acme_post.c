@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/csr.h"
 #include "crypto/digest.h"
 #include "issuer/acme_store.h"

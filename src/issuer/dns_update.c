@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/digest.h"
 
 #define HEADER_BYTES 12u

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "crypto/certificate.h"
 #include "base/assert.h"
 #include "crypto/csr.h"

@@ -13,10 +13,12 @@
 
 #include "base/assert.h"
 #include "base/base64.h"
+#include "base/base64url.h"
 #include "base/mem.h"
 #include "crypto/aead.h"
 #include "crypto/client_hello.h"
 #include "crypto/digest.h"
+#include "crypto/sha256.h"
 #include "crypto/jws.h"
 #include "crypto/secret.h"
 #include "crypto/signature.h"
@@ -184,6 +186,62 @@ static void test_base64url(void **state)
         assert_int_equal(out.n, 0);
     }
     buf_done(&out);
+}
+
+/* RFC 4648 10: one text for each run of bytes. */
+static void test_base64(void **state)
+{
+    static const struct {
+        struct str bytes, text;
+    } cases[] = {
+        {STR(""), STR("")},
+        {STR("f"), STR("Zg==")},
+        {STR("fo"), STR("Zm8=")},
+        {STR("foo"), STR("Zm9v")},
+        {STR("foob"), STR("Zm9vYg==")},
+        {STR("\x03\xec\xff\xe0\xc1"), STR("A+z/4ME=")},
+    };
+    static const struct str bad[] = {STR("Z"),    STR("Zg"),       STR("Zg="),  STR("Zh=="),
+                                     STR("Zm9="), STR("A-z_"),     STR("Zm 8"), STR("===="),
+                                     STR("Z==="), STR("Zg==Zg=="), STR("=Zg="), STR("Zm8\n")};
+    uint8_t bytes[16];
+    char text[16];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(BASE64_TEXT_BYTES(cases[i].bytes.n), cases[i].text.n);
+        base64_encode(cases[i].bytes, text);
+        assert_memory_equal(text, cases[i].text.p, cases[i].text.n);
+        assert_int_equal(base64_bytes(cases[i].text), cases[i].bytes.n);
+        assert_int_equal(base64_decode(cases[i].text, bytes), ERR_OK);
+        assert_memory_equal(bytes, cases[i].bytes.p, cases[i].bytes.n);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_int_equal(base64_decode(bad[i], bytes), ERR_SYNTAX);
+    }
+}
+
+/* Every length around the block, in pieces of any size: what GnuTLS says, on both ways. */
+static void test_sha256(void **state)
+{
+    static uint8_t bytes[1000];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    for (size_t n = 0; n <= sizeof(bytes); n += n < 200 ? 1 : 37) {
+        uint8_t wanted[32], hash[32];
+        struct str s = str_make((const char *)bytes, n);
+        assert_int_equal(digest_of(DIGEST_SHA256, s, wanted), ERR_OK);
+        sha256_of_portable(s, hash);
+        assert_memory_equal(hash, wanted, sizeof(hash));
+        for (size_t step = 1; step <= n + 1; step = step * 3 + 1) {
+            struct sha256 h;
+            sha256_init(&h);
+            for (size_t at = 0; at < n; at += step) {
+                sha256_add(&h, bytes + at, n - at < step ? n - at : step);
+            }
+            sha256_finish(&h, hash);
+            assert_memory_equal(hash, wanted, sizeof(hash));
+        }
+    }
 }
 
 static void put16(struct buf *b, size_t value)
@@ -415,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digests), cmocka_unit_test(test_seals),
         cmocka_unit_test(test_secrets), cmocka_unit_test(test_base64url),
+        cmocka_unit_test(test_base64),  cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_hellos),  cmocka_unit_test(test_hello_names),
         cmocka_unit_test(test_es256),   cmocka_unit_test(test_signatures),
     };

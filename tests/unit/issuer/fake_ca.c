@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
-#include "base/base64.h"
+#include "base/base64url.h"
 #include "base/mem.h"
 
 unsigned long fake_ca_fail_at;
