@@ -9,6 +9,7 @@
 
 #include "app/edge_role.h"
 #include "app/issuer_role.h"
+#include "app/ledger_command.h"
 #include "app/reader.h"
 #include "app/runner_role.h"
 #include "app/state_dir.h"
@@ -55,6 +56,8 @@ static const char help_text[] =
     "  check            load the configuration and print it in full, each value with\n"
     "                   the file and line it comes from\n"
     "  explain URL      show what would happen to a request, phase by phase\n"
+    "  ledger verify RECEIPT\n"
+    "                   prove, without asking anyone, that a log has an entry\n"
     "  schema           print the JSON Schema of the configuration, for editors\n"
     "  reference        print the reference of the configuration as Markdown\n"
     "  completion       print completion rules for bash\n"
@@ -69,8 +72,13 @@ static const char help_text[] =
     "  -X, --method M      method of `explain` (GET)\n"
     "      --admin PATH    admin socket of stop, reload, upgrade, restart, status, drain\n"
     "                      and undrain; otherwise the one that the configuration names\n"
-    "      --quiet         `check`: print nothing when all is well\n"
-    "      --json          `status`: print the answer of the admin socket\n"
+    "      --quiet         `check`, `ledger verify`: print nothing when all is well\n"
+    "      --json          `status`: print the answer of the admin socket;\n"
+    "                      `ledger verify`: print what is proved as JSON\n"
+    "      --key KEY       `ledger verify`: the verifier key of the log, or a file with it\n"
+    "      --policy FILE   `ledger verify`: which witnesses must have signed, and which logs\n"
+    "                      are trusted (C2SP tlog-policy)\n"
+    "      --entry FILE    `ledger verify`: the entry that it must be\n"
     "\n"
     "SIGNALS\n"
     "  TERM, INT  stop (twice: at once)     HUP   reload\n"
@@ -93,6 +101,9 @@ struct command_line {
     const char *resume;
     const char *handover;
     const char *admin;
+    const char *key;
+    const char *policy;
+    const char *entry;
     uint32_t port; /* PORT_USUAL: not given */
     bool is_https;
     bool is_quiet;
@@ -474,6 +485,29 @@ static int command_explain(const struct command_line *line)
     return EXIT_CODE_OK;
 }
 
+static int command_ledger(const struct command_line *line)
+{
+    if (!line->operand || strcmp(line->operand, "verify") != 0) {
+        return command_usage("%s knows one command: sws ledger verify RECEIPT --key KEY", "ledger",
+                             NULL);
+    }
+    if (!line->operand2 || (!line->key && !line->policy)) {
+        return command_usage(
+            "%s needs a receipt, and the log's key or a policy, for example: "
+            "sws ledger verify a.tlog-proof --key example.com/log+33d7b496+AeHT...",
+            "ledger verify", NULL);
+    }
+    const struct ledger_verify_options options = {
+        .receipt = line->operand2,
+        .key = line->key,
+        .policy = line->policy,
+        .entry = line->entry,
+        .is_quiet = line->is_quiet,
+        .is_json = line->is_json,
+    };
+    return ledger_verify(&options);
+}
+
 static int command_generate(void (*generate)(struct buf *out))
 {
     struct buf out;
@@ -511,6 +545,7 @@ static int command_completion(const struct command_line *line)
         {"trust", "--config", CONF_ARGUMENT_NONE},
         {"check", "--config --quiet", CONF_ARGUMENT_NONE},
         {"explain", "--config --method", CONF_ARGUMENT_NONE},
+        {"ledger", "--key --policy --entry --quiet --json", CONF_ARGUMENT_FILE},
         {"schema", "", CONF_ARGUMENT_NONE},
         {"reference", "", CONF_ARGUMENT_NONE},
         {"completion", "", CONF_ARGUMENT_NONE},
@@ -556,6 +591,7 @@ static const struct {
     {"edge", command_edge},           {"reader", command_reader},
     {"issuer", command_issuer},       {"watcher", command_watcher},
     {"runner", command_runner},       {"restart", command_restart},
+    {"ledger", command_ledger},
 };
 
 static const char *command_nearest(const char *name)
@@ -574,7 +610,7 @@ static const char *command_nearest(const char *name)
 
 static bool command_takes_two(const char *name)
 {
-    return !strcmp(name, "drain") || !strcmp(name, "undrain");
+    return !strcmp(name, "drain") || !strcmp(name, "undrain") || !strcmp(name, "ledger");
 }
 
 static int command_options(int argc, char **argv, int first, struct command_line *line)
@@ -595,6 +631,12 @@ static int command_options(int argc, char **argv, int first, struct command_line
             into = &line->handover;
         } else if (!strcmp(arg, "--admin")) {
             into = &line->admin;
+        } else if (!strcmp(arg, "--key")) {
+            into = &line->key;
+        } else if (!strcmp(arg, "--policy")) {
+            into = &line->policy;
+        } else if (!strcmp(arg, "--entry")) {
+            into = &line->entry;
         } else if (!strcmp(arg, "--quiet")) {
             line->is_quiet = true;
         } else if (!strcmp(arg, "--https")) {
@@ -603,7 +645,7 @@ static int command_options(int argc, char **argv, int first, struct command_line
             line->is_json = true;
         } else if (!strcmp(arg, "-h") || !strcmp(arg, "--help")) {
             line->command = "help";
-        } else if (arg[0] == '-') {
+        } else if (arg[0] == '-' && arg[1]) {
             return command_usage("there is no option %s.", arg, NULL);
         } else if (!line->operand) {
             line->operand = arg;
