@@ -183,7 +183,12 @@ enum sws_proof_error sws_policy_parse(const char *text, size_t text_bytes,
     ret_policy->quorum = NONE;
     while (!e && rest.n) {
         number++;
-        e = note_line(&rest, &line) ? add_line(ret_policy, line, &has_quorum) : SWS_PROOF_POLICY;
+        /* The standard wants a line end behind the last line too, people forget it. */
+        if (!note_line(&rest, &line)) {
+            line = rest;
+            rest.n = 0;
+        }
+        e = add_line(ret_policy, line, &has_quorum);
     }
     if (!e && !has_quorum) {
         e = SWS_PROOF_POLICY;

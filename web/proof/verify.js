@@ -253,9 +253,7 @@ class PolicyReader {
 
 export async function parsePolicy(text) {
   const reader = new PolicyReader();
-  const lines = text.split("\n");
-  demand(lines.pop() === "", "policy", "the last line has no end");
-  for (const [i, line] of lines.entries()) {
+  for (const [i, line] of text.split("\n").entries()) {
     try {
       demand(!/[\u0000-\u0008\u000b-\u001f\u007f]/.test(line), "policy", "control character");
       const words = line.split(/[ \t]+/).filter((word) => word);

@@ -72,6 +72,15 @@ test("checkpoints of another log", async () => {
   }
 });
 
+test("a cosigned checkpoint of others", async () => {
+  const policy = await proof.parsePolicy(textOf("cosigned/policy"));
+  const text = textOf("cosigned/checkpoint");
+  const found = await proof.verifyCheckpoint(utf8(text), policy);
+  assert.deepEqual([found.size, found.witnessCount, found.witnessTime], [1432088532n, 1, 1779573024n]);
+  const other = utf8(text.replace("1432088532", "1432088533"));
+  assert.ok(await isRefused(proof.verifyCheckpoint(other, policy), "signature"));
+});
+
 test("keys have one form", async () => {
   const good = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
   assert.equal((await proof.parseKey(good)).name, "example.com/foo");
@@ -123,7 +132,7 @@ test("policies name the wrong line", async () => {
   for (const [text, line] of [["", undefined], ["quorum all\n", 1], [`${good}quorum most\n`, 6 + 1],
     ["group g any\nquorum g\n", 1], ["nonsense\nquorum none\n", 1],
     [good.replace("w1.example", "w9.example"), 2], [good.replace("most 2", "most 4"), 5],
-    [good.replace("w1 w2 w3", "w1 w1 w3"), 5], ["quorum none", undefined]]) {
+    [good.replace("w1 w2 w3", "w1 w1 w3"), 5], ["quorum nobody", 1]]) {
     await assert.rejects(proof.parsePolicy(text),
       (error) => error instanceof proof.ProofError && error.line === line, text);
   }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "proof/note_int.h"
 
@@ -29,6 +31,23 @@ static void test_the_example_of_the_standard(void **state)
     assert_int_equal(time, 0);
     key.id ^= 1; /* another key of that name */
     assert_int_equal(note_verify(&note, &key, &time), SWS_PROOF_LOG);
+}
+
+static void test_a_cosigned_checkpoint_of_others(void **state)
+{
+    size_t n, policy_n;
+    uint32_t line;
+    struct sws_policy policy;
+    struct sws_checkpoint c;
+    char *text = rig_file("tests/golden/proof/cosigned/checkpoint", &n);
+    char *policy_text = rig_file("tests/golden/proof/cosigned/policy", &policy_n);
+    assert_int_equal(sws_policy_parse(policy_text, policy_n, &policy, &line), SWS_PROOF_OK);
+    assert_int_equal(sws_verify_checkpoint(text, n, &policy, &c), SWS_PROOF_OK);
+    assert_true(c.size == 1432088532 && c.witness_count == 1 && c.witness_time == 1779573024);
+    text[strlen("arche2025h1.staging.ct.transparency.dev\n1")] ^= 1;
+    assert_int_equal(sws_verify_checkpoint(text, n, &policy, &c), SWS_PROOF_SIGNATURE);
+    free(text);
+    free(policy_text);
 }
 
 static void test_keys(void **state)
@@ -188,7 +207,7 @@ static void test_quorums(void **state)
         const char *needs; /* of each of the 32 sets of witnesses: whether it is enough */
     } cases[] = {
         {ALL_KEYS "quorum none\n", "++++++++++++++++++++++++++++++++"},
-        {ALL_KEYS "quorum b\n", "--++--++--++--++--++--++--++--++"},
+        {ALL_KEYS "quorum b", "--++--++--++--++--++--++--++--++"},
         {ALL_KEYS "group g any a b\nquorum g\n", "-+++-+++-+++-+++-+++-+++-+++-+++"},
         {ALL_KEYS "group g all a b\nquorum g\n", "---+---+---+---+---+---+---+---+"},
         {ALL_KEYS "group g 2 a b c\nquorum g\n", "---+-+++---+-+++---+-+++---+-+++"},
@@ -231,7 +250,7 @@ static void test_wrong_policies_name_their_line(void **state)
     } cases[] = {
         {"", 0},
         {"log $0\n", 0},
-        {"quorum none", 1},
+        {"quorum nobody", 1},
         {"log $0\nlog $0\nquorum none\n", 2},
         {"log $1\nquorum none\n", 1},
         {"witness a $0\nquorum none\n", 1},
@@ -469,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_example_of_the_standard),
+        cmocka_unit_test(test_a_cosigned_checkpoint_of_others),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_notes_have_one_form),
         cmocka_unit_test(test_notes_have_limits),
