@@ -143,7 +143,8 @@ struct sws_policy {
 };
 
 /* Reads a policy. SWS_PROOF_POLICY, SWS_PROOF_KEY, SWS_PROOF_LIMIT: `reterr_line` (may be NULL) is
- * the line, from 1, or 0 where the text is too long or says nothing of a quorum. */
+ * the line, from 1, or 0 where the text is too long or says nothing of a quorum, and `ret_policy`
+ * is of no use. */
 SWS_PROOF_API enum sws_proof_error sws_policy_parse(const char *text, size_t text_bytes,
                                                     struct sws_policy *ret_policy,
                                                     uint32_t *reterr_line) SWS_PROOF_CHECK;

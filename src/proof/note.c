@@ -115,23 +115,26 @@ struct signature_line {
     size_t bytes;    /* of both */
 };
 
-static bool line_parse(struct str line, struct signature_line *ret_line)
+static bool line_split(struct str line, struct signature_line *ret_line)
 {
     struct str mark = STR(NOTE_SIGNATURE_MARK);
     if (!str_starts_with(line, mark)) {
         return false;
     }
     struct str rest = str_sub(line, mark.n, line.n), name;
-    if (!str_split(&rest, ' ', &name) || !rest.p || !note_name_is_valid(name)) {
+    if (!str_split(&rest, ' ', &name) || !rest.p) {
         return false;
     }
     *ret_line = (struct signature_line){name, rest, base64_bytes(rest)};
     return ret_line->bytes != SIZE_MAX && ret_line->bytes > ID_BYTES;
 }
 
-/* Whether all of it is base64, also where nobody will look at its bytes. */
-static bool line_is_base64(const struct signature_line *line)
+/* Whether name and base64 have their form, also where nobody will look at them. */
+static bool line_is_valid(const struct signature_line *line)
 {
+    if (!note_name_is_valid(line->name)) {
+        return false;
+    }
     for (size_t at = 0; at < line->text.n; at += 4) {
         uint8_t bytes[3];
         struct str part = str_sub(line->text, at, 4);
@@ -169,7 +172,7 @@ enum sws_proof_error note_parse(struct str whole, struct note *ret_note)
     }
     for (struct str rest = note.signatures, line; rest.n; count++) {
         struct signature_line parsed;
-        if (!note_line(&rest, &line) || !line_parse(line, &parsed) || !line_is_base64(&parsed)) {
+        if (!note_line(&rest, &line) || !line_split(line, &parsed) || !line_is_valid(&parsed)) {
             return SWS_PROOF_SYNTAX;
         }
     }
@@ -224,9 +227,10 @@ enum sws_proof_error note_verify(const struct note *note, const struct sws_key *
         uint8_t id[6], signature[ID_BYTES + NOTE_TIME_BYTES + NOTE_SIGNATURE_BYTES];
         struct signature_line at;
         uint64_t time = 0;
-        bool is_line = line_parse(line, &at) && !base64_decode(str_sub(at.text, 0, 8), id);
+        bool is_line = line_split(line, &at); /* note_parse has seen to it */
         ASSERT(is_line);
-        if (!str_eq(at.name, text_str(key->name)) || big_endian(id) != key->id) {
+        if (!str_eq(at.name, text_str(key->name)) || base64_decode(str_sub(at.text, 0, 8), id) ||
+            big_endian(id) != key->id) {
             continue;
         }
         if (at.bytes != bytes || base64_decode(at.text, signature) ||

@@ -40,11 +40,11 @@ enum err bundle_next(struct str *rest, struct str *ret_entry) MUST_CHECK;
 
 /* ---- nodes out of tiles ---- */
 
-#define TILE_SLOTS 16
+#define TILE_SLOTS (3 * TILE_LEVELS)
 
 /*
  * A source of nodes that loads tiles and keeps the last few, so that a proof loads each of its
- * tiles once: at most three of each level. About 130 KB.
+ * tiles once: at most three of each level. About 200 KB.
  */
 struct tile_reader {
     /* Fills in `width` hashes of a tile that the log of `size` has. */

@@ -232,6 +232,29 @@ static void test_sizes_are_bounded(void **state)
     buf_done(&b);
 }
 
+/* Views without a pointer are empty texts. */
+static void test_nothing_at_all(void **state)
+{
+    struct receipt_rig *rig = *state;
+    struct sws_receipt r;
+    struct sws_key key;
+    struct sws_policy policy;
+    uint8_t hash[SWS_HASH_BYTES], empty[SWS_HASH_BYTES];
+    uint32_t line = 7;
+    const struct sws_text nothing = {NULL, 0};
+    struct sws_state_claim claim = {.key = NULL};
+    assert_int_equal(sws_key_parse(NULL, 0, &key), SWS_PROOF_KEY);
+    assert_int_equal(sws_policy_parse(NULL, 0, &policy, &line), SWS_PROOF_POLICY);
+    assert_int_equal(line, 0);
+    assert_int_equal(sws_policy_parse(NULL, 0, &policy, NULL), SWS_PROOF_POLICY);
+    assert_int_equal(sws_verify_checkpoint(NULL, 0, &rig->policy, &r.checkpoint), SWS_PROOF_SYNTAX);
+    assert_int_equal(sws_verify_receipt(NULL, 0, &rig->policy, &nothing, &r), SWS_PROOF_VERSION);
+    assert_int_equal(sws_verify_state(hash, &claim, 1, NULL, 0), SWS_PROOF_VERSION);
+    sws_leaf_hash(NULL, 0, hash);
+    sws_leaf_hash("", 0, empty);
+    assert_memory_equal(hash, empty, sizeof(hash));
+}
+
 static void test_writing_without_memory(void **state)
 {
     struct receipt_rig *rig = *state;
@@ -268,6 +291,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_receipts_of_others, rig_start, rig_end),
         cmocka_unit_test_setup_teardown(test_entries_of_every_length, rig_start, rig_end),
         cmocka_unit_test_setup_teardown(test_sizes_are_bounded, rig_start, rig_end),
+        cmocka_unit_test_setup_teardown(test_nothing_at_all, rig_start, rig_end),
         cmocka_unit_test_setup_teardown(test_writing_without_memory, rig_start, rig_end),
         cmocka_unit_test(test_every_error_has_a_sentence),
     };
