@@ -91,6 +91,32 @@ def test_the_browser_agrees():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+PAGE = """<!doctype html><p id=said></p><script type="module">
+import * as proof from "./verify.js";
+const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+const key = await proof.parseKey(await (await fetch("log.key")).text());
+const policy = proof.policyOfLog(key);
+const receipt = await bytes("300.tlog-proof");
+const found = await proof.verifyReceipt(receipt, policy);
+receipt[500] ^= 1;
+const other = await proof.verifyReceipt(receipt, policy).catch((error) => error.code);
+said.textContent = `${new TextDecoder().decode(found.entry)} ${other}`;
+</script>"""
+
+
+def test_in_a_browser(serve, tmp_path):
+    server = serve({"hosts": [{"domains": "default", "root": "@home/www"}]})
+    (server.www / "page.html").write_text(PAGE)
+    for file in (REPOSITORY / "web/proof/verify.js", OWN / "log.key", RECEIPT):
+        shutil.copy(file, server.www)
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000", "--dump-dom",
+         server.url + "/page.html"], capture_output=True, text=True, timeout=90, check=False)
+    assert '<p id="said">entry 300 damaged</p>' in done.stdout, done.stdout + done.stderr
+
+
 # ---- the command ----
 
 def test_a_receipt_is_verified():
