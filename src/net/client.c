@@ -39,6 +39,7 @@ uint16_t client_fault_status(enum client_fault f)
 static const struct client_protocol *const client_protocols[CLIENT_PROTOCOL_COUNT] = {
     [CLIENT_H1] = &client_protocol_h1,
     [CLIENT_H2] = &client_protocol_h2,
+    [CLIENT_FCGI] = &client_protocol_fcgi,
 };
 
 /* ---- the pool ---- */

@@ -63,6 +63,7 @@ uint16_t client_fault_status(enum client_fault f);
 enum client_protocol_id {
     CLIENT_H1,
     CLIENT_H2, /* over TLS by ALPN, in the clear by prior knowledge */
+    CLIENT_FCGI, /* FastCGI: no tunnels, no body without a length */
     CLIENT_PROTOCOL_COUNT,
 };
 
@@ -85,6 +86,12 @@ struct client_timeouts {
     uint64_t tunnel_ms; /* likewise, in a tunnel */
 };
 
+/* A variable of CGI (RFC 3875 4.1). */
+struct client_variable {
+    struct str name;
+    struct str value;
+};
+
 /* All of it is copied, or encoded, before client_start returns. */
 struct client_request {
     struct str method;
@@ -96,6 +103,10 @@ struct client_request {
     uint64_t body_bytes; /* CLIENT_LENGTH_UNKNOWN: until client_finish */
     bool has_body;       /* false: no framing is sent, and the request is whole at once */
     struct str upgrade;  /* the protocol to go on with, of a request without a body; empty: none */
+    /* Of FastCGI, which says nothing else of method and target. CONTENT_LENGTH, CONTENT_TYPE and
+     * HTTP_* follow from the rest and must not be among them. */
+    const struct client_variable *variables;
+    size_t variable_count;
 };
 
 /* How it ended. REFUSED and GOAWAY: the upstream has provably done nothing for the request,
@@ -123,6 +134,9 @@ struct client_service {
     void (*on_body)(struct client_exchange *x, struct str bytes);
     /* A tunnel: the upstream will send no more. */
     void (*on_tunnel_end)(struct client_exchange *x);
+    /* What the program behind FastCGI wrote for its log: some bytes of it, a few thousand in all.
+     * May be NULL. */
+    void (*on_log)(struct client_exchange *x, struct str bytes);
     /* client_room became positive again, or may have. */
     void (*on_room)(struct client_exchange *x);
     void (*on_end)(struct client_exchange *x, const struct client_end *end);

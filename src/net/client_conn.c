@@ -156,6 +156,36 @@ size_t client_conn_flush(struct client_conn *c)
     return sent;
 }
 
+enum err client_exchange_put(struct client_exchange *x, const struct str *pieces, size_t count)
+{
+    struct client_conn *c = x->conn;
+    struct iovec vector[3];
+    size_t sent = 0;
+    ASSERT(count <= COUNT_OF(vector));
+    if (c->is_deaf) {
+        return ERR_OK;
+    }
+    client_conn_schedule(c);
+    if (c->is_connected && !client_conn_is_blocked(c)) {
+        for (size_t i = 0; i < count; i++) {
+            vector[i] = (struct iovec){(char *)(uintptr_t)pieces[i].p, pieces[i].n};
+        }
+        enum err e = transport_send(&c->transport, vector, count, false, &sent);
+        if (e && e != ERR_AGAIN) {
+            client_conn_deafen(c);
+            return ERR_OK;
+        }
+        x->has_sent |= sent > 0;
+        client_exchange_touch(x);
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t skip = sent < pieces[i].n ? sent : pieces[i].n;
+        sent -= skip;
+        buf_add(&c->out, pieces[i].p + skip, pieces[i].n - skip);
+    }
+    return c->out.is_failed ? ERR_NOMEM : ERR_OK;
+}
+
 /* ---- input ---- */
 
 /* `n` bytes stand at `p`, in order: what waited and what came. */

@@ -120,37 +120,6 @@ static enum err client_h1_begin(struct client_exchange *x, const struct client_r
     return out->is_failed ? ERR_NOMEM : ERR_OK;
 }
 
-/* Queues bytes, or sends them at once where nothing waits. */
-static enum err client_h1_put(struct client_exchange *x, const struct str *pieces, size_t count)
-{
-    struct client_conn *c = x->conn;
-    struct iovec vector[3];
-    size_t sent = 0;
-    ASSERT(count <= COUNT_OF(vector));
-    if (c->is_deaf) {
-        return ERR_OK;
-    }
-    client_conn_schedule(c);
-    if (c->is_connected && !client_conn_is_blocked(c)) {
-        for (size_t i = 0; i < count; i++) {
-            vector[i] = (struct iovec){(char *)(uintptr_t)pieces[i].p, pieces[i].n};
-        }
-        enum err e = transport_send(&c->transport, vector, count, false, &sent);
-        if (e && e != ERR_AGAIN) {
-            client_conn_deafen(c);
-            return ERR_OK;
-        }
-        x->has_sent |= sent > 0;
-        client_exchange_touch(x);
-    }
-    for (size_t i = 0; i < count; i++) {
-        size_t skip = sent < pieces[i].n ? sent : pieces[i].n;
-        sent -= skip;
-        buf_add(&c->out, pieces[i].p + skip, pieces[i].n - skip);
-    }
-    return c->out.is_failed ? ERR_NOMEM : ERR_OK;
-}
-
 static enum err client_h1_send(struct client_exchange *x, struct str bytes)
 {
     struct client_h1_exchange *h = client_h1_of(x);
@@ -158,7 +127,7 @@ static enum err client_h1_send(struct client_exchange *x, struct str bytes)
     if (h->is_chunked_out) {
         const struct str pieces[] = {str_make(head, h1_chunk_head(bytes.n, head)), bytes,
                                      STR("\r\n")};
-        return client_h1_put(x, pieces, COUNT_OF(pieces));
+        return client_exchange_put(x, pieces, COUNT_OF(pieces));
     }
     if (x->phase != CLIENT_TUNNEL) {
         if (bytes.n > h->send_left) {
@@ -166,7 +135,7 @@ static enum err client_h1_send(struct client_exchange *x, struct str bytes)
         }
         h->send_left -= bytes.n;
     }
-    return client_h1_put(x, &bytes, 1);
+    return client_exchange_put(x, &bytes, 1);
 }
 
 static enum err client_h1_finish(struct client_exchange *x, const struct http_fields *trailers)
@@ -180,7 +149,7 @@ static enum err client_h1_finish(struct client_exchange *x, const struct http_fi
     enum err e = h1_chunk_end(&ending, trailers);
     if (!e) {
         const struct str piece = buf_str(&ending);
-        e = client_h1_put(x, &piece, 1);
+        e = client_exchange_put(x, &piece, 1);
     }
     buf_done(&ending);
     h->is_chunked_out = h->is_chunked_out && e;

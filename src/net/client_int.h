@@ -160,7 +160,7 @@ struct client_protocol {
     void (*on_deadline)(struct client_conn *c);
 };
 
-extern const struct client_protocol client_protocol_h1, client_protocol_h2;
+extern const struct client_protocol client_protocol_h1, client_protocol_h2, client_protocol_fcgi;
 
 /* ---- client.c ---- */
 
@@ -208,6 +208,11 @@ void client_exchange_touch(struct client_exchange *x);
 
 /* Sends what the socket takes of the output; returns how many bytes that were. */
 size_t client_conn_flush(struct client_conn *c);
+
+/* Queues up to 3 pieces behind the output of a connection of one exchange, or sends them at once
+ * where nothing waits. ERR_NOMEM. */
+enum err client_exchange_put(struct client_exchange *x, const struct str *pieces,
+                             size_t count) MUST_CHECK;
 
 /* Output waits for the socket. */
 bool client_conn_is_blocked(const struct client_conn *c);
