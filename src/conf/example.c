@@ -38,7 +38,13 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
     /* A backend has endpoints, or a file that names them. */
     if (table == &conf_table_backend && (next->flags & CONF_HANDLER) == 0 &&
         !str_eq(str_of(t->keys[t->depth - 1]->name), STR("file"))) {
-        buf_printf(out, "%*sproxy: http://app.internal:3000\n", indent, "");
+        bool is_fcgi = str_eq(str_of(next->name), STR("fcgi"));
+        buf_printf(out, "%*sproxy: %s\n", indent, "",
+                   is_fcgi ? "fcgi://app.internal:9000" : "http://app.internal:3000");
+    }
+    /* Where there is no root, the other side has one. */
+    if (str_eq(str_of(table->name), STR("fcgi")) && !str_eq(str_of(next->name), STR("root"))) {
+        buf_printf(out, "%*sroot: /var/www/html\n", indent, "");
     }
     if (str_eq(str_of(table->name), STR("a rewrite")) && !str_eq(str_of(next->name), STR("to"))) {
         buf_printf(out, "%*sto: /new/$1\n", indent, "");

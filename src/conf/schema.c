@@ -484,6 +484,12 @@ static void load_status_map(struct loader *l, const struct conf_key *key, const 
     }
 }
 
+static bool shares(const struct conf_table *table, const struct node_entry *first,
+                   const struct conf_key *key)
+{
+    return (conf_table_find(table, first->key, NULL)->flags & key->flags & CONF_SHARES) != 0;
+}
+
 /* Two keys of one object that both answer every request: one of them would never be heard. */
 static void check_handlers(struct loader *l, const struct conf_table *table, const struct node *map)
 {
@@ -495,7 +501,7 @@ static void check_handlers(struct loader *l, const struct conf_table *table, con
             node_is_word(entry->value, "off")) {
             continue;
         }
-        if (first != NULL) {
+        if (first != NULL && !shares(table, first, key)) {
             (void)diag_add(l->diags, entry->key_origin,
                            "\"" STR_FMT "\" and \"" STR_FMT "\" (line %u) both answer here: keep "
                            "one, or put the other into a route",

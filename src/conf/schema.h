@@ -56,6 +56,8 @@ enum conf_flag {
     CONF_TAKES_OVER = 1 << 5, /* handler that is not inherited past another handler */
     CONF_NO_STDOUT = 1 << 6,  /* CONF_OUTPUT: stdout is no choice */
     CONF_PATHS = 1 << 7,      /* CONF_STRING_LIST: of paths, each as CONF_PATH */
+    CONF_SHARES = 1 << 9,     /* handler beside which another one of these may stand: whether both
+                               * answer is looked at with the settings */
     CONF_SECRET = 1 << 8,     /* CONF_STRING: never printed; CONF_STRING_MAP: of its values those
                                * that came by expansion */
     CONF_WORDS = 1 << 9,      /* CONF_STRING_LIST: one text is split into words */

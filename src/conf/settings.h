@@ -353,6 +353,18 @@ struct process_settings {
     struct str directory; /* of the file that says it; ends with a slash, or is empty */
 };
 
+/* How a request becomes one of FastCGI. */
+struct fcgi_settings {
+    struct conf_object object;
+    bool is_on; /* it was written; the rest holds in any case */
+    struct str root;  /* as the other side names it; pointer NULL = as `root` does */
+    struct str index; /* a file name */
+    struct str split; /* a suffix, or "off": there are no scripts */
+    struct str_map env;
+    int64_t body_bytes; /* of a body without a length; 0 = none is taken */
+    bool keepalive;     /* connections are kept as backend_settings.keepalive says */
+};
+
 struct backend_settings {
     struct conf_object object;
     bool is_on;
@@ -371,6 +383,7 @@ struct backend_settings {
     struct sticky_settings sticky;
     struct retry_settings retry;
     enum proxy_protocol_choice proxy_protocol;
+    struct fcgi_settings fcgi;
     struct str host; /* "pass", "upstream", or a name */
     struct backend_timeout_settings timeout;
     struct keepalive_settings keepalive;
@@ -585,6 +598,9 @@ bool settings_is_passed(const struct backend_settings *b);
 
 /* Whether it takes datagrams (udp://). */
 bool settings_is_datagram(const struct backend_settings *b);
+
+/* Whether it speaks FastCGI. */
+bool settings_is_fcgi(const struct backend_settings *b);
 
 /* Overwrites the private keys, once they are where they are used from. */
 void settings_wipe_keys(struct settings *s);

@@ -137,6 +137,16 @@ static void check_alone(struct checker *c, const struct backend_settings *b)
     }
 }
 
+/* What would be read by nobody. */
+static void check_fcgi(struct checker *c, const struct backend_settings *b)
+{
+    if (b->fcgi.is_on && !settings_is_fcgi(b)) {
+        (void)diag_add(c->diags, conf_origin_of(b, "fcgi"),
+                       "fcgi: no endpoint begins with fcgi:// or unix+fcgi:");
+        c->is_wrong = true;
+    }
+}
+
 /* `origin`: where it stands. */
 static void settle(struct checker *c, const struct settings *s, struct backend_settings *b,
                    struct conf_origin origin)
@@ -151,6 +161,7 @@ static void settle(struct checker *c, const struct settings *s, struct backend_s
         check_alone(c, b);
     } else {
         check_discover(c, b);
+        check_fcgi(c, b);
     }
 }
 
@@ -173,6 +184,11 @@ static void check_shares(struct checker *c, const struct settings *s, const stru
     if (to != NULL && to->proxy.count > 0 && str_eq(to->proxy.items[0].url, STR("echo"))) {
         (void)diag_add(c->diags, conf_origin_of(&keys->mirror, "to"),
                        "mirror: nobody would hear the echo");
+        c->is_wrong = true;
+    }
+    if (to != NULL && settings_is_fcgi(to)) {
+        (void)diag_add(c->diags, conf_origin_of(&keys->mirror, "to"),
+                       "mirror: copies are made of HTTP, not of FastCGI");
         c->is_wrong = true;
     }
 }
@@ -211,6 +227,7 @@ static void check_kind(struct checker *c, const struct backend_settings *own, bo
 {
     const struct backend_settings *b = settings_backend(own);
     bool has_stream = false, has_request = false, has_datagram = false, has_unix = false;
+    bool has_fcgi = false;
     for (size_t i = 0; i < b->proxy.count; i++) {
         struct upstream_address a = {0};
         size_t at;
@@ -220,17 +237,73 @@ static void check_kind(struct checker *c, const struct backend_settings *own, bo
         }
         has_stream |= a.is_stream && !a.is_datagram;
         has_datagram |= a.is_datagram;
-        has_request |= !a.is_stream && a.unix_path.p == NULL;
-        has_unix |= a.unix_path.p != NULL;
+        has_fcgi |= a.is_fcgi;
+        has_request |= !a.is_stream && a.unix_path.p == NULL && !a.is_fcgi;
+        has_unix |= a.unix_path.p != NULL && !a.is_fcgi;
     }
-    bool is_mixed = has_stream + has_request + has_datagram > 1 || (has_datagram && has_unix);
+    bool is_mixed = has_stream + has_request + has_datagram + has_fcgi > 1 ||
+                    ((has_datagram || has_fcgi) && has_unix);
+    has_request |= has_fcgi;
     has_stream |= has_datagram;
     if ((has_stream && !takes_streams) || (has_request && !takes_requests) || is_mixed) {
         (void)diag_add(
             c->diags, conf_origin_of(own, "proxy"), "proxy: %s",
-            is_mixed ? "a backend takes either requests, or bytes (tcp://), or datagrams (udp://)"
+            is_mixed ? "a backend takes either requests, of HTTP or of FastCGI, or bytes (tcp://), "
+                       "or datagrams (udp://)"
                      : sentence);
         c->is_wrong = true;
+    }
+}
+
+static bool is_same_place(struct conf_origin a, struct conf_origin b)
+{
+    return a.source == b.source && a.line == b.line && a.column == b.column;
+}
+
+/* `root` beside a backend of HTTP would be heard by nobody, unless the host hands it down. */
+static void check_beside(struct checker *c, const struct route_keys *keys,
+                         const struct route_keys *outer)
+{
+    struct conf_origin root = conf_origin_of(keys, "root");
+    struct conf_origin backend = conf_origin_of(keys, "backend");
+    bool is_inherited = outer != NULL && is_same_place(root, conf_origin_of(outer, "root"));
+    if (keys->root.p == NULL || !keys->backend.is_on || is_inherited ||
+        settings_is_fcgi(&keys->backend)) {
+        return;
+    }
+    bool is_root_first = root.line < backend.line;
+    (void)diag_add(c->diags, is_root_first ? backend : root,
+                   "\"%s\" and \"%s\" (line %u) both answer here: keep one, or put the other into a "
+                   "route",
+                   is_root_first ? "backend" : "root", is_root_first ? "root" : "backend",
+                   is_root_first ? root.line : backend.line);
+    c->is_wrong = true;
+}
+
+static void check_scripts(struct checker *c, const struct backend_settings *own,
+                          const struct route_keys *keys, struct conf_origin origin)
+{
+    const struct backend_settings *b = settings_backend(own);
+    if (settings_is_fcgi(b) && keys->root.p == NULL && b->fcgi.root.p == NULL &&
+        !str_eq(b->fcgi.split, STR("off"))) {
+        struct diag *d = diag_add(c->diags, origin, "where the scripts of FastCGI lie is not said");
+        diag_set_expected(c->diags, d, "root, or fcgi.root where they are on another machine");
+        c->is_wrong = true;
+    }
+}
+
+/* What FastCGI asks of the route; `outer`: of its host, or NULL. */
+static void check_fcgi_route(struct checker *c, const struct settings *s,
+                             const struct route_keys *keys, const struct route_keys *outer)
+{
+    check_beside(c, keys, outer);
+    check_scripts(c, &keys->backend, keys, conf_origin_of(keys, "backend"));
+    for (size_t i = 0; i < keys->split.count; i++) {
+        for (size_t k = 0; k < s->backends.count; k++) {
+            if (str_eq(s->backends.items[k].name, keys->split.items[i].name)) {
+                check_scripts(c, &s->backends.items[k], keys, conf_origin_of(keys, "split"));
+            }
+        }
     }
 }
 
@@ -263,12 +336,14 @@ static void check_host(struct checker *c, struct settings *s, struct host_settin
     }
     check_kind(c, &host->keys.backend, host->routes.count == 0, true,
                "tcp:// passes whole connections on, so this host can have no routes");
+    check_fcgi_route(c, s, &host->keys, NULL);
     for (size_t k = 0; k < host->routes.count; k++) {
         struct route_keys *keys = &host->routes.items[k].keys;
         settle(c, s, &keys->backend, conf_origin_of(keys, "backend"));
         check_shares(c, s, keys);
         check_kind(c, &keys->backend, false, true,
                    "tcp:// passes whole connections on: it stands on a host, or in streams");
+        check_fcgi_route(c, s, keys, &host->keys);
     }
 }
 
@@ -278,6 +353,7 @@ void settings_check_backends(struct checker *c, struct settings *s)
         check_process(c, &s->backends.items[i], conf_origin_of(s, "backends"));
         check_list(c, &s->backends.items[i]);
         check_discover(c, &s->backends.items[i]);
+        check_fcgi(c, &s->backends.items[i]);
         check_kind(c, &s->backends.items[i], true, true, "");
     }
     for (size_t i = 0; i < s->hosts.count; i++) {
@@ -301,6 +377,19 @@ static bool first_is(const struct backend_settings *own, bool is_datagram)
     return b->is_on && b->proxy.count > 0 &&
            value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_stream &&
            a.is_datagram == is_datagram;
+}
+
+bool settings_is_fcgi(const struct backend_settings *own)
+{
+    const struct backend_settings *b = settings_backend(own);
+    struct upstream_address a = {0};
+    size_t at;
+    if (!b->is_on && b->name.n == 0) {
+        return false;
+    }
+    return b->proxy.count > 0
+               ? value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_fcgi
+               : b->discover.file.p != NULL && b->fcgi.is_on;
 }
 
 bool settings_is_passed(const struct backend_settings *b)

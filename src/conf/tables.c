@@ -306,9 +306,10 @@ static const struct conf_key ROUTE_KEYS[] = {
     {.name = "root",
      .type = CONF_PATH,
      AT(route_keys, root),
-     .flags = CONF_HANDLER,
+     .flags = CONF_HANDLER | CONF_SHARES,
      .example = "/srv/www",
-     .doc = "The directory whose files are served."},
+     .doc = "The directory whose files are served; beside a backend of FastCGI, that of its scripts "
+            "too."},
     {.name = "index",
      .type = CONF_STRING_LIST,
      AT(route_keys, index),
@@ -368,7 +369,7 @@ static const struct conf_key ROUTE_KEYS[] = {
      .type = CONF_OBJECT,
      AT(route_keys, backend),
      .child = &conf_table_backend,
-     .flags = CONF_HANDLER | CONF_TAKES_OVER,
+     .flags = CONF_HANDLER | CONF_TAKES_OVER | CONF_SHARES,
      .example = "http://127.0.0.1:3000",
      .doc = "The program that answers, by its address or its name in backends, or off; echo is "
             "built in and gives back what it gets, requests, WebSocket messages and UDP payloads "

@@ -439,6 +439,87 @@ static const struct conf_table DISCOVER_TABLE = {.name = "discover",
                                                  .on_offset =
                                                      offsetof(struct discover_settings, is_on)};
 
+static const char *check_fcgi_root(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    return text.n > 0 && text.p[0] == '/' ? NULL : "a path that begins with a slash is due here";
+}
+
+static const char *check_fcgi_split(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    return str_eq(text, STR("off")) ||
+                   (text.n > 1 && text.p[0] == '.' && str_index(text, '/') < 0)
+               ? NULL
+               : "a suffix such as .php, or off, is due here";
+}
+
+/* Those of fields come from the client and are made here. */
+static const char *check_fcgi_variable(struct str text, size_t *ret_at)
+{
+    const char *fault = conf_check_variable(text, ret_at);
+    return fault == NULL && str_starts_with(text, STR("HTTP_"))
+               ? "a field of the request is set with headers.request"
+               : fault;
+}
+
+static const struct conf_key FCGI_KEYS[] = {
+    {.name = "root",
+     .type = CONF_STRING,
+     AT(fcgi_settings, root),
+     .check = check_fcgi_root,
+     .example = "/var/www/html",
+     .doc = "How the FastCGI server names the directory that is root here; where there is no root, "
+            "its scripts are on another machine, and whether they exist is its to say."},
+    {.name = "index",
+     .type = CONF_STRING,
+     AT(fcgi_settings, index),
+     .check = value_check_file_name,
+     .default_text = "index.php",
+     .example = "app.php",
+     .doc = "The script that stands for its directory, and, where it lies in root itself, for every "
+            "path that names nothing."},
+    {.name = "split",
+     .type = CONF_STRING,
+     AT(fcgi_settings, split),
+     .check = check_fcgi_split,
+     .default_text = ".php",
+     .example = ".cgi",
+     .doc = "How names of scripts end, byte for byte; what follows is PATH_INFO. off: there are no "
+            "scripts, PATH_INFO is the whole path."},
+    {.name = "env",
+     .type = CONF_STRING_MAP,
+     AT(fcgi_settings, env),
+     .flags = CONF_SECRET,
+     .check_key = check_fcgi_variable,
+     .example = "{APP_ENV: production}",
+     .doc = "Variables beside those of CGI, or in place of them; null leaves one out."},
+    {.name = "body",
+     .type = CONF_SIZE,
+     AT(fcgi_settings, body_bytes),
+     .default_text = "1MB",
+     .unit = "bytes",
+     .flags = CONF_OFF_OK,
+     .min = 1,
+     .max = 1 << 30,
+     .example = "8MB",
+     .doc = "How much of a body without a length is gathered, because CGI needs one; more gets 413, "
+            "and with off each such body 411."},
+    {.name = "keepalive",
+     .type = CONF_BOOL,
+     AT(fcgi_settings, keepalive),
+     .default_text = "false",
+     .example = "true",
+     .doc = "Whether connections are kept as backend.keepalive says. Each of them holds a process of "
+            "php-fpm, of which there must be more than the event loops keep."},
+};
+static const struct conf_table FCGI_TABLE = {.name = "fcgi",
+                                             KEYS(FCGI_KEYS),
+                                             .struct_bytes = sizeof(struct fcgi_settings),
+                                             .short_key = "root",
+                                             .has_switch = true,
+                                             .on_offset = offsetof(struct fcgi_settings, is_on)};
+
 static const struct conf_key BACKEND_KEYS[] = {
     {.name = "proxy",
      .type = CONF_OBJECT_LIST,
@@ -523,6 +604,12 @@ static const struct conf_key BACKEND_KEYS[] = {
      .example = "v2",
      .doc = "The version of the PROXY protocol that tells it the address of the client, before "
             "anything else; a connection then serves one request."},
+    {.name = "fcgi",
+     .type = CONF_OBJECT,
+     AT(backend_settings, fcgi),
+     .child = &FCGI_TABLE,
+     .example = "/var/www/html",
+     .doc = "How requests become those of FastCGI, for fcgi:// and unix+fcgi:."},
     {.name = "host",
      .type = CONF_STRING,
      AT(backend_settings, host),
@@ -540,7 +627,8 @@ static const struct conf_key BACKEND_KEYS[] = {
      .type = CONF_OBJECT,
      AT(backend_settings, keepalive),
      .child = &KEEPALIVE_TABLE,
-     .doc = "Connections that are kept for the next request, or off."},
+     .doc = "Connections that are kept for the next request, or off; FastCGI also needs "
+            "fcgi.keepalive."},
     {.name = "tls",
      .type = CONF_OBJECT,
      AT(backend_settings, tls),

@@ -24,6 +24,9 @@ extern const struct conf_table conf_table_mirror;
 
 /* What requests go by: ip, path, header:NAME or cookie:NAME; for split also request. */
 const char *conf_check_hash(struct str text, size_t *ret_at);
+
+/* The name of a variable of the environment. */
+const char *conf_check_variable(struct str text, size_t *ret_at);
 const char *conf_check_split_by(struct str text, size_t *ret_at);
 /* process of a backend. */
 extern const struct conf_table conf_table_process;

@@ -5,7 +5,7 @@
 static const char *const RESTART[] = {"always", "on-failure", "never", NULL};
 static const char *const LOG[] = {"debug", "info", "notice", "warn", "error", "off", NULL};
 
-static const char *check_variable(struct str text, size_t *ret_at)
+const char *conf_check_variable(struct str text, size_t *ret_at)
 {
     *ret_at = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -101,7 +101,7 @@ static const struct conf_key PROCESS_KEYS[] = {
      .type = CONF_STRING_MAP,
      AT(process_settings, env),
      .flags = CONF_SECRET,
-     .check_key = check_variable,
+     .check_key = conf_check_variable,
      .example = "{NODE_ENV: production}",
      .doc = "Its environment, beside PATH, HOME, LANG and where it shall listen; null removes a "
             "variable."},

@@ -119,6 +119,7 @@ struct upstream_address {
     bool is_datagram; /* udp, a stream too */
     bool is_h2;       /* HTTP/2: over TLS by ALPN, else by prior knowledge */
     bool is_grpc;     /* that, for gRPC */
+    bool is_fcgi;     /* FastCGI in place of HTTP */
     uint16_t port;
     struct str authority; /* host and port as written, for the Host field; empty = Unix */
 };

@@ -360,6 +360,7 @@ static const struct upstream_scheme {
     bool is_datagram;
     bool is_h2;
     bool is_grpc;
+    bool is_fcgi;
 } upstream_schemes[] = {
     {.text = {"http://", 7}},
     {.text = {"https://", 8}, .is_tls = true},
@@ -367,11 +368,13 @@ static const struct upstream_scheme {
     {.text = {"h2://", 5}, .is_tls = true, .is_h2 = true},
     {.text = {"grpc://", 7}, .is_h2 = true, .is_grpc = true},
     {.text = {"grpcs://", 8}, .is_tls = true, .is_h2 = true, .is_grpc = true},
+    {.text = {"fcgi://", 7}, .is_fcgi = true},
     {.text = {"tcp://", 6}, .is_stream = true},
     {.text = {"udp://", 6}, .is_stream = true, .is_datagram = true},
     {.text = {"unix:", 5}, .is_unix = true},
     {.text = {"unix+h2c:", 9}, .is_unix = true, .is_h2 = true},
     {.text = {"unix+grpc:", 10}, .is_unix = true, .is_h2 = true, .is_grpc = true},
+    {.text = {"unix+fcgi:", 10}, .is_unix = true, .is_fcgi = true},
 };
 
 /* What stands before the host, or the path. */
@@ -409,7 +412,8 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
     }
     if (!scheme) {
         return "this is neither an address (http://, https://, h2c://, h2://, grpc://, grpcs://, "
-               "tcp://, udp://, unix:, unix+h2c: or unix+grpc:) nor the name of a backend";
+               "fcgi://, tcp://, udp://, unix:, unix+h2c:, unix+grpc: or unix+fcgi:) nor the name "
+               "of a backend";
     }
     size_t begin = scheme->text.n;
     a.is_tls = scheme->is_tls;
@@ -417,6 +421,7 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
     a.is_datagram = scheme->is_datagram;
     a.is_h2 = scheme->is_h2;
     a.is_grpc = scheme->is_grpc;
+    a.is_fcgi = scheme->is_fcgi;
     if (scheme->is_unix) {
         a.unix_path = str_sub(text, begin, text.n);
         if (a.unix_path.n < 2 || a.unix_path.p[0] != '/' || a.unix_path.n > UNIX_PATH_BYTES_MAX) {
@@ -426,7 +431,7 @@ const char *value_parse_upstream(struct str text, struct upstream_address *ret, 
         *ret = a;
         return NULL;
     }
-    a.port = a.is_tls ? 443 : a.is_stream ? 0 : 80;
+    a.port = a.is_tls ? 443 : a.is_stream ? 0 : a.is_fcgi ? 9000 : 80;
     a.authority = str_sub(text, begin, text.n);
     if (a.authority.n && a.authority.p[a.authority.n - 1] == '/') {
         a.authority.n--;

@@ -81,7 +81,8 @@ static struct str members_keep(char **at, struct str text)
 
 /* `*ret_host`: whose certificate is due; empty: no TLS. */
 static enum err members_set_address(struct upstream_endpoint *e, const struct member *from,
-                                    struct str *ret_host, struct fault *fault)
+                                    const struct backend_settings *settings, struct str *ret_host,
+                                    struct fault *fault)
 {
     struct upstream_address a;
     size_t at;
@@ -89,8 +90,12 @@ static enum err members_set_address(struct upstream_endpoint *e, const struct me
     if (wrong) {
         return fault_set(fault, ERR_CONFIG, "%s", wrong);
     }
+    if (a.is_fcgi != settings_is_fcgi(settings)) {
+        return fault_set(fault, ERR_CONFIG,
+                         "a backend takes either requests of HTTP or of FastCGI, not both");
+    }
     *ret_host = a.is_tls ? a.host : STR("");
-    e->target.protocol = a.is_h2 ? CLIENT_H2 : CLIENT_H1;
+    e->target.protocol = a.is_fcgi ? CLIENT_FCGI : a.is_h2 ? CLIENT_H2 : CLIENT_H1;
     e->is_grpc = a.is_grpc;
     e->authority = a.unix_path.p ? STR("localhost") : a.authority;
     if (from->address.n) {
@@ -145,10 +150,12 @@ static enum err members_add(struct members *m, const struct members_input *input
     e->is_backup = from->is_backup;
     e->is_far = input->zone.n && !str_eq(input->zone, from->zone);
     e->target.proxy_version = (unsigned)input->settings->proxy_protocol;
-    e->target.idle_max =
-        keepalive->is_on && !e->target.proxy_version ? (unsigned)keepalive->count_max : 0;
     e->target.idle_ms = (uint64_t)keepalive->idle_ms;
-    enum err err = members_set_address(e, from, &host, fault);
+    enum err err = members_set_address(e, from, input->settings, &host, fault);
+    /* A connection of FastCGI that rests holds a process there. */
+    bool is_kept = keepalive->is_on && !e->target.proxy_version &&
+                   (e->target.protocol != CLIENT_FCGI || input->settings->fcgi.keepalive);
+    e->target.idle_max = is_kept ? (unsigned)keepalive->count_max : 0;
     if (!err && same) {
         e->state = endpoint_ref(same->state);
     } else if (!err) {
