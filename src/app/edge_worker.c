@@ -91,6 +91,7 @@ enum err worker_init(struct worker *w, struct edge *edge, unsigned index)
         return e;
     }
     w->pipeline.metrics = metrics_block(edge->metrics, index);
+    w->pipeline.log = edge->log;
     w->pipeline.is_ready = &edge->is_ready;
     w->pipeline.on_demand = worker_on_demand;
     w->pipeline.demand_context = w;

@@ -356,7 +356,7 @@ struct process_settings {
 /* How a request becomes one of FastCGI. */
 struct fcgi_settings {
     struct conf_object object;
-    bool is_on; /* it was written; the rest holds in any case */
+    bool is_on;       /* it was written; the rest holds in any case */
     struct str root;  /* as the other side names it; pointer NULL = as `root` does */
     struct str index; /* a file name */
     struct str split; /* a suffix, or "off": there are no scripts */

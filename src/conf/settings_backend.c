@@ -272,11 +272,12 @@ static void check_beside(struct checker *c, const struct route_keys *keys,
         return;
     }
     bool is_root_first = root.line < backend.line;
-    (void)diag_add(c->diags, is_root_first ? backend : root,
-                   "\"%s\" and \"%s\" (line %u) both answer here: keep one, or put the other into a "
-                   "route",
-                   is_root_first ? "backend" : "root", is_root_first ? "root" : "backend",
-                   is_root_first ? root.line : backend.line);
+    (void)diag_add(
+        c->diags, is_root_first ? backend : root,
+        "\"%s\" and \"%s\" (line %u) both answer here: keep one, or put the other into a "
+        "route",
+        is_root_first ? "backend" : "root", is_root_first ? "root" : "backend",
+        is_root_first ? root.line : backend.line);
     c->is_wrong = true;
 }
 

@@ -308,8 +308,9 @@ static const struct conf_key ROUTE_KEYS[] = {
      AT(route_keys, root),
      .flags = CONF_HANDLER | CONF_SHARES,
      .example = "/srv/www",
-     .doc = "The directory whose files are served; beside a backend of FastCGI, that of its scripts "
-            "too."},
+     .doc =
+         "The directory whose files are served; beside a backend of FastCGI, that of its scripts "
+         "too."},
     {.name = "index",
      .type = CONF_STRING_LIST,
      AT(route_keys, index),

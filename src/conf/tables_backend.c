@@ -448,8 +448,7 @@ static const char *check_fcgi_root(struct str text, size_t *ret_at)
 static const char *check_fcgi_split(struct str text, size_t *ret_at)
 {
     *ret_at = 0;
-    return str_eq(text, STR("off")) ||
-                   (text.n > 1 && text.p[0] == '.' && str_index(text, '/') < 0)
+    return str_eq(text, STR("off")) || (text.n > 1 && text.p[0] == '.' && str_index(text, '/') < 0)
                ? NULL
                : "a suffix such as .php, or off, is due here";
 }
@@ -477,8 +476,9 @@ static const struct conf_key FCGI_KEYS[] = {
      .check = value_check_file_name,
      .default_text = "index.php",
      .example = "app.php",
-     .doc = "The script that stands for its directory, and, where it lies in root itself, for every "
-            "path that names nothing."},
+     .doc =
+         "The script that stands for its directory, and, where it lies in root itself, for every "
+         "path that names nothing."},
     {.name = "split",
      .type = CONF_STRING,
      AT(fcgi_settings, split),
@@ -503,15 +503,17 @@ static const struct conf_key FCGI_KEYS[] = {
      .min = 1,
      .max = 1 << 30,
      .example = "8MB",
-     .doc = "How much of a body without a length is gathered, because CGI needs one; more gets 413, "
-            "and with off each such body 411."},
+     .doc =
+         "How much of a body without a length is gathered, because CGI needs one; more gets 413, "
+         "and with off each such body 411."},
     {.name = "keepalive",
      .type = CONF_BOOL,
      AT(fcgi_settings, keepalive),
      .default_text = "false",
      .example = "true",
-     .doc = "Whether connections are kept as backend.keepalive says. Each of them holds a process of "
-            "php-fpm, of which there must be more than the event loops keep."},
+     .doc =
+         "Whether connections are kept as backend.keepalive says. Each of them holds a process of "
+         "php-fpm, of which there must be more than the event loops keep."},
 };
 static const struct conf_table FCGI_TABLE = {.name = "fcgi",
                                              KEYS(FCGI_KEYS),

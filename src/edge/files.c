@@ -6,7 +6,7 @@
 #include "http/negotiate.h"
 #include "http/target.h"
 
-static bool files_is_hidden(struct str name)
+bool files_is_hidden(struct str name)
 {
     struct str rest = name, segment;
     bool is_first = true;

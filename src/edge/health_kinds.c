@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "edge/fcgi.h"
 #include "edge/health_int.h"
 #include "edge/upstream.h"
 #include "net/client.h"
@@ -101,18 +102,33 @@ static enum err http_begin(struct health_probe *p)
     struct client *client = health_client(p->health);
     struct http_field array[2];
     struct http_fields fields;
+    struct client_variable variables[FCGI_CHECK_VARIABLES];
+    struct buf file;
+    buf_init(&file, 0);
     http_fields_init(&fields, array, 2);
     buf_init(&p->body, HEALTH_BODY_BYTES_MAX);
     enum err e = client ? http_fields_add_id(&fields, HTTP_FIELD_HOST, health_host(p)) : ERR_NOMEM;
     e = e ? e
           : http_fields_add_id(&fields, HTTP_FIELD_USER_AGENT, STR("selenia-health/" SWS_VERSION));
-    const struct client_request request = {.method = STR("GET"),
-                                           .method_id = HTTP_GET,
-                                           .target = p->settings->path,
-                                           .fields = &fields};
-    return e ? e
-             : client_start(client, &p->target, &timeouts, &request, true, &http_service, p,
-                            &p->exchange);
+    struct client_request request = {.method = STR("GET"),
+                                     .method_id = HTTP_GET,
+                                     .target = p->settings->path,
+                                     .fields = &fields};
+    if (!e && p->target.protocol == CLIENT_FCGI) {
+        const struct fcgi_settings *fcgi = &upstream_settings(p->upstream)->fcgi;
+        request.variables = variables;
+        request.variable_count = FCGI_CHECK_VARIABLES;
+        if (buf_reserve(&file, fcgi->root.n + p->settings->path.n)) {
+            fcgi_check_variables(fcgi, p->settings->path, file.p, variables);
+        } else {
+            e = ERR_NOMEM;
+        }
+    }
+    e = e ? e
+          : client_start(client, &p->target, &timeouts, &request, true, &http_service, p,
+                         &p->exchange);
+    buf_done(&file);
+    return e;
 }
 
 static void http_cancel(struct health_probe *p)

@@ -8,6 +8,7 @@
 #include "edge/access_log.h"
 #include "edge/challenge.h"
 #include "edge/echo.h"
+#include "edge/fcgi.h"
 #include "edge/file_cache.h"
 #include "edge/files.h"
 #include "edge/match.h"
@@ -518,7 +519,9 @@ static void pipeline_ask_backend(struct request *r)
         return;
     }
     r->upstream = r->route->split ? split_pick(r->route->split, r) : r->route->upstream;
-    if (r->upstream) {
+    if (r->upstream && settings_is_fcgi(upstream_settings(r->upstream))) {
+        fcgi_handle(r);
+    } else if (r->upstream) {
         proxy_handle(r);
     } else {
         echo_handle(r);

@@ -8,6 +8,7 @@
 #include "base/slab.h"
 #include "crypto/tls_server.h"
 #include "edge/site.h"
+#include "log/log.h"
 #include "log/metrics.h"
 #include "log/writer.h"
 #include "net/client.h"
@@ -52,6 +53,9 @@ struct pipeline {
     int alpn_root;                        /* folder of certificates for TLS-ALPN-01; -1 = none */
     struct tls_policy *alpn_policy;       /* made when first needed, as is the next */
     struct certificate_store *alpn_store; /* of the last such handshake */
+    struct log *log;                      /* the error log; NULL = none */
+    uint64_t said_second; /* the last one in which programs wrote to it, and how often */
+    unsigned said_count;
     struct slab uses;
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];

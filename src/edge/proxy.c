@@ -2,6 +2,7 @@
 #include "edge/proxy.h"
 
 #include "base/assert.h"
+#include "edge/fcgi.h"
 #include "edge/mirror.h"
 #include "edge/proxy_int.h"
 
@@ -159,9 +160,41 @@ static enum err proxy_keep(struct proxy *p, struct str bytes)
     return p->replay.is_failed ? ERR_NOMEM : ERR_OK;
 }
 
+/* CGI wants to know how long a body is, so one that does not say so comes whole before it goes on
+ * its way. */
+static void proxy_gather(struct proxy *p)
+{
+    if (upstream_settings(p->upstream)->fcgi.body_bytes == 0) {
+        request_fail(p->request, 411, "a body without a length");
+        return;
+    }
+    p->is_gathering = true;
+    p->is_body_asked = true;
+    exchange_read_body(p->x);
+}
+
+static void proxy_on_gathered(struct proxy *p, struct str bytes)
+{
+    size_t most = (size_t)upstream_settings(p->upstream)->fcgi.body_bytes;
+    if (bytes.n > most - p->replay.n) {
+        request_fail(p->request, 413, "more of a body without a length than fcgi.body");
+        return;
+    }
+    buf_add_str(&p->replay, bytes);
+    if (p->replay.is_failed) {
+        request_fail(p->request, 503, "out of memory");
+    } else {
+        exchange_read_body(p->x);
+    }
+}
+
 static void proxy_on_body(struct request *r, struct str bytes)
 {
     struct proxy *p = proxy_of(r);
+    if (p->is_gathering) {
+        proxy_on_gathered(p, bytes);
+        return;
+    }
     p->is_body_asked = false;
     p->is_body_spent = true;
     enum err e = proxy_keep(p, bytes);
@@ -197,6 +230,13 @@ static void proxy_on_body_end(struct request *r)
     struct proxy *p = proxy_of(r);
     p->is_body_done = true;
     proxy_mirror(p);
+    if (p->is_gathering) {
+        p->is_gathering = false;
+        p->is_body_spent = true;
+        p->body_bytes = p->replay.n;
+        proxy_try(p);
+        return;
+    }
     enum err e = p->answer ? proxy_finish_body(p) : ERR_OK;
     if (e) {
         proxy_give_up(p, e);
@@ -212,10 +252,11 @@ static void proxy_on_continue_timeout(struct timer *t)
 
 /* ---- the request ---- */
 
-/* The client waits for 100 before it sends its body; so do we for the upstream's. */
+/* The client waits for 100 before it sends its body; so do we for the upstream's, which FastCGI
+ * does not have. */
 static bool proxy_expects_continue(const struct proxy *p)
 {
-    return p->has_body && !p->is_body_spent && !p->is_body_done &&
+    return p->has_body && !p->request->script && !p->is_body_spent && !p->is_body_done &&
            http_fields_get(&p->x->request->fields, HTTP_FIELD_EXPECT) != NULL;
 }
 
@@ -231,19 +272,18 @@ static enum err proxy_start(struct proxy *p)
     if (e) {
         return e == ERR_LIMIT ? ERR_SYNTAX : e;
     }
-    const struct client_request request = {
+    struct client_request request = {
         .method = is_websocket ? STR("GET") : head->method_text,
         .method_id = is_websocket ? HTTP_GET : head->method,
         .target = p->target,
         .fields = &fields,
         .has_body = p->has_body,
-        .body_bytes = p->x->request_body_bytes == EXCHANGE_LENGTH_UNKNOWN
-                          ? CLIENT_LENGTH_UNKNOWN
-                          : p->x->request_body_bytes,
+        .body_bytes = p->body_bytes,
         .upgrade = is_websocket ? STR("websocket") : STR(""),
     };
     struct client *client;
-    e = pipeline_client(r->pipeline, &client);
+    e = r->script ? fcgi_variables(r, &request.variables, &request.variable_count) : ERR_OK;
+    e = e ? e : pipeline_client(r->pipeline, &client);
     return e ? e
              : client_start(client, &p->target_now, upstream_timeouts(p->upstream), &request,
                             p->use.wants_new_connection, &proxy_service, p, &p->answer);
@@ -399,6 +439,9 @@ void proxy_handle(struct request *r)
         }
         proxy_read_sticky(r, p->upstream, &p->use);
         p->has_body = proxy_has_body(r->x);
+        p->body_bytes = r->x->request_body_bytes == EXCHANGE_LENGTH_UNKNOWN
+                            ? CLIENT_LENGTH_UNKNOWN
+                            : r->x->request_body_bytes;
         buf_init(&p->replay, 0);
         p->is_mirrored = mirror_takes(r);
         p->replay_bytes_max = upstream_replay_bytes(p->upstream);
@@ -426,6 +469,10 @@ void proxy_handle(struct request *r)
     r->on_body_end = proxy_on_body_end;
     r->on_room = proxy_on_room;
     r->on_end = proxy_on_end;
+    if (r->script && p->has_body && p->body_bytes == CLIENT_LENGTH_UNKNOWN) {
+        proxy_gather(p);
+        return;
+    }
     p->is_body_done = p->has_body && r->x->request_body_bytes == 0;
     if (!p->has_body || p->is_body_done) {
         proxy_mirror(p);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answer of an upstream, as it comes. */
+#include "edge/fcgi.h"
 #include "edge/proxy_int.h"
 
 /* RFC 8297; other interim answers are of no use to anyone. */
@@ -147,11 +148,18 @@ static void proxy_on_upstream_room(struct client_exchange *answer)
     proxy_pull(client_state(answer));
 }
 
+static void proxy_on_log(struct client_exchange *answer, struct str text)
+{
+    const struct proxy *p = client_state(answer);
+    fcgi_log(p->request, p->use.endpoint->name, text);
+}
+
 const struct client_service proxy_service = {
     .on_interim = proxy_on_interim,
     .on_head = proxy_on_head,
     .on_body = proxy_on_answer_body,
     .on_tunnel_end = proxy_on_tunnel_end,
+    .on_log = proxy_on_log,
     .on_room = proxy_on_upstream_room,
     .on_end = proxy_on_answer_end,
 };

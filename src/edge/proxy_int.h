@@ -58,6 +58,8 @@ struct proxy {
     struct str target;          /* encoded for the upstream */
     struct str websocket_key;   /* ours; empty: no WebSocket */
     bool has_body;              /* of the request, or a tunnel */
+    bool is_gathering;          /* the body comes first, then the first try */
+    uint64_t body_bytes;        /* of the request; CLIENT_LENGTH_UNKNOWN */
     bool is_body_asked;
     struct buf replay;   /* what was taken of it, to be sent again */
     bool is_body_spent;  /* some of it was taken from the client */

@@ -60,7 +60,7 @@ bool proxy_prepare_websocket(struct proxy *p)
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const struct request_head *head = p->x->request;
     const char *reason;
-    if (!websocket_is_asked(p->x->upgrade)) {
+    if (p->request->script || !websocket_is_asked(p->x->upgrade)) {
         if (head->protocol.p) {
             request_fail(p->request, 501, "backends are no place for this protocol");
         }

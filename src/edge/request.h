@@ -6,14 +6,17 @@
 #include "edge/site.h"
 #include "net/exchange.h"
 
+struct fcgi_script;
+
 /* In the arena of the exchange. */
 struct request {
     struct exchange *x;
     struct pipeline *pipeline;
     struct site_use *use;
-    const struct site_route *route;  /* NULL before routing */
-    const struct upstream *upstream; /* that it goes to; NULL: none, or one that is built in */
-    struct str path;                 /* canonical; in the arena or a view of the head */
+    const struct site_route *route;   /* NULL before routing */
+    const struct upstream *upstream;  /* that it goes to; NULL: none, or one that is built in */
+    const struct fcgi_script *script; /* that it goes to, over FastCGI; NULL: it does not */
+    struct str path;                  /* canonical; in the arena or a view of the head */
     struct str query;
     struct str id, trace_id; /* made, see request_id.h; empty before */
     struct str client;       /* address of the client, behind trusted proxies */

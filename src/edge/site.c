@@ -93,7 +93,13 @@ static enum err site_build_root(struct site_builder *b, struct site_route *r)
                                        r->keys->root.p, err_text(e));
         return site_fault(b, &r->keys->object, "root", text.p ? text.p : "out of memory");
     }
-    return ERR_OK;
+    char path[PATH_MAX];
+    bool is_absolute = r->keys->root.p[0] == '/';
+    r->document_root = r->keys->root;
+    if (!is_absolute && file_resolve(r->keys->root.p, path) == ERR_OK) {
+        r->document_root = arena_str(&b->site->arena, str_of(path));
+    }
+    return r->document_root.p ? ERR_OK : ERR_NOMEM;
 }
 
 static const struct http_field basic_fields[] = {

@@ -42,6 +42,7 @@ struct site_route {
     const struct route_settings *rule; /* NULL: what the host does where no route matches */
     uint32_t id;                       /* unique in the site */
     int root;                          /* descriptor, -1 = no files */
+    struct str document_root;          /* its absolute path; pointer NULL = none */
     struct regex *regex;
     struct rewrite_set *rewrites; /* NULL = none */
     struct upstream *upstream;    /* of a backend that is no built-in one; NULL = none */

@@ -158,10 +158,10 @@ static enum err fcgi_begin_record(struct fcgi_reader *r)
 static enum fcgi_event fcgi_stream_of(const struct fcgi_reader *r)
 {
     bool is_of_request = fcgi_u16(r->head + 2) == FCGI_REQUEST_ID;
-    return !is_of_request                ? FCGI_EVENT_NONE
+    return !is_of_request              ? FCGI_EVENT_NONE
            : r->head[1] == FCGI_STDOUT ? FCGI_EVENT_STDOUT
            : r->head[1] == FCGI_STDERR ? FCGI_EVENT_STDERR
-                                         : FCGI_EVENT_NONE;
+                                       : FCGI_EVENT_NONE;
 }
 
 /* Content that is not given to the caller. */
@@ -184,8 +184,7 @@ static bool fcgi_end_record(struct fcgi_reader *r, struct fcgi_piece *piece)
     }
     r->is_ended = true;
     piece->event = FCGI_EVENT_END;
-    piece->app_status =
-        (uint32_t)fcgi_u16(r->end) << 16 | fcgi_u16(r->end + 2);
+    piece->app_status = (uint32_t)fcgi_u16(r->end) << 16 | fcgi_u16(r->end + 2);
     piece->protocol_status = r->end[4];
     return true;
 }

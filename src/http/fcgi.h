@@ -68,8 +68,8 @@ enum fcgi_event {
 
 struct fcgi_piece {
     enum fcgi_event event;
-    struct str data;        /* of a stream: at least one byte, a view of the input */
-    uint32_t app_status;    /* of the end */
+    struct str data;         /* of a stream: at least one byte, a view of the input */
+    uint32_t app_status;     /* of the end */
     uint8_t protocol_status; /* likewise, enum fcgi_protocol_status or a higher number */
 };
 

@@ -62,7 +62,7 @@ uint16_t client_fault_status(enum client_fault f);
 
 enum client_protocol_id {
     CLIENT_H1,
-    CLIENT_H2, /* over TLS by ALPN, in the clear by prior knowledge */
+    CLIENT_H2,   /* over TLS by ALPN, in the clear by prior knowledge */
     CLIENT_FCGI, /* FastCGI: no tunnels, no body without a length */
     CLIENT_PROTOCOL_COUNT,
 };

@@ -143,9 +143,8 @@ static enum err client_fcgi_add_length(struct fcgi_params *params, uint64_t n)
     struct buf text;
     buf_init(&text, 0);
     buf_add_u64(&text, n);
-    enum err e = text.is_failed
-                     ? ERR_NOMEM
-                     : fcgi_params_add(params, STR("CONTENT_LENGTH"), buf_str(&text));
+    enum err e =
+        text.is_failed ? ERR_NOMEM : fcgi_params_add(params, STR("CONTENT_LENGTH"), buf_str(&text));
     buf_done(&text);
     return e;
 }
@@ -172,8 +171,7 @@ static enum err client_fcgi_begin(struct client_exchange *x, const struct client
     struct client_conn *c = x->conn;
     char end[FCGI_HEAD_BYTES];
     buf_init(&f->head, CLIENT_HEAD_BYTES_MAX);
-    if (request->upgrade.n ||
-        (request->has_body && request->body_bytes == CLIENT_LENGTH_UNKNOWN)) {
+    if (request->upgrade.n || (request->has_body && request->body_bytes == CLIENT_LENGTH_UNKNOWN)) {
         return ERR_SYNTAX;
     }
     f->is_kept = c->target.idle_max > 0 && c->greeting.n == 0;
@@ -269,9 +267,8 @@ static bool client_fcgi_respond(struct client_conn *c)
     f->has_content = x->method != HTTP_HEAD && http_status_has_content(r.head.status);
     f->has_length = f->has_content && r.content_length != CGI_LENGTH_NONE;
     f->body_left = f->has_length ? r.content_length : 0;
-    x->service->on_head(x, &r.head,
-                        r.content_length == CGI_LENGTH_NONE ? CLIENT_LENGTH_UNKNOWN
-                                                            : r.content_length);
+    x->service->on_head(
+        x, &r.head, r.content_length == CGI_LENGTH_NONE ? CLIENT_LENGTH_UNKNOWN : r.content_length);
     return !c->is_dead;
 }
 
@@ -326,8 +323,8 @@ static void client_fcgi_complete(struct client_conn *c, const struct fcgi_piece 
 {
     struct client_fcgi_exchange *f = client_fcgi_now(c);
     bool has_head = f->x.phase != CLIENT_HEAD;
-    bool is_refused = end->protocol_status == FCGI_OVERLOADED ||
-                      end->protocol_status == FCGI_CANT_MPX_CONN;
+    bool is_refused =
+        end->protocol_status == FCGI_OVERLOADED || end->protocol_status == FCGI_CANT_MPX_CONN;
     enum client_fault fault = has_head ? CLIENT_FAULT_CUT : CLIENT_FAULT_RESPONSE;
     if (is_refused && !has_head && f->head.n == 0) {
         client_fcgi_end(c, CLIENT_FAULT_REFUSED, "overloaded", false);
