@@ -319,8 +319,7 @@ def test_two_pools(serve_php, www, pool):
         both = [f"unix+fcgi:{pool}", f"unix+fcgi:{second}"]
         server = serve_php({"proxy": both, "balance": "rr", "health": {"path": "/ping", "body": "pong"},
                             "outlier": "off", "slow_start": "off"})
-        wait_for(lambda: server.admin("GET", "/upstreams")[1].count('"healthy"') == 2 or
-                 server.metric(f'sws_endpoint_healthy{{backend="default",endpoint="{both[1]}"}}'),
+        wait_for(lambda: {e["health"] for e in server.status()["endpoints"]} == {"healthy"},
                  "both healthy")
         pids = {server.get("/pid.php").body for _ in range(16)}
         assert len(pids) >= 2

@@ -9,7 +9,7 @@ import struct
 import subprocess
 
 from conftest import ANSWER_SECONDS, wait_for
-from upstreams import Upstream, UpstreamConnection
+from upstreams import Upstream
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
 GET_VALUES_RESULT, UNKNOWN_TYPE = 10, 11
@@ -160,6 +160,3 @@ php_admin_value[upload_tmp_dir] = {sessions}
                 process.wait(ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-__all__ = ["FcgiServer", "UpstreamConnection", "answer", "end", "php_fpm", "record", "said", "saying"]
