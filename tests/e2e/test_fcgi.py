@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-from conftest import Server, wait_for
+from conftest import REPOSITORY, Server, wait_for
 from upstreams_fcgi import php_fpm
 from versions import VERSIONS, versions_config, wire_of
 
@@ -334,3 +334,18 @@ def test_connections_are_kept_where_that_is_asked(serve_php, pool):
     with server.wire() as wire:
         pids = {wire.get("/pid.php").body for _ in range(10)}
     assert len(pids) == 1
+
+
+# ---- what the documentation shows ----
+
+def test_example(serve, pool):
+    text = (REPOSITORY / "examples/php/sws.yaml").read_text()
+    page = (REPOSITORY / "docs/php.md").read_text()
+    assert f"`examples/php/sws.yaml`:\n\n```yaml\n{text}```" in page
+    server = Server()
+    shutil.copytree(REPOSITORY / "examples/php/public", server.home / "public")
+    ours = {**server.config["server"], "state": str(server.home / "state")}
+    server.write_text(text.replace("server:\n  listen: [8080]\n", f"server: {json.dumps(ours)}\n")
+                      .replace("/run/php/php8.2-fpm.sock", pool))
+    serve(server)
+    assert server.get("/any/path?x").body == b"Hello from PHP, you asked for /any/path?x\n"
