@@ -27,9 +27,10 @@ static struct str fcgi_decode(struct request *r, struct str canonical)
     char *out = arena_alloc(&r->x->arena, canonical.n + 1);
     size_t n = 0;
     for (size_t i = 0; out && i < canonical.n; i++) {
-        bool is_code = canonical.p[i] == '%'; /* %25 or %2F, see http/target.h */
-        out[n++] = !is_code ? canonical.p[i] : canonical.p[i + 2] == '5' ? '%' : '/';
-        i += is_code ? 2 : 0;
+        struct str code = str_sub(canonical, i, 3); /* what stays, see http/target.h */
+        bool is_slash = str_eq(code, STR("%2F"));
+        out[n++] = is_slash ? '/' : canonical.p[i];
+        i += is_slash || str_eq(code, STR("%25")) ? 2 : 0;
     }
     return str_make(out, n);
 }

@@ -269,7 +269,12 @@ static bool client_fcgi_respond(struct client_conn *c)
     f->body_left = f->has_length ? r.content_length : 0;
     x->service->on_head(
         x, &r.head, r.content_length == CGI_LENGTH_NONE ? CLIENT_LENGTH_UNKNOWN : r.content_length);
-    return !c->is_dead;
+    if (c->is_dead) {
+        return false;
+    }
+    buf_done(&f->head);
+    buf_init(&f->head, CLIENT_HEAD_BYTES_MAX);
+    return true;
 }
 
 /* Bytes of the head; returns how many. */
