@@ -247,6 +247,38 @@ def test_routes(serve_php, www, pool):
     assert facts(server, "/other")["script"] == str(www / "index.php")
 
 
+def test_rewrites(serve_php, www, pool):
+    """The script follows the rewritten path, REQUEST_URI stays as it was sent."""
+    server = serve_php(f"unix+fcgi:{pool}", rewrites=[
+        {"from": "^/old/(.*)$", "to": "/wp-login.php/$1?p=$1"},
+        {"from": "^/(.*)F$", "to": "/wp-login.php/$1"},
+        {"from": "^/away$", "to": "/none.php"}])
+    got = facts(server, "/old/a%20b?q=1")
+    assert got["script"] == str(www / "wp-login.php")
+    assert got["server"]["PATH_INFO"] == "/a b"
+    assert got["server"]["REQUEST_URI"] == "/old/a%20b?q=1"
+    assert got["get"] == {"p": "a b", "q": "1"}
+    # What is left of an encoded slash stands for itself.
+    assert facts(server, "/x%2F")["server"]["PATH_INFO"] == "/x%2"
+    assert server.get("/away").status == 404
+
+
+def test_endpoints_from_a_file(www, pool, tmp_path):
+    listed = tmp_path / "php.list"
+    tmp_path.chmod(0o755)
+    listed.write_text(f"unix+fcgi:{pool}\n")
+    server = Server(config_of(www, {"discover": {"by": "file", "file": str(listed)},
+                                    "fcgi": {"index": "index.php"}})).start()
+    try:
+        wait_for(lambda: server.get("/x").status == 200, "endpoint of the file")
+        # One of HTTP cannot join them.
+        listed.write_text("http://127.0.0.1:1\n")
+        server.wait_log("either requests of HTTP or of FastCGI")
+        assert server.get("/x").status == 200
+    finally:
+        server.finish()
+
+
 # ---- answers ----
 
 @pytest.mark.parametrize("version", VERSIONS)

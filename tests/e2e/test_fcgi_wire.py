@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import subprocess
 import threading
 
 import pytest
@@ -168,6 +169,29 @@ def test_body_without_a_length_may_be_refused(proxy):
             wire.send(POST + b"\r\n" + chunked(b"x"))
             assert wire.answer("POST").status == 411
         assert not upstream.requests
+
+
+@pytest.mark.parametrize("head", [b"", b"5\r\nhel", b"5\r\nhello\r\n", b"nonsense\r\n"])
+def test_client_leaves_while_its_body_is_gathered(proxy, head):
+    with FcgiServer(saying(OK)) as upstream:
+        server = proxy(upstream.url)
+        for _ in range(5):
+            with server.wire() as wire:
+                wire.send(POST + b"\r\n" + head)
+        assert server.get("/").status == 200
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("flag", ["--http1.1", "--http2-prior-knowledge"])
+def test_body_from_a_pipe(proxy, flag):
+    """curl does not know how long it is."""
+    body = os.urandom(200_000)
+    with FcgiServer(saying(OK)) as upstream:
+        server = proxy(upstream.url)
+        got = subprocess.run(["curl", "-sS", flag, "-T", "-", server.url + "/"], input=body,
+                             capture_output=True, timeout=30, check=True)
+        assert got.stdout == b"ok\n"
+        assert upstream.requests[0].body == body
 
 
 def test_gathered_body_is_sent_again(proxy):
