@@ -217,6 +217,31 @@ def test_client_waits_for_continue(proxy):
         assert upstream.requests[0].body == b"abc"
 
 
+def test_client_waits_for_continue_before_it_gathers(proxy):
+    with FcgiServer(saying(OK)) as upstream:
+        server = proxy(upstream.url)
+        with server.wire() as wire:
+            wire.send(POST + b"Expect: 100-continue\r\n\r\n")
+            assert wire.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert wire.file.readline() == b"\r\n"
+            wire.send(chunked(b"abc"))
+            assert wire.answer("POST").status == 200
+        assert upstream.requests[0].body == b"abc"
+
+
+def test_fields_of_one_name_are_one_variable(proxy):
+    with FcgiServer(saying(OK)) as upstream:
+        server = proxy(upstream.url)
+        with server.wire() as wire:
+            wire.send(b"GET / HTTP/1.1\r\nHost: a.test\r\nCookie: a=1\r\nX-A: 1\r\nCookie: b=2\r\n"
+                      b"x-a: 2\r\nX!: 3\r\nAccept: a/b\r\nAccept: c/d\r\n\r\n")
+            assert wire.answer().status == 200
+        params = upstream.requests[0].params
+        assert (params["HTTP_COOKIE"], params["HTTP_X_A"]) == ("a=1; b=2", "1, 2")
+        assert params["HTTP_ACCEPT"] == "a/b, c/d"
+        assert all(re.fullmatch("[A-Z0-9_]+", name) for name in params)
+
+
 def test_websocket_is_not_passed_on(proxy):
     with FcgiServer(saying(OK)) as upstream:
         server = proxy(upstream.url)
