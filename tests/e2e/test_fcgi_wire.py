@@ -439,3 +439,26 @@ def test_slow_client_holds_the_program_back(proxy):
             wire.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
             wait_for(is_over.is_set, "program that must wait", 3 * ANSWER_SECONDS)
             assert sum(sent) < 40_000_000
+
+
+def test_slow_program_holds_the_client_back(proxy):
+    """What it does not read stays with the client."""
+    may_end = threading.Event()
+
+    def serve(connection):
+        FcgiRequest(connection).read()
+        assert may_end.wait(3 * ANSWER_SECONDS)
+        connection.send(answer(b"enough\n"))
+    with Upstream(serve) as upstream:
+        server = proxy(upstream.url.replace("http://", "fcgi://"))
+        with server.wire() as wire:
+            wire.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 90000000\r\n\r\n")
+            wire.socket.settimeout(1)
+            sent = 0
+            with pytest.raises(TimeoutError):
+                while sent < 90_000_000:
+                    sent += wire.socket.send(b"x" * 65536)
+            assert sent < 40_000_000
+            may_end.set()
+            wire.socket.settimeout(ANSWER_SECONDS)
+            assert wire.answer("POST").body == b"enough\n"
