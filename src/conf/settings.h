@@ -265,6 +265,8 @@ struct outlier_settings {
 };
 
 /* How endpoints are asked whether they are well. */
+#define CHECK_SERVICE_BYTES_MAX 255u
+
 struct check_settings {
     struct conf_object object;
     bool is_on;
@@ -276,6 +278,8 @@ struct check_settings {
     struct str status; /* value_parse_status_range */
     struct str body;   /* pointer NULL = any */
     bool tcp;          /* a connection is enough */
+    struct str grpc;   /* the service that grpc.health.v1 is asked for; "true": for the whole
+                        * server; pointer NULL = it is not asked */
 };
 
 /* A cookie that leads a client to the endpoint it had. */

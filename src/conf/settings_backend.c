@@ -92,6 +92,39 @@ static void check_discover(struct checker *c, const struct backend_settings *b)
     }
 }
 
+/* How endpoints are asked whether they are well. Those that are learned later are judged then. */
+static void check_health(struct checker *c, const struct backend_settings *b)
+{
+    static const char *const others[] = {"path", "status", "body"};
+    const struct check_settings *check = &b->health;
+    const char *fault = NULL;
+    if (!check->is_on || check->grpc.p == NULL) {
+        return;
+    }
+    if (check->tcp) {
+        fault = "grpc: \"tcp\" asks for less: keep one";
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (conf_origin_of(check, others[i]).source != NULL) {
+            fault = "grpc: \"path\", \"status\" and \"body\" belong to a GET: keep one";
+        }
+    }
+    for (size_t i = 0; i < b->proxy.count && fault == NULL; i++) {
+        struct upstream_address a = {0};
+        size_t at;
+        struct str url = b->proxy.items[i].url;
+        bool is_known = value_parse_upstream(url, &a, &at) == NULL;
+        if (str_eq(url, STR("echo")) || (is_known && !a.is_h2)) {
+            fault = "grpc: it is spoken over HTTP/2: the endpoints are grpc://, grpcs://, h2c://, "
+                    "h2://, unix+grpc: or unix+h2c:";
+        }
+    }
+    if (fault != NULL) {
+        (void)diag_add(c->diags, conf_origin_of(check, "grpc"), "%s", fault);
+        c->is_wrong = true;
+    }
+}
+
 /* NULL: said so of the key. */
 static const struct backend_settings *find(struct checker *c, const struct settings *s,
                                            struct str name, struct conf_origin origin)
@@ -162,6 +195,7 @@ static void settle(struct checker *c, const struct settings *s, struct backend_s
     } else {
         check_discover(c, b);
         check_fcgi(c, b);
+        check_health(c, b);
     }
 }
 
@@ -355,6 +389,7 @@ void settings_check_backends(struct checker *c, struct settings *s)
         check_list(c, &s->backends.items[i]);
         check_discover(c, &s->backends.items[i]);
         check_fcgi(c, &s->backends.items[i]);
+        check_health(c, &s->backends.items[i]);
         check_kind(c, &s->backends.items[i], true, true, "");
     }
     for (size_t i = 0; i < s->hosts.count; i++) {

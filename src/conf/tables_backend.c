@@ -5,7 +5,6 @@
 static const char *const BACKEND_LATER[] = {"static", NULL};
 static const char *const DISCOVER[] = {"dns", "srv", "file", NULL};
 static const char *const DISCOVER_LATER[] = {"docker", "k8s", NULL};
-static const char *const CHECK_LATER[] = {"grpc", NULL};
 static const char *const PROXY_PROTOCOL[] = {"off", "v1", "v2", NULL};
 static const char *const BALANCE[] = {"p2c", "rr", "least", "first", "hash", NULL};
 static const char *const BALANCE_LATER[] = {"ewma", NULL};
@@ -242,6 +241,24 @@ static const char *check_status_range(struct str text, size_t *ret_at)
     return value_parse_status_range(text, &low, &high, ret_at);
 }
 
+static const char *check_grpc_service(struct str text, size_t *ret_at)
+{
+    *ret_at = 0;
+    if (str_eq(text, STR("false"))) {
+        return "leave the key out instead";
+    }
+    if (text.n == 0 || text.n > CHECK_SERVICE_BYTES_MAX) {
+        return "the name of a service has 1 to 255 bytes; true: the whole server";
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= ' ' || text.p[i] > '~') {
+            *ret_at = i;
+            return "the name of a service has no such character";
+        }
+    }
+    return NULL;
+}
+
 static const struct conf_key CHECK_KEYS[] = {
     {.name = "path",
      .type = CONF_STRING,
@@ -303,14 +320,21 @@ static const struct conf_key CHECK_KEYS[] = {
      .default_text = "false",
      .example = "true",
      .doc = "Whether it is enough that a connection can be made."},
+    {.name = "grpc",
+     .type = CONF_STRING,
+     AT(check_settings, grpc),
+     .check = check_grpc_service,
+     .example = "shop.Orders",
+     .doc = "The service that grpc.health.v1.Health/Check is asked for, or true: the whole server. "
+            "For endpoints of HTTP/2; those of gRPC are asked so where path, status, body and tcp "
+            "are not given."},
 };
 static const struct conf_table CHECK_TABLE = {.name = "health",
                                               KEYS(CHECK_KEYS),
                                               .struct_bytes = sizeof(struct check_settings),
                                               .short_key = "path",
                                               .has_switch = true,
-                                              .on_offset = offsetof(struct check_settings, is_on),
-                                              .later_keys = CHECK_LATER};
+                                              .on_offset = offsetof(struct check_settings, is_on)};
 
 static const struct conf_table OUTLIER_TABLE = {.name = "outlier",
                                                 KEYS(OUTLIER_KEYS),

@@ -112,11 +112,30 @@ static void health_fail(struct health_probe *p, const char *reason)
     health_verdict(p, reason);
 }
 
-static void health_ask(struct health_probe *p)
+static bool health_is_given(const struct health_probe *p, const char *key)
+{
+    return conf_origin_of(p->settings, key).source != NULL;
+}
+
+static const struct health_kind *health_kind_of(const struct health_probe *p)
 {
     /* An endpoint that takes bytes may know no HTTP. */
-    bool is_tcp = p->settings->tcp || str_starts_with(p->endpoint->url, STR("tcp://"));
-    const struct health_kind *kind = is_tcp ? &health_kind_tcp : &health_kind_http;
+    if (p->settings->tcp || str_starts_with(p->endpoint->url, STR("tcp://"))) {
+        return &health_kind_tcp;
+    }
+    bool is_get =
+        health_is_given(p, "path") || health_is_given(p, "status") || health_is_given(p, "body");
+    return p->settings->grpc.p || (p->endpoint->is_grpc && !is_get) ? &health_kind_grpc
+                                                                    : &health_kind_http;
+}
+
+static void health_ask(struct health_probe *p)
+{
+    const struct health_kind *kind = health_kind_of(p);
+    if (kind == &health_kind_grpc && p->target.protocol != CLIENT_H2) {
+        health_fail(p, "gRPC needs HTTP/2, which this endpoint does not say it speaks");
+        return;
+    }
     enum err e = kind->begin(p);
     if (e) {
         health_fail(p, client_connect_text(e));

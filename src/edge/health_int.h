@@ -7,13 +7,13 @@
 #include "edge/health.h"
 #include "edge/members.h"
 #include "loop/loop.h"
+#include "net/client.h"
 #include "net/proxy_header.h"
 #include "net/resolver.h"
 
 #define HEALTH_BODY_BYTES_MAX 65536u
 #define HEALTH_REASON_BYTES 160
 
-struct client;
 struct health_probe;
 
 struct health_kind {
@@ -24,7 +24,7 @@ struct health_kind {
     void (*cancel)(struct health_probe *p);
 };
 
-extern const struct health_kind health_kind_http, health_kind_tcp;
+extern const struct health_kind health_kind_http, health_kind_tcp, health_kind_grpc;
 
 struct health_probe {
     struct list link;
@@ -55,6 +55,22 @@ struct loop *health_loop(const struct health *h);
 
 /* NULL: no memory for it. */
 struct client *health_client(struct health *h);
+
+/* Begins an exchange with the endpoint on a connection of its own: Host and User-Agent are put
+ * before `own`, which has room for them, and nothing but the deadline of the check ends it. Errors
+ * of client_start. */
+enum err health_exchange_begin(struct health_probe *p, struct client_request *request,
+                               const struct http_fields *own,
+                               const struct client_service *service) MUST_CHECK;
+
+/* Breaks it off where it is under way. */
+void health_exchange_cancel(struct health_probe *p);
+
+/* The same, and the check ends with `reason`. */
+void health_exchange_end(struct health_probe *p, const char *reason);
+
+/* The check ends because the exchange failed. */
+void health_exchange_failed(struct health_probe *p, const struct client_end *end);
 
 /* The check under way ended; `reason` NULL: it passed. Copied. */
 void health_verdict(struct health_probe *p, const char *reason);

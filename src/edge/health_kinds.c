@@ -13,7 +13,9 @@
 /* Ours is the timer that ends a check. */
 #define NO_TIME_MS 86400000u
 
-/* ---- a GET ---- */
+#define OWN_FIELDS_MAX 4 /* of a kind of check */
+
+/* ---- exchanges ---- */
 
 static struct str health_host(const struct health_probe *p)
 {
@@ -22,14 +24,51 @@ static struct str health_host(const struct health_probe *p)
     return is_word ? p->endpoint->authority : policy;
 }
 
-static void http_end(struct health_probe *p, const char *reason)
+enum err health_exchange_begin(struct health_probe *p, struct client_request *request,
+                               const struct http_fields *own, const struct client_service *service)
+{
+    static const struct client_timeouts timeouts = {NO_TIME_MS, NO_TIME_MS, NO_TIME_MS, NO_TIME_MS};
+    struct client *client = health_client(p->health);
+    struct http_field array[2 + OWN_FIELDS_MAX];
+    struct http_fields fields;
+    http_fields_init(&fields, array, COUNT_OF(array));
+    buf_init(&p->body, HEALTH_BODY_BYTES_MAX);
+    enum err e = client ? http_fields_add_id(&fields, HTTP_FIELD_HOST, health_host(p)) : ERR_NOMEM;
+    e = e ? e
+          : http_fields_add_id(&fields, HTTP_FIELD_USER_AGENT, STR("selenia-health/" SWS_VERSION));
+    for (unsigned i = 0; own && i < own->n && !e; i++) {
+        e = http_fields_add(&fields, own->v[i].name, own->v[i].value);
+    }
+    request->fields = &fields;
+    e = e ? e
+          : client_start(client, &p->target, &timeouts, request, true, service, p, &p->exchange);
+    request->fields = NULL;
+    return e;
+}
+
+void health_exchange_cancel(struct health_probe *p)
 {
     if (p->exchange) {
         client_cancel(p->exchange);
         p->exchange = NULL;
     }
+}
+
+void health_exchange_end(struct health_probe *p, const char *reason)
+{
+    health_exchange_cancel(p);
     health_verdict(p, reason);
 }
+
+void health_exchange_failed(struct health_probe *p, const struct client_end *end)
+{
+    char text[HEALTH_REASON_BYTES];
+    snprintf(text, sizeof(text), "%s%s%s", client_fault_text(end->fault),
+             end->detail[0] ? ": " : "", end->detail);
+    health_verdict(p, text);
+}
+
+/* ---- a GET ---- */
 
 static bool http_has_text(const struct health_probe *p)
 {
@@ -49,7 +88,7 @@ static void http_on_head(struct client_exchange *x, const struct response_head *
     if (head->status < low || head->status > high) {
         char text[32];
         snprintf(text, sizeof(text), "status %u", head->status);
-        http_end(p, text);
+        health_exchange_end(p, text);
         return;
     }
     client_read_body(x);
@@ -62,23 +101,20 @@ static void http_on_body(struct client_exchange *x, struct str bytes)
     size_t room = HEALTH_BODY_BYTES_MAX - p->body.n;
     buf_add_str(&p->body, str_sub(bytes, 0, bytes.n < room ? bytes.n : room));
     if (p->body.is_failed) {
-        http_end(p, err_text(ERR_NOMEM));
+        health_exchange_end(p, err_text(ERR_NOMEM));
     } else if (bytes.n < room) {
         client_read_body(x);
     } else {
-        http_end(p, http_has_text(p) ? NULL : "the text is not in its answer");
+        health_exchange_end(p, http_has_text(p) ? NULL : "the text is not in its answer");
     }
 }
 
 static void http_on_end(struct client_exchange *x, const struct client_end *end)
 {
     struct health_probe *p = client_state(x);
-    char text[HEALTH_REASON_BYTES];
     p->exchange = NULL;
     if (end->fault) {
-        snprintf(text, sizeof(text), "%s%s%s", client_fault_text(end->fault),
-                 end->detail[0] ? ": " : "", end->detail);
-        health_verdict(p, text);
+        health_exchange_failed(p, end);
     } else {
         health_verdict(p, http_has_text(p) ? NULL : "the text is not in its answer");
     }
@@ -98,23 +134,13 @@ static const struct client_service http_service = {
 
 static enum err http_begin(struct health_probe *p)
 {
-    static const struct client_timeouts timeouts = {NO_TIME_MS, NO_TIME_MS, NO_TIME_MS, NO_TIME_MS};
-    struct client *client = health_client(p->health);
-    struct http_field array[2];
-    struct http_fields fields;
+    struct client_request request = {
+        .method = STR("GET"), .method_id = HTTP_GET, .target = p->settings->path};
     struct client_variable variables[FCGI_CHECK_VARIABLES];
     struct buf file;
+    enum err e = ERR_OK;
     buf_init(&file, 0);
-    http_fields_init(&fields, array, 2);
-    buf_init(&p->body, HEALTH_BODY_BYTES_MAX);
-    enum err e = client ? http_fields_add_id(&fields, HTTP_FIELD_HOST, health_host(p)) : ERR_NOMEM;
-    e = e ? e
-          : http_fields_add_id(&fields, HTTP_FIELD_USER_AGENT, STR("selenia-health/" SWS_VERSION));
-    struct client_request request = {.method = STR("GET"),
-                                     .method_id = HTTP_GET,
-                                     .target = p->settings->path,
-                                     .fields = &fields};
-    if (!e && p->target.protocol == CLIENT_FCGI) {
+    if (p->target.protocol == CLIENT_FCGI) {
         const struct fcgi_settings *fcgi = &upstream_settings(p->upstream)->fcgi;
         request.variables = variables;
         request.variable_count = FCGI_CHECK_VARIABLES;
@@ -124,22 +150,12 @@ static enum err http_begin(struct health_probe *p)
             e = ERR_NOMEM;
         }
     }
-    e = e ? e
-          : client_start(client, &p->target, &timeouts, &request, true, &http_service, p,
-                         &p->exchange);
+    e = e ? e : health_exchange_begin(p, &request, NULL, &http_service);
     buf_done(&file);
     return e;
 }
 
-static void http_cancel(struct health_probe *p)
-{
-    if (p->exchange) {
-        client_cancel(p->exchange);
-        p->exchange = NULL;
-    }
-}
-
-const struct health_kind health_kind_http = {http_begin, http_cancel};
+const struct health_kind health_kind_http = {http_begin, health_exchange_cancel};
 
 /* ---- a connection ---- */
 

@@ -268,7 +268,7 @@ def test_under_load(balance):
     ({"status": "99"}, "a status from 200 to 599 or a range"),
     ({"status": "400-300"}, "a status from 200 to 599 or a range"),
     ({"path": "x"}, "path: a path begins with /"),
-    ({"grpc": "a"}, "not served by this version"),
+    ({"grpc": "a"}, "it is spoken over HTTP/2"),
     ({"bdy": "a"}, 'did you mean "body"'),
 ])
 def test_wrong(tmp_path, health, want):
