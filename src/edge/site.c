@@ -55,10 +55,19 @@ static struct str site_rewrite_flags(struct site_builder *b, const struct rewrit
     return text;
 }
 
+/* The rules of the host have run before a route is looked for. */
+static bool site_inherits_rewrites(const struct site_route *r)
+{
+    struct conf_origin own = conf_origin_of(r->keys, "rewrites");
+    struct conf_origin host = conf_origin_of(&r->host->settings->keys, "rewrites");
+    return r->rule && own.source == host.source && own.line == host.line &&
+           own.column == host.column;
+}
+
 static enum err site_build_rewrites(struct site_builder *b, struct site_route *r)
 {
     const struct rewrite_list *list = &r->keys->rewrites;
-    if (list->count == 0) {
+    if (list->count == 0 || site_inherits_rewrites(r)) {
         return ERR_OK;
     }
     struct rewrite_rule *rules = arena_zalloc(&b->site->arena, list->count * sizeof(*rules));

@@ -44,7 +44,7 @@ struct site_route {
     int root;                          /* descriptor, -1 = no files */
     struct str document_root;          /* its absolute path; pointer NULL = none */
     struct regex *regex;
-    struct rewrite_set *rewrites; /* NULL = none */
+    struct rewrite_set *rewrites; /* NULL = none, or those of the host */
     struct upstream *upstream;    /* of a backend that is no built-in one; NULL = none */
     struct split *split;          /* instead of it; NULL = none */
     struct upstream *mirror;      /* that gets copies; NULL = none */
