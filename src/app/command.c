@@ -21,7 +21,9 @@
 #include "base/str.h"
 #include "conf/settings.h"
 #include "edge/dns_hint.h"
-#include "edge/pipeline.h"
+#include "edge/explain.h"
+#include "edge/site.h"
+#include "http/head.h"
 #include "os/socket.h"
 #include "runner/check.h"
 
@@ -55,7 +57,7 @@ static const char help_text[] =
     "                   itself, for localhost and the like\n"
     "  check            load the configuration and print it in full, each value with\n"
     "                   the file and line it comes from\n"
-    "  explain URL      show what would happen to a request, phase by phase\n"
+    "  explain URL      show what would happen to a request, phase by phase, and why\n"
     "  ledger verify RECEIPT\n"
     "                   prove, without asking anyone, that a log has an entry\n"
     "  schema           print the JSON Schema of the configuration, for editors\n"
@@ -70,11 +72,15 @@ static const char help_text[] =
     "  -p, --port N        port of `serve` (8080; with --https 8443)\n"
     "      --https         `serve` speaks HTTPS; `sws trust` makes browsers content\n"
     "  -X, --method M      method of `explain` (GET)\n"
+    "  -H, --header LINE   a field of its request, as often as wanted\n"
+    "      --ip ADDRESS    who sends it (127.0.0.1)\n"
+    "      --http2, --http3  what it comes by, otherwise HTTP/1.1\n"
     "      --admin PATH    admin socket of stop, reload, upgrade, restart, status, drain\n"
     "                      and undrain; otherwise the one that the configuration names\n"
     "      --quiet         `check`, `ledger verify`: print nothing when all is well\n"
     "      --json          `status`: print the answer of the admin socket;\n"
-    "                      `ledger verify`: print what is proved as JSON\n"
+    "                      `ledger verify`: print what is proved as JSON;\n"
+    "                      `explain`: print JSON\n"
     "      --key KEY       `ledger verify`: the verifier key of the log, or a file with it\n"
     "      --policy FILE   `ledger verify`: which witnesses must have signed, and which logs\n"
     "                      are trusted (C2SP tlog-policy)\n"
@@ -91,6 +97,8 @@ static const char help_text[] =
     "EXAMPLE\n"
     "  sws serve ./public --port 8080\n";
 
+#define COMMAND_FIELDS_MAX 100
+
 struct command_line {
     const char *program; /* absolute path */
     const char *command;
@@ -98,6 +106,10 @@ struct command_line {
     const char *operand2;
     const char *config;
     const char *method;
+    const char *ip;
+    const char *fields[COMMAND_FIELDS_MAX];
+    size_t field_count;
+    uint8_t version; /* enum http_version */
     const char *resume;
     const char *handover;
     const char *admin;
@@ -477,11 +489,29 @@ static int command_explain(const struct command_line *line)
     if (code) {
         return code;
     }
+    const struct explain_request request = {
+        .method = str_of(line->method),
+        .host = host,
+        .target = target,
+        .fields = line->fields,
+        .field_count = line->field_count,
+        .ip = str_of(line->ip),
+        .version = line->version,
+        .is_tls = str_starts_with(url, STR("https://")) || line->version == HTTP_VERSION_30,
+    };
     struct buf out;
     buf_init(&out, 0);
-    pipeline_explain(site, str_of(line->method), host, target, &out);
-    command_print(&out, stdout);
+    enum err e = explain_run(site, &request, line->is_json, &out);
     site_unref(site);
+    if (e) {
+        buf_done(&out);
+        if (e == ERR_SYNTAX) {
+            return command_usage("%s: the address or a field is malformed.", "explain", NULL);
+        }
+        fprintf(stderr, "sws: explain: %s\n", err_text(e));
+        return EXIT_CODE_FAILED;
+    }
+    command_print(&out, stdout);
     return EXIT_CODE_OK;
 }
 
@@ -544,7 +574,7 @@ static int command_completion(const struct command_line *line)
         {"undrain", "--config --admin", CONF_ARGUMENT_NONE},
         {"trust", "--config", CONF_ARGUMENT_NONE},
         {"check", "--config --quiet", CONF_ARGUMENT_NONE},
-        {"explain", "--config --method", CONF_ARGUMENT_NONE},
+        {"explain", "--config --method --header --ip --http2 --http3 --json", CONF_ARGUMENT_NONE},
         {"ledger", "--key --policy --entry --quiet --json", CONF_ARGUMENT_FILE},
         {"schema", "", CONF_ARGUMENT_NONE},
         {"reference", "", CONF_ARGUMENT_NONE},
@@ -625,6 +655,17 @@ static int command_options(int argc, char **argv, int first, struct command_line
             into = &line->operand;
         } else if (!strcmp(arg, "-X") || !strcmp(arg, "--method")) {
             into = &line->method;
+        } else if (!strcmp(arg, "--ip")) {
+            into = &line->ip;
+        } else if (!strcmp(arg, "-H") || !strcmp(arg, "--header")) {
+            if (line->field_count == COMMAND_FIELDS_MAX) {
+                return command_usage("%s: that is one field too many.", arg, NULL);
+            }
+            into = &line->fields[line->field_count++];
+        } else if (!strcmp(arg, "--http2")) {
+            line->version = HTTP_VERSION_20;
+        } else if (!strcmp(arg, "--http3")) {
+            line->version = HTTP_VERSION_30;
         } else if (!strcmp(arg, "-p") || !strcmp(arg, "--port")) {
             into = &port;
         } else if (!strcmp(arg, "--handover")) {
@@ -675,7 +716,8 @@ int command_run(int argc, char **argv)
 {
     static char program[PATH_MAX];
     state_dir_start();
-    struct command_line line = {.port = PORT_USUAL, .method = "GET"};
+    struct command_line line = {
+        .port = PORT_USUAL, .method = "GET", .ip = "127.0.0.1", .version = HTTP_VERSION_11};
     int first = 2;
     ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
     line.program = n > 0 ? program : argv[0];

@@ -46,6 +46,9 @@ bool challenge_pass(struct request *r)
     size_t n;
     int root = r->pipeline->challenge_root;
     struct str token = str_sub(r->path, prefix.n, r->path.n);
+    if (r->pipeline->explain && str_starts_with(r->path, prefix)) {
+        REQUEST_NOTE(r, "challenge", "answered for an authority while it asks; else passed over");
+    }
     if (root < 0 || r->x->peer->tls || r->x->request->method == HTTP_CONNECT ||
         !str_starts_with(r->path, prefix) || !challenge_is_token(token)) {
         return true;

@@ -503,6 +503,10 @@ void file_send(struct request *r, struct file_entry *e)
                                                .last_modified_s = v.entry->info.mtime_s,
                                                .has_last_modified = true,
                                                .exists = true};
+    if (v.coding.n) {
+        REQUEST_NOTE(r, "file", STR_FMT ", %s", STR_ARG(v.coding),
+                     v.is_dynamic ? "made now" : "precompressed");
+    }
     switch (http_condition_check(head, &validators, now_s)) {
     case HTTP_CONDITION_PROCEED:
         break;

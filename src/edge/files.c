@@ -52,9 +52,14 @@ static void files_missing(struct request *r, enum file_kind kind)
             return;
         }
         if (e->kind == FILE_REGULAR) {
+            REQUEST_NOTE(r, "file", "the fallback " STR_FMT ": a page that is no file",
+                         STR_ARG(fallback));
             file_send(r, e);
             return;
         }
+    }
+    if (kind == FILE_FORBIDDEN) {
+        REQUEST_NOTE(r, "file", "not permitted: by the file system, or a link that leads outside");
     }
     request_fail(r, 404, kind == FILE_FORBIDDEN ? "file not permitted" : "no such file");
 }
@@ -68,6 +73,7 @@ static void files_directory(struct request *r, struct str name)
             files_fail(r, ERR_NOMEM);
             return;
         }
+        REQUEST_NOTE(r, "file", "a directory: its name ends with a slash");
         request_redirect_path(r, 308, with_slash);
         return;
     }
@@ -81,6 +87,7 @@ static void files_directory(struct request *r, struct str name)
             return;
         }
         if (e->kind == FILE_REGULAR) {
+            REQUEST_NOTE(r, "file", "index " STR_FMT, STR_ARG(path));
             file_send(r, e);
             return;
         }
@@ -94,6 +101,7 @@ static void files_directory(struct request *r, struct str name)
             return;
         }
         if (again->kind == FILE_DIRECTORY) {
+            REQUEST_NOTE(r, "file", "a listing of the directory");
             listing_answer(r, again);
             return;
         }
@@ -153,6 +161,7 @@ void files_handle(struct request *r)
         if (is_dir_path) {
             request_fail(r, 404, "a file is no directory");
         } else {
+            REQUEST_NOTE(r, "file", STR_FMT, STR_ARG(name));
             file_send(r, e);
         }
         return;

@@ -100,15 +100,16 @@ static bool match_value(const struct str_pair *want, bool is_there, struct str v
     return is_there && (str_eq(want->value, STR("*")) || str_eq(want->value, value));
 }
 
-static bool match_headers(const struct str_map *want, const struct http_fields *fields)
+/* The first name that has not what is wanted; NULL: all do. */
+static const struct str *match_headers(const struct str_map *want, const struct http_fields *fields)
 {
     for (size_t i = 0; i < want->count; i++) {
         const struct http_field *f = http_fields_find(fields, want->items[i].key);
         if (!match_value(&want->items[i], f != NULL, f ? f->value : STR(""))) {
-            return false;
+            return &want->items[i].key;
         }
     }
-    return true;
+    return NULL;
 }
 
 static bool match_find_parameter(struct str query, struct str name, struct str *ret_value)
@@ -125,16 +126,16 @@ static bool match_find_parameter(struct str query, struct str name, struct str *
     return false;
 }
 
-static bool match_query(const struct str_map *want, struct str query)
+static const struct str *match_query(const struct str_map *want, struct str query)
 {
     for (size_t i = 0; i < want->count; i++) {
         struct str value = STR("");
         bool is_there = match_find_parameter(query, want->items[i].key, &value);
         if (!match_value(&want->items[i], is_there, value)) {
-            return false;
+            return &want->items[i].key;
         }
     }
-    return true;
+    return NULL;
 }
 
 static bool match_method(const struct str_list *methods, struct str method)
@@ -147,16 +148,29 @@ static bool match_method(const struct str_list *methods, struct str method)
     return methods->count == 0;
 }
 
-enum err match_route(const struct site_route *route, const struct request *r)
+static enum err match_missed(const char *condition, struct str name, struct match_miss *ret_miss)
+{
+    *ret_miss = (struct match_miss){condition, name};
+    return ERR_NOT_FOUND;
+}
+
+enum err match_route(const struct site_route *route, const struct request *r,
+                     struct match_miss *ret_miss)
 {
     const struct route_settings *rule = route->rule;
-    const struct request_head *head = r->x->request;
-    bool holds = match_method(&rule->methods, request_method(r)) &&
-                 (rule->match.ip.count == 0 || match_address(&rule->match.ip, r->client)) &&
-                 match_headers(&rule->match.header, &head->fields) &&
-                 match_query(&rule->match.query, r->query);
-    if (!holds) {
-        return ERR_NOT_FOUND;
+    const struct str *name;
+    if (!match_method(&rule->methods, request_method(r))) {
+        return match_missed("method", STR(""), ret_miss);
     }
-    return route->regex ? regex_find(route->regex, r->path) : ERR_OK;
+    if (rule->match.ip.count && !match_address(&rule->match.ip, r->client)) {
+        return match_missed("address", STR(""), ret_miss);
+    }
+    if ((name = match_headers(&rule->match.header, &r->x->request->fields)) != NULL) {
+        return match_missed("header", *name, ret_miss);
+    }
+    if ((name = match_query(&rule->match.query, r->query)) != NULL) {
+        return match_missed("query", *name, ret_miss);
+    }
+    enum err e = route->regex ? regex_find(route->regex, r->path) : ERR_OK;
+    return e == ERR_NOT_FOUND ? match_missed("regex", STR(""), ret_miss) : e;
 }

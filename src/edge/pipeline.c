@@ -263,6 +263,10 @@ static bool pipeline_normalise(struct request *r)
         return false;
     }
     r->path = path.path;
+    REQUEST_NOTE(r, "normalise", "path " STR_FMT "%s", STR_ARG(r->path),
+                 path.has_encoded_slash ? " (holds an encoded slash)" : "");
+    REQUEST_NOTE(r, "client", STR_FMT "%s", STR_ARG(r->client),
+                 str_eq(r->client, r->x->peer->host) ? "" : ", as a trusted proxy says");
     return true;
 }
 
@@ -279,8 +283,12 @@ static bool pipeline_health(struct request *r)
     bool is_local =
         str_starts_with(peer, STR("127.")) || str_eq(peer, STR("::1")) || str_eq(peer, STR("unix"));
     if ((!is_live && !is_ready) || !is_local) {
+        if (is_live || is_ready) {
+            REQUEST_NOTE(r, "health", "passed over: only the machine itself is told");
+        }
         return true;
     }
+    REQUEST_NOTE(r, "health", "whether the program %s", is_live ? "runs" : "takes requests");
     bool is_good = is_live || (r->pipeline->is_ready && atomic_load(r->pipeline->is_ready) &&
                                !r->pipeline->server->is_draining);
     request_answer(r, is_good ? 200 : 503, STR("text/plain; charset=utf-8"),
@@ -353,6 +361,7 @@ static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
     }
     switch (result.outcome) {
     case REWRITE_UNCHANGED:
+        REQUEST_NOTE(r, "rewrite", "no rule changes the path");
         return true;
     case REWRITE_CHANGED:
         r->path = arena_str(&r->x->arena, result.path);
@@ -361,11 +370,15 @@ static bool pipeline_rewrite(struct request *r, const struct rewrite_set *set)
             request_fail(r, 503, "out of memory");
             return false;
         }
+        REQUEST_NOTE(r, "rewrite", "to " STR_FMT "%s" STR_FMT " by rule %u", STR_ARG(r->path),
+                     r->query.n ? "?" : "", STR_ARG(r->query), result.rule + 1);
         return true;
     case REWRITE_REDIRECT:
+        REQUEST_NOTE(r, "rewrite", "redirect by rule %u", result.rule + 1);
         request_answer(r, result.status, (struct str){NULL, 0}, STR(""), result.location);
         return false;
     case REWRITE_REFUSED:
+        REQUEST_NOTE(r, "rewrite", "refused by rule %u", result.rule + 1);
         request_fail(r, result.status, result.reason ? result.reason : "refused by a rewrite");
         return false;
     }
@@ -379,10 +392,17 @@ static bool pipeline_pick_route(struct request *r, const struct site_host *host)
     uint32_t rule;
     router_start(host->router, r->path, &cursor);
     while (router_next(&cursor, &rule)) {
-        enum err e = match_route(&host->routes[rule], r);
+        struct match_miss miss;
+        enum err e = match_route(&host->routes[rule], r, &miss);
         if (e == ERR_OK) {
             r->route = &host->routes[rule];
+            REQUEST_NOTE(r, "route", STR_FMT, STR_ARG(r->route->name));
             return true;
+        }
+        if (e == ERR_NOT_FOUND) {
+            REQUEST_NOTE(r, "route", STR_FMT " passed over: its %s%s" STR_FMT " does not match",
+                         STR_ARG(host->routes[rule].name), miss.condition, miss.name.n ? " " : "",
+                         STR_ARG(miss.name));
         }
         if (e == ERR_NOMEM) {
             request_fail(r, 503, err_text(e));
@@ -394,6 +414,7 @@ static bool pipeline_pick_route(struct request *r, const struct site_host *host)
         }
     }
     r->route = &host->routes[host->route_count];
+    REQUEST_NOTE(r, "route", "the host itself (%zu routes, none matches)", host->route_count);
     return true;
 }
 
@@ -436,6 +457,10 @@ static bool pipeline_has_certificate(const struct request *r, const struct site_
         return true;
     }
     const struct certificate_store *store = r->pipeline->certificates;
+    if (r->pipeline->explain && !store) {
+        REQUEST_NOTE(r, "https", "as if the certificate of an authority were there already");
+        return true;
+    }
     return store && certificate_store_find(store, name, &any) != NULL;
 }
 
@@ -449,6 +474,7 @@ static bool pipeline_secure(struct request *r, const struct site_host *host)
     bool is_sent_on = !r->x->peer->tls && r->pipeline->https_port && host->tls.policy &&
                       host->settings->https_redirect && pipeline_has_certificate(r, host);
     if (is_sent_on) {
+        REQUEST_NOTE(r, "https", "sent on to https: https_redirect is on");
         pipeline_redirect_https(r);
     }
     return !is_sent_on;
@@ -481,6 +507,7 @@ static bool pipeline_route(struct request *r)
         return false;
     }
     r->route = &host->routes[host->route_count];
+    REQUEST_NOTE(r, "host", STR_FMT, STR_ARG(host->name));
     if (!pipeline_secure(r, host)) {
         return false;
     }
@@ -492,8 +519,7 @@ static bool pipeline_route(struct request *r)
         return false;
     }
     /* A route that brings rules of its own applies them too. */
-    bool has_own = r->route != whole && r->route->rewrites &&
-                   r->route->keys->rewrites.items != whole->keys->rewrites.items;
+    bool has_own = r->route != whole && r->route->rewrites;
     return !has_own || pipeline_rewrite(r, r->route->rewrites);
 }
 
@@ -509,6 +535,8 @@ static void pipeline_redirect(struct request *r, const struct redirect_settings 
     if (redirect->keep_path) {
         request_add_target(r, r->path, &location);
     }
+    REQUEST_NOTE(r, "handler", "redirect %lld to " STR_FMT "%s", (long long)redirect->status,
+                 STR_ARG(redirect->to), redirect->keep_path ? " (path and query kept)" : "");
     request_redirect(r, (uint16_t)redirect->status, &location);
 }
 
@@ -523,24 +551,37 @@ static void pipeline_ask_backend(struct request *r)
         fcgi_handle(r);
     } else if (r->upstream) {
         proxy_handle(r);
+    } else if (r->pipeline->explain) {
+        explain_backend(r);
     } else {
         echo_handle(r);
     }
 }
 
+static void pipeline_note_log(const struct request *r)
+{
+    static const char *const formats[] = {"json", "common", "combined", "logfmt"};
+    const struct route_log_settings *log = &r->route->keys->log;
+    REQUEST_NOTE(r, "log", "%s", log->is_on ? formats[r->route->log_format] : "off");
+}
+
 static void pipeline_handle(struct request *r)
 {
     const struct route_keys *keys = r->route->keys;
+    pipeline_note_log(r);
     if (keys->redirect.is_on) {
         pipeline_redirect(r, &keys->redirect);
     } else if (pipeline_is_connect(r) && !keys->backend.is_on && !r->route->split) {
         request_fail(r, 405, "no tunnel here");
     } else if (keys->respond.is_on) {
+        REQUEST_NOTE(r, "handler", "respond %lld, %zu bytes", (long long)keys->respond.status,
+                     keys->respond.body.n);
         request_answer(r, (uint16_t)keys->respond.status, keys->respond.type, keys->respond.body,
                        (struct str){NULL, 0});
     } else if (keys->backend.is_on || r->route->split) {
         pipeline_ask_backend(r);
     } else if (r->route->root >= 0) {
+        REQUEST_NOTE(r, "handler", "files below " STR_FMT, STR_ARG(keys->root));
         files_handle(r);
     } else {
         request_fail(r, 404, "the route has no handler");

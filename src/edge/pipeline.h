@@ -14,6 +14,7 @@
 #include "net/client.h"
 #include "net/server.h"
 
+struct explain;
 struct file_cache;
 struct upstream_view;
 struct ws_loop;
@@ -60,6 +61,7 @@ struct pipeline {
     struct buf line; /* scratch for one log line */
     uint64_t id_state[2];
     const atomic_bool *is_ready; /* for /readyz */
+    struct explain *explain;     /* who is told why; NULL: nobody asks */
 };
 
 /* A site as one loop sees it: the exchanges that use it are counted without atomics. */
@@ -105,7 +107,3 @@ struct server_hooks pipeline_hooks(struct pipeline *p);
 const char *const *pipeline_limit_names(void);
 const char *const *pipeline_reason_names(void);
 const char *const *pipeline_cause_names(void);
-
-/* What happens to a request, phase by phase, as lines of text. */
-void pipeline_explain(const struct site *site, struct str method, struct str host,
-                      struct str target, struct buf *out);

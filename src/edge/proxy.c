@@ -426,6 +426,10 @@ static bool proxy_prepare_target(struct proxy *p)
 
 void proxy_handle(struct request *r)
 {
+    if (r->pipeline->explain) {
+        explain_backend(r);
+        return;
+    }
     struct proxy *p = arena_zalloc(&r->x->arena, sizeof(*p));
     bool is_good = p != NULL;
     if (is_good) {

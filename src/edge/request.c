@@ -109,11 +109,8 @@ static bool request_fail_with_file(struct request *r, struct str path, uint16_t 
     return is_read;
 }
 
-static bool request_fail_with_page(struct request *r, uint16_t status)
+const struct status_file *request_error_page(const struct request *r, uint16_t status)
 {
-    if (!r->route || r->is_error_page) {
-        return false;
-    }
     const struct status_file_list *pages = &r->route->keys->error_pages;
     const struct status_file *best = NULL;
     for (size_t i = 0; i < pages->count; i++) {
@@ -123,9 +120,17 @@ static bool request_fail_with_page(struct request *r, uint16_t status)
             best = page;
         }
     }
+    return best;
+}
+
+static bool request_fail_with_page(struct request *r, uint16_t status)
+{
+    const struct status_file *best =
+        r->route && !r->is_error_page ? request_error_page(r, status) : NULL;
     if (!best) {
         return false;
     }
+    REQUEST_NOTE(r, "failure", "its page is " STR_FMT, STR_ARG(best->file));
     r->is_error_page = true;
     /* A relative name is a file of the site, an absolute one of the operator. */
     if (best->file.n && best->file.p[0] == '/') {
@@ -140,6 +145,7 @@ void request_fail(struct request *r, uint16_t status, const char *reason)
     if (!r->error) {
         r->error = reason;
     }
+    REQUEST_NOTE(r, "failure", "%u: %s", status, reason);
     if (r->x->phase != EXCHANGE_OPEN) {
         exchange_reset(r->x, ERR_INTERNAL);
         return;

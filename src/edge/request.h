@@ -2,6 +2,7 @@
 /* A request inside the pipeline: what the phases found out, for handlers and the log. */
 #pragma once
 
+#include "edge/explain.h"
 #include "edge/pipeline.h"
 #include "edge/site.h"
 #include "net/exchange.h"
@@ -34,6 +35,14 @@ struct request {
     bool is_waiting; /* it waits for room */
 };
 
+/* Tells `sws explain` of a decision and its reason; a branch where nobody asks. */
+#define REQUEST_NOTE(r, phase, ...)                                                                \
+    do {                                                                                           \
+        if ((r)->pipeline->explain) {                                                              \
+            explain_note((r)->pipeline->explain, (phase), __VA_ARGS__);                            \
+        }                                                                                          \
+    } while (0)
+
 /* The method that routes and rewrites ask for: a tunnel is GET whatever the version, though over
  * HTTP/2 and 3 CONNECT opens it. */
 struct str request_method(const struct request *r);
@@ -44,6 +53,9 @@ struct str request_method(const struct request *r);
 
 /* Adds the fields of the route (security preset and the user's) to a response head. */
 enum err request_add_route_fields(const struct request *r, struct http_fields *fields) MUST_CHECK;
+
+/* The page of the route for `status`: the narrowest range that holds it. NULL: none. */
+const struct status_file *request_error_page(const struct request *r, uint16_t status);
 
 /* Answers with an error: the route's error page where it has one, else a built-in page in HTML or
  * text as the client prefers; to gRPC in its own way. `reason` is for the log. */

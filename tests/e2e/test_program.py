@@ -166,7 +166,7 @@ def test_expressions_where_the_kernel_refuses_to_compile_them(tmp_path):
                       preexec_fn=lambda: os._exit(0 if refuse_executable_memory() else 1)
                       ).returncode == 0:
         pytest.skip("this kernel does not know how")
-    path = write(tmp_path, "server: {admin: off}\nhosts:\n  - domains: default\n"
+    path = write(tmp_path, "server: {admin: off, listen: [80]}\nhosts:\n  - domains: default\n"
                  "    rewrites: [{from: '^/old/(.*)$', to: /new/$1}]\n"
                  "    routes: [{path: /**, match: {regex: '^/new/[a-z]+$'}, respond: 204}]\n")
     done = subprocess.run([SWS, "explain", "-c", path, "http://a/old/x"], capture_output=True,
