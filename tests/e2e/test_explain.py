@@ -211,6 +211,27 @@ def test_http2(site):
     assert "via: 2 selenia" in said["upstream"]
 
 
+def test_connections(tmp_path):
+    """What TLS decides: passed on, sent on, refused."""
+    config = tmp_path / "sws.yaml"
+    config.write_text("""\
+server: {listen: [80, 443], admin: off, tls: {issuer: internal}}
+hosts:
+  - {domains: passed.test, backend: "tcp://127.0.0.1:1"}
+  - {domains: own.test, respond: 204}
+""")
+
+    def text(url, *more):
+        return run_sws("explain", "-c", config, url, *more).stdout
+    assert "TLS for this name is passed on as it is" in text("https://passed.test/")
+    assert "answer     308" in text("http://passed.test/")
+    assert "answer     308" in text("http://own.test/x?y")
+    assert "location: https://own.test/x?y\n" in text("http://own.test/x?y")
+    assert "answer     204" in text("https://own.test/x")
+    assert "answer     204" in text("own.test/x", "--http3")
+    assert "answer     421" in text("https://else.test/")
+
+
 def test_golden(tmp_path):
     """The whole text for a request that meets most of it."""
     config = tmp_path / "sws.yaml"
