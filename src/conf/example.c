@@ -19,6 +19,16 @@ struct trail {
     size_t depth;
 };
 
+/* Some keys of a backend concern some endpoints only. */
+static const char *example_endpoint(const char *key, const char *last)
+{
+    if (str_eq(str_of(key), STR("fcgi"))) {
+        return "fcgi://app.internal:9000";
+    }
+    return str_eq(str_of(last), STR("grpc")) ? "grpc://app.internal:50051"
+                                             : "http://app.internal:3000";
+}
+
 /* The keys that must stand beside the example for its object to load. */
 static void print_siblings(const struct trail *t, size_t level, int indent, struct buf *out)
 {
@@ -38,9 +48,8 @@ static void print_siblings(const struct trail *t, size_t level, int indent, stru
     /* A backend has endpoints, or a file that names them. */
     if (table == &conf_table_backend && (next->flags & CONF_HANDLER) == 0 &&
         !str_eq(str_of(t->keys[t->depth - 1]->name), STR("file"))) {
-        bool is_fcgi = str_eq(str_of(next->name), STR("fcgi"));
         buf_printf(out, "%*sproxy: %s\n", indent, "",
-                   is_fcgi ? "fcgi://app.internal:9000" : "http://app.internal:3000");
+                   example_endpoint(next->name, t->keys[t->depth - 1]->name));
     }
     /* Where there is no root, the other side has one. */
     if (str_eq(str_of(table->name), STR("fcgi")) && !str_eq(str_of(next->name), STR("root"))) {

@@ -597,6 +597,9 @@ enum err settings_default_site(const char *dir, uint16_t port, bool is_https,
 /* The settings that a backend goes by: those it names, or its own. */
 const struct backend_settings *settings_backend(const struct backend_settings *b);
 
+/* Whether a check says something that only a GET can answer, beyond what holds without a word. */
+bool settings_check_is_get(const struct check_settings *check);
+
 /* Whether connections of a host with this backend are passed on as they are (tcp://). */
 bool settings_is_passed(const struct backend_settings *b);
 

@@ -95,7 +95,6 @@ static void check_discover(struct checker *c, const struct backend_settings *b)
 /* How endpoints are asked whether they are well. Those that are learned later are judged then. */
 static void check_health(struct checker *c, const struct backend_settings *b)
 {
-    static const char *const others[] = {"path", "status", "body"};
     const struct check_settings *check = &b->health;
     const char *fault = NULL;
     if (!check->is_on || check->grpc.p == NULL) {
@@ -104,10 +103,8 @@ static void check_health(struct checker *c, const struct backend_settings *b)
     if (check->tcp) {
         fault = "grpc: \"tcp\" asks for less: keep one";
     }
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (conf_origin_of(check, others[i]).source != NULL) {
-            fault = "grpc: \"path\", \"status\" and \"body\" belong to a GET: keep one";
-        }
+    if (settings_check_is_get(check)) {
+        fault = "grpc: \"path\", \"status\" and \"body\" belong to a GET: keep one";
     }
     for (size_t i = 0; i < b->proxy.count && fault == NULL; i++) {
         struct upstream_address a = {0};
@@ -426,6 +423,12 @@ bool settings_is_fcgi(const struct backend_settings *own)
     return b->proxy.count > 0
                ? value_parse_upstream(b->proxy.items[0].url, &a, &at) == NULL && a.is_fcgi
                : b->discover.file.p != NULL && b->fcgi.is_on;
+}
+
+bool settings_check_is_get(const struct check_settings *check)
+{
+    return !str_eq(check->path, STR("/")) || !str_eq(check->status, STR("200-399")) ||
+           check->body.p != NULL;
 }
 
 bool settings_is_passed(const struct backend_settings *b)

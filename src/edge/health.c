@@ -112,19 +112,13 @@ static void health_fail(struct health_probe *p, const char *reason)
     health_verdict(p, reason);
 }
 
-static bool health_is_given(const struct health_probe *p, const char *key)
-{
-    return conf_origin_of(p->settings, key).source != NULL;
-}
-
 static const struct health_kind *health_kind_of(const struct health_probe *p)
 {
     /* An endpoint that takes bytes may know no HTTP. */
     if (p->settings->tcp || str_starts_with(p->endpoint->url, STR("tcp://"))) {
         return &health_kind_tcp;
     }
-    bool is_get =
-        health_is_given(p, "path") || health_is_given(p, "status") || health_is_given(p, "body");
+    bool is_get = settings_check_is_get(p->settings);
     return p->settings->grpc.p || (p->endpoint->is_grpc && !is_get) ? &health_kind_grpc
                                                                     : &health_kind_http;
 }
