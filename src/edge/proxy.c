@@ -10,9 +10,6 @@
  * 10.1.1). */
 #define CONTINUE_MS 1000u
 
-/* How long a try that is due waits while too many others are made again. */
-#define RETRY_WAIT_MS 1000u
-
 static void proxy_try(struct proxy *p);
 
 static struct proxy *proxy_of(const struct request *r)
@@ -62,7 +59,7 @@ static void proxy_on_retry_time(struct timer *t)
 void proxy_await_retry(struct proxy *p)
 {
     struct loop *loop = p->request->pipeline->loop;
-    p->retry_until_ms = loop_now_ms(loop) + RETRY_WAIT_MS;
+    p->retry_until_ms = loop_now_ms(loop) + UPSTREAM_RETRY_WAIT_MS;
     timer_cancel(&p->continue_timer);
     p->is_waiting_continue = false;
     if (p->use.pause_ms) {
@@ -85,11 +82,7 @@ bool proxy_is_replayable(const struct proxy *p)
 
 void proxy_report(struct proxy *p, const struct client_end *end)
 {
-    const struct upstream_endpoint *endpoint = p->use.endpoint;
-    if (endpoint->host.n &&
-        (end->fault == CLIENT_FAULT_CONNECT || end->fault == CLIENT_FAULT_CONNECT_TIME)) {
-        resolver_avoid(p->request->pipeline->resolver, endpoint->host, &p->target_now.address);
-    }
+    upstream_avoid(p->request->pipeline, &p->use, end->fault, &p->target_now.address);
     if (upstream_report(p->request->pipeline, p->upstream, &p->use, end, proxy_is_idempotent(p),
                         proxy_is_replayable(p))) {
         p->last_end = (struct client_end){.fault = end->fault, .detail = end->detail};
@@ -149,7 +142,7 @@ void proxy_drop_replay(struct proxy *p)
 static enum err proxy_keep(struct proxy *p, struct str bytes)
 {
     size_t most = p->answer ? p->replay_bytes_max : SIZE_MAX;
-    if (p->is_replay_lost || p->is_tunnel) {
+    if (p->is_tunnel || (p->answer && p->is_replay_lost)) {
         return ERR_OK;
     }
     if (bytes.n > most || p->replay.n > most - bytes.n) {

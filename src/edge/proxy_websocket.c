@@ -46,7 +46,7 @@ enum err proxy_switch(struct proxy *p, const struct response_head *head)
     e = e ? e : proxy_add_sticky(p->request, p->upstream, &p->use, &fields);
     e = e ? e : exchange_tunnel(p->x, STR("websocket"), &fields);
     if (!e) {
-        upstream_tunnel(&p->use);
+        upstream_tunnel(p->upstream, &p->use);
         p->is_tunnel = true;
         p->has_body = true;
         p->is_body_done = false;

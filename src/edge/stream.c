@@ -20,6 +20,8 @@ struct stream {
     struct client_target target;
     struct resolver_question question;
     struct timer retry_timer;
+    uint64_t retry_until_ms;
+    enum client_fault last_fault; /* of the try before, while another one is due */
     uint64_t start_ns;
     const char *error; /* static; NULL: none */
 };
@@ -65,8 +67,10 @@ static void stream_retry(struct stream *s)
     struct loop *loop = s->pipeline->loop;
     if (upstream_begin_retry(s->pipeline, s->upstream, &s->tries)) {
         stream_try(s);
-    } else {
+    } else if (loop_now_ms(loop) < s->retry_until_ms) {
         loop_timer_set(loop, &s->retry_timer, loop_now_ms(loop) + s->tries.pause_ms);
+    } else {
+        stream_fail(s, client_fault_text(s->last_fault));
     }
 }
 
@@ -79,9 +83,14 @@ static void stream_report(struct stream *s, enum client_fault fault, const char 
 {
     struct loop *loop = s->pipeline->loop;
     const struct client_end end = {.fault = fault, .detail = detail};
+    upstream_avoid(s->pipeline, &s->tries, fault, &s->target.address);
     if (!upstream_report(s->pipeline, s->upstream, &s->tries, &end, true, true)) {
         stream_fail(s, client_fault_text(fault));
-    } else if (s->tries.pause_ms) {
+        return;
+    }
+    s->last_fault = fault;
+    s->retry_until_ms = loop_now_ms(loop) + UPSTREAM_RETRY_WAIT_MS;
+    if (s->tries.pause_ms) {
         loop_timer_set(loop, &s->retry_timer, loop_now_ms(loop) + s->tries.pause_ms);
     } else {
         stream_retry(s);
@@ -93,6 +102,7 @@ static void stream_on_connected(struct relay *relay, enum err e)
     struct stream *s = relay_state(relay);
     if (!e) {
         upstream_answered(s->pipeline, s->upstream, &s->tries, 200);
+        upstream_last(s->upstream, &s->tries);
     } else if (e == ERR_TIMEOUT) {
         stream_report(s, CLIENT_FAULT_CONNECT_TIME, "");
     } else {

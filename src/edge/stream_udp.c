@@ -16,6 +16,7 @@ struct stream_flow {
     struct str name;
     struct upstream_use tries;
     struct flow *flow;
+    struct socket_address address; /* of the endpoint */
     struct resolver_question question;
     struct exchange_peer peer; /* for the log */
     char host_text[SOCKET_ADDRESS_TEXT_BYTES];
@@ -27,6 +28,7 @@ struct stream_flow {
 static void stream_flow_report(struct stream_flow *s, enum client_fault fault, const char *detail)
 {
     const struct client_end end = {.fault = fault, .detail = detail};
+    upstream_avoid(s->pipeline, &s->tries, fault, &s->address);
     (void)upstream_report(s->pipeline, s->upstream, &s->tries, &end, false, false);
     s->error = client_fault_text(fault);
 }
@@ -74,6 +76,7 @@ static void stream_flow_on_answer(struct flow *f)
 
 static void stream_flow_connect(struct stream_flow *s, const struct socket_address *to)
 {
+    s->address = *to;
     enum err e = flow_connect(s->flow, to, upstream_timeouts(s->upstream)->idle_ms);
     if (e) {
         stream_flow_fail(s, CLIENT_FAULT_CONNECT, client_connect_text(e));

@@ -7,6 +7,7 @@
 #include "edge/endpoint.h"
 #include "edge/pipeline.h"
 #include "edge/upstream_int.h"
+#include "net/resolver.h"
 
 /* A program that ended is known to have within a moment; until then nobody listens there. */
 #define TRIES_MAX_PROCESS 12
@@ -337,18 +338,24 @@ bool upstream_pick(struct pipeline *p, const struct upstream *u, struct upstream
     return is_given;
 }
 
-void upstream_tunnel(struct upstream_use *use)
+void upstream_last(const struct upstream *u, struct upstream_use *use)
 {
+    if (use->is_retry) {
+        use->is_retry = false;
+        atomic_fetch_sub_explicit(&u->shared->retries, 1, memory_order_relaxed);
+    }
+}
+
+void upstream_tunnel(const struct upstream *u, struct upstream_use *use)
+{
+    upstream_last(u, use);
     use->is_tunnel = true;
     endpoint_begin_tunnel(use->endpoint->state);
 }
 
 void upstream_release(const struct upstream *u, struct upstream_use *use)
 {
-    if (use->is_retry) {
-        use->is_retry = false;
-        atomic_fetch_sub_explicit(&u->shared->retries, 1, memory_order_relaxed);
-    }
+    upstream_last(u, use);
     if (use->is_under_way) {
         use->is_under_way = false;
         if (use->is_tunnel) {
@@ -409,6 +416,15 @@ void upstream_answered(struct pipeline *p, const struct upstream *u, struct upst
         upstream_failed(p, u, use);
     } else {
         endpoint_succeeded(use->endpoint->state, loop_now_ms(p->loop), upstream_elapsed_us(p, use));
+    }
+}
+
+void upstream_avoid(struct pipeline *p, const struct upstream_use *use, enum client_fault fault,
+                    const struct socket_address *address)
+{
+    if (use->endpoint->host.n &&
+        (fault == CLIENT_FAULT_CONNECT || fault == CLIENT_FAULT_CONNECT_TIME)) {
+        resolver_avoid(p->resolver, use->endpoint->host, address);
     }
 }
 

@@ -113,8 +113,20 @@ enum upstream_answer upstream_pick_or_wait(struct pipeline *p, const struct upst
 void upstream_answered(struct pipeline *p, const struct upstream *u, struct upstream_use *use,
                        uint16_t status);
 
-/* The try became a tunnel. */
-void upstream_tunnel(struct upstream_use *use);
+/* The try may last for long from here on, and so is no retry any more that would leave others no
+ * room in the budget. */
+void upstream_last(const struct upstream *u, struct upstream_use *use);
+
+/* The try became a tunnel; upstream_last is included. */
+void upstream_tunnel(const struct upstream *u, struct upstream_use *use);
+
+/* The try met `fault` at `address`. Where that was no connection, other addresses of the same name
+ * come first from here on. */
+void upstream_avoid(struct pipeline *p, const struct upstream_use *use, enum client_fault fault,
+                    const struct socket_address *address);
+
+/* How long a try that is due may wait while too many others are made again. */
+#define UPSTREAM_RETRY_WAIT_MS 1000u
 
 /* The try is not under way any more; a no-op where none is. */
 void upstream_release(const struct upstream *u, struct upstream_use *use);

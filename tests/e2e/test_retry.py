@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from conftest import ANSWER_SECONDS, wait_for
-from test_balance import balance, upstreams  # noqa: F401 (balance is a fixture)
+from test_balance import balance, endpoint, upstreams  # noqa: F401 (balance is a fixture)
 from upstreams import answering, ok
 from versions import VERSIONS, wire_of
 
@@ -141,6 +141,42 @@ def test_body_that_comes_while_another_try_is_due(balance):
             wire.send(b"defghij")
             assert wire.answer().body == b"good"
         assert second == [b"abcdefghij"]
+
+
+def test_large_body_that_comes_while_another_try_waits(balance):
+    """A body that is too large to be kept, of which nothing came before the first try failed: what
+    comes before the second one begins is not lost."""
+    body = bytes(range(256)) * 400
+    gate = threading.Event()
+    second = []
+
+    def fails(connection):
+        while True:
+            method, _ = connection.head()[0].split(None, 1)
+            if method == "PUT":
+                return
+            connection.send(bad(503))
+
+    def slow(connection):
+        while True:
+            _, fields = connection.head()
+            second.append(connection.body(fields)[0])
+            gate.wait(3 * ANSWER_SECONDS)
+            connection.send(ok(b"good"))
+    with upstreams(fails, slow) as (a, b), contextlib.ExitStack() as ends:
+        server = balance(first_of(a.url, b.url))
+        for _ in range(3):  # they use up the budget
+            ends.enter_context(server.wire()).send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: len(second) == 3, "retries")
+        with server.wire() as wire:
+            wire.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+            wait_for(lambda: endpoint(server, a.url)["failures"] >= 4, "end of the first try")
+            wire.send(body[:1000])
+            gate.set()
+            wait_for(lambda: len(b.heads) == 4, "second try")
+            wire.send(body[1000:])
+            assert wire.answer().body == b"good"
+        assert second[3] == body
 
 
 @pytest.mark.parametrize("retry,size,status", [({}, 64000, 200), ({}, 64001, 503),

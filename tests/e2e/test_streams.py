@@ -215,6 +215,52 @@ def test_another_endpoint(serve):
         assert endpoint(server, gone)["state"] == "ejected"
 
 
+def test_connections_that_last_leave_room_for_retries(serve):
+    """One that was tried again is no retry any more once it is there."""
+    with Upstream(echoing) as upstream, contextlib.ExitStack() as ends:
+        gone = f"tcp://127.0.0.1:{free_port()}"
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": [gone, tcp(upstream)], "balance": "first",
+                                    "outlier": "off"}})
+        for _ in range(12):
+            sock = ends.enter_context(connect(server))
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+
+
+def test_no_retry_waits_for_ever(serve):
+    """The second endpoint takes no connection, so the tries there use the budget up; whoever finds
+    none left is told."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, \
+            contextlib.ExitStack() as ends:
+        for _ in range(4):
+            sock = ends.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        gone = f"tcp://127.0.0.1:{free_port()}"
+        silent = "tcp://127.0.0.1:%d" % full.getsockname()[1]
+        server = serve({"listen": "127.0.0.1:0",
+                        "backend": {"proxy": [gone, silent], "balance": "first", "outlier": "off",
+                                    "timeout": {"connect": "60s"}}})
+        for _ in range(3):
+            ends.enter_context(connect(server))
+        wait_for(lambda: endpoint(server, silent)["in_flight"] == 3, "tries that last")
+        with pytest.raises(ConnectionResetError), connect(server) as sock:
+            everything(sock)
+
+
+def test_another_address_of_a_name(serve):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        server = serve({"listen": "127.0.0.1:0", "backend": f"tcp://localhost:{port}"})
+        with connect(server) as sock:
+            listener.settimeout(ANSWER_SECONDS)
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"six")
+                assert sock.recv(10) == b"six"
+
+
 def test_nobody_there(serve):
     server = serve({"listen": "127.0.0.1:0", "backend": f"tcp://127.0.0.1:{free_port()}"})
     with pytest.raises(ConnectionResetError), connect(server) as sock:
