@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "net/conn_int.h"
+#include "os/file.h"
 
 #define RELAY_MAGIC 0x72656c61u
 #define RELAY_TURN_BYTES (256u * 1024u) /* each way, so that no download starves others */
@@ -264,7 +265,10 @@ enum err relay_connect(struct relay *r, const struct socket_address *to, struct 
         return e;
     }
     e = transport_init(&r->upstream, s->loop, fd, &s->scratch, relay_upstream_on_ready);
-    ASSERT(!e); /* it fails only where the kernel is asked */
+    if (e) {
+        file_close(fd);
+        return e;
+    }
     r->is_connecting = true;
     r->idle_ms = idle_ms;
     e = transport_want(&r->upstream, POLLER_WRITE);
