@@ -314,6 +314,7 @@ enum err flows_create(struct server *s, int fd, const struct flows_service *serv
     for (unsigned i = 0; i < FLOW_BUCKETS; i++) {
         list_init(&all->buckets[i]);
     }
+    datagram_allow_fragments(fd);
     all->buffers = datagram_buffers_create();
     enum err e = all->buffers ? socket_local(fd, &all->local) : ERR_NOMEM;
     e = e ? e : loop_watch(s->loop, &all->watch, fd, POLLER_READ, flows_on_ready);

@@ -25,7 +25,7 @@ struct flows_service {
     void (*on_end)(struct flow *f, enum err cause, uint64_t in, uint64_t out);
 };
 
-/* Reads from `fd`, which stays the caller's. ERR_NOMEM; ERR_IO. */
+/* Reads from `fd`, of datagram_bind, which stays the caller's. ERR_NOMEM; ERR_IO. */
 enum err flows_create(struct server *s, int fd, const struct flows_service *service, void *context,
                       struct flows **ret_flows) MUST_CHECK;
 

@@ -61,6 +61,18 @@ enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_
     return ERR_OK;
 }
 
+void datagram_allow_fragments(int fd)
+{
+    int family = AF_UNSPEC;
+    socklen_t n = sizeof(family);
+    (void)getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &n);
+    if (family == AF_INET6) {
+        datagram_set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_WANT);
+    } else {
+        datagram_set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT);
+    }
+}
+
 enum err datagram_connect(const struct socket_address *a, int *ret_fd)
 {
     int fd = socket(a->raw.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

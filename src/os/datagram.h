@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDP as QUIC needs it: many datagrams a call, the local address and the ECN mark of each, and no
- * fragments. */
+ * fragments unless datagram_allow_fragments is called. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,6 +13,9 @@
 
 /* A bound, non-blocking UDP socket. `is_shared` sets SO_REUSEPORT. ERR_IN_USE, ERR_ACCESS, ... */
 enum err datagram_bind(const struct socket_address *a, bool is_shared, int *ret_fd) MUST_CHECK;
+
+/* What is larger than the path takes is cut into fragments, as with any other socket. */
+void datagram_allow_fragments(int fd);
 
 /* A non-blocking UDP socket that speaks to `a` alone, by socket_send and socket_recv: ERR_EOF there
  * is an empty datagram, ERR_NOT_FOUND says that nobody listens. ERR_LIMIT: no descriptors left. */
