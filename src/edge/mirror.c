@@ -133,7 +133,7 @@ static void mirror_connect(struct mirror *m)
         mirror_skip(m->pipeline);
         mirror_end(m);
     } else {
-        const struct client_end end = {.fault = CLIENT_FAULT_CONNECT,
+        const struct client_end end = {.fault = client_connect_fault(e),
                                        .detail = client_connect_text(e)};
         mirror_report(m, &end);
     }

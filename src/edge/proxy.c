@@ -22,6 +22,9 @@ static struct proxy *proxy_of(const struct request *r)
 /* "upstream http://127.0.0.1:3000: no connection: nobody listens there" */
 static const char *proxy_reason(struct proxy *p, const struct client_end *end)
 {
+    if (!p->use.endpoint) {
+        return client_fault_text(end->fault); /* it waits for its turn in a list that changed */
+    }
     struct str text =
         arena_printf(&p->x->arena, STR_FMT ": %s%s%s", STR_ARG(p->use.endpoint->name),
                      client_fault_text(end->fault), end->detail[0] ? ": " : "", end->detail);
@@ -291,7 +294,7 @@ static void proxy_connect(struct proxy *p)
         return;
     }
     if (e) {
-        const struct client_end end = {.fault = CLIENT_FAULT_CONNECT,
+        const struct client_end end = {.fault = client_connect_fault(e),
                                        .detail = client_connect_text(e)};
         proxy_report(p, &end);
         return;

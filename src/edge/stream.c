@@ -132,10 +132,8 @@ static void stream_connect(struct stream *s)
     e = e ? e
           : relay_connect(s->relay, &s->target.address, greeting, timeouts->connect_ms,
                           timeouts->tunnel_ms);
-    if (e == ERR_NOMEM) {
-        stream_fail(s, "out of memory");
-    } else if (e) {
-        stream_report(s, CLIENT_FAULT_CONNECT, client_connect_text(e));
+    if (e) {
+        stream_report(s, client_connect_fault(e), client_connect_text(e));
     }
 }
 

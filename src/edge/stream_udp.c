@@ -79,7 +79,7 @@ static void stream_flow_connect(struct stream_flow *s, const struct socket_addre
     s->address = *to;
     enum err e = flow_connect(s->flow, to, upstream_timeouts(s->upstream)->idle_ms);
     if (e) {
-        stream_flow_fail(s, CLIENT_FAULT_CONNECT, client_connect_text(e));
+        stream_flow_fail(s, client_connect_fault(e), client_connect_text(e));
     }
 }
 

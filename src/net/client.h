@@ -32,7 +32,7 @@ struct tls_client;
  * for the log. */
 #define CLIENT_FAULT_TABLE(X)                                                                      \
     X(NONE, "none", 0, "")                                                                         \
-    X(MEMORY, "memory", 503, "out of memory")                                                      \
+    X(MEMORY, "memory", 503, "out of resources")                                                   \
     X(NAME, "name", 502, "upstream: its name has no address")                                      \
     X(CONNECT, "connect", 502, "upstream: no connection")                                          \
     X(CONNECT_TIME, "connect_timeout", 504, "upstream: connecting took too long")                  \
@@ -158,6 +158,9 @@ enum err client_start(struct client *c, const struct client_target *target,
 
 /* The sentence for an error of connecting. */
 const char *client_connect_text(enum err e);
+
+/* Its fault: what this machine lacks, descriptors too, is none of the upstream. */
+enum client_fault client_connect_fault(enum err e);
 
 void *client_state(const struct client_exchange *x);
 

@@ -250,6 +250,11 @@ const char *client_connect_text(enum err e)
     return e == ERR_NOT_FOUND ? "nobody listens there" : err_text(e);
 }
 
+enum client_fault client_connect_fault(enum err e)
+{
+    return e == ERR_NOMEM || e == ERR_LIMIT ? CLIENT_FAULT_MEMORY : CLIENT_FAULT_CONNECT;
+}
+
 /* The socket is connected. */
 /* A new connection takes so few bytes at once. */
 static bool client_conn_greet(struct client_conn *c)

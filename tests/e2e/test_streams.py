@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import os
+import resource
 import socket
 import ssl
 import threading
@@ -13,7 +15,7 @@ import pytest
 from conftest import ANSWER_SECONDS, Server, free_port, wait_for
 from test_balance import endpoint
 from test_tls import make_certificate
-from upstreams import Upstream, ok
+from upstreams import Upstream, answering, ok
 from versions import versions_config
 
 
@@ -540,6 +542,54 @@ def test_nobody_takes_datagrams(serve):
                     return client.recv(10) == b"x"
             wait_for(answered, "answer")
             wait_for(lambda: endpoint(server, gone)["failures"] >= 1 or answered(), "failure")
+
+
+@contextlib.contextmanager
+def descriptors_left(pid, count):
+    seen = [set()] * 5
+
+    def is_settled():  # what served the last command may still be open
+        seen.append({int(n) for n in os.listdir(f"/proc/{pid}/fd")})
+        return all(one == seen[-1] for one in seen[-5:])
+    wait_for(is_settled, "the end of other work")
+    used = seen[-1]
+    free = [n for n in range(len(used) + count + 1) if n not in used]
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[count], before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def test_no_descriptors_left(serve):
+    """That is no fault of an endpoint, so none is counted against it."""
+    with Upstream(echoing) as bytes_there, Datagrams(lambda d: [d]) as there, \
+            Upstream(answering(ok(b"good"))) as web:
+        server = serve({"listen": "127.0.0.1:0", "backend": tcp(bytes_there)},
+                       {"listen": "127.0.0.1:0", "backend": there.url},
+                       hosts=[{"domains": "default", "backend": web.url},
+                              {"domains": "b.test", "respond": {"body": "here"}}])
+        address = stream_address(server)
+        pid = server.status()["pid"]
+        with udp_client(server) as client, server.wire() as wire:
+            wire.send(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
+            assert wire.answer().body == b"here"  # so it was accepted
+            client.settimeout(0.5)
+            with descriptors_left(pid, 0):
+                assert wire.get().status == 503
+                client.send(b"x")
+                with pytest.raises(TimeoutError):
+                    client.recv(10)
+            with descriptors_left(pid, 1), pytest.raises(ConnectionResetError), \
+                    socket.create_connection(address, ANSWER_SECONDS) as sock:
+                everything(sock)
+            client.settimeout(ANSWER_SECONDS)
+            client.send(b"y")
+            assert client.recv(10) == b"y"
+            assert wire.get().body == b"good"
+        for url in (tcp(bytes_there), there.url, web.url):
+            assert endpoint(server, url)["failures"] == 0
 
 
 def test_datagrams_by_name_and_over_a_reload(serve):
