@@ -225,7 +225,6 @@ void mirror_send(struct request *r, struct str target, const struct buf *body)
         return;
     }
     const struct upstream_endpoint *endpoint = m->tries.endpoint;
-    struct resolver *resolver;
     m->target = endpoint->target;
     if (m->target.proxy_version) {
         struct str text;
@@ -238,8 +237,7 @@ void mirror_send(struct request *r, struct str target, const struct buf *body)
     }
     if (!endpoint->host.n) {
         mirror_connect(m);
-    } else if (pipeline_resolver(p, r->use->site, &resolver) != ERR_OK ||
-               resolver_ask(resolver, endpoint->host, endpoint->port, &m->question,
+    } else if (pipeline_ask(p, r->use->site, endpoint->host, endpoint->port, &m->question,
                             mirror_on_addresses) != ERR_OK) {
         mirror_skip(p);
         mirror_end(m);

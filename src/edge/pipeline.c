@@ -21,7 +21,6 @@
 #include "edge/ws_session.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
-#include "net/resolver.h"
 #include "os/random.h"
 
 #define FILE_ENTRIES_MAX 2048
@@ -137,12 +136,11 @@ enum err pipeline_client(struct pipeline *p, struct client **ret_client)
     return e;
 }
 
-enum err pipeline_resolver(struct pipeline *p, const struct site *site,
-                           struct resolver **ret_resolver)
+enum err pipeline_ask(struct pipeline *p, const struct site *site, struct str name, uint16_t port,
+                      struct resolver_question *q, resolver_answer_fn on_answer)
 {
     enum err e = p->resolver ? ERR_OK : site_open_resolver(site, p->loop, &p->resolver);
-    *ret_resolver = p->resolver;
-    return e;
+    return e ? e : resolver_ask(p->resolver, name, port, q, on_answer);
 }
 
 enum err pipeline_set_site(struct pipeline *p, struct site *site)

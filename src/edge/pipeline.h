@@ -12,6 +12,7 @@
 #include "log/metrics.h"
 #include "log/writer.h"
 #include "net/client.h"
+#include "net/resolver.h"
 #include "net/server.h"
 
 struct explain;
@@ -81,11 +82,13 @@ void pipeline_done(struct pipeline *p);
 /* The next of a sequence that is not secret, only spread. */
 uint64_t pipeline_random(struct pipeline *p);
 
-/* The connections to backends, and who knows their addresses by name (asked as `site` says); made
- * when first needed. ERR_NOMEM; the resolver also as resolver_create. */
+/* The connections to backends; made when first needed. ERR_NOMEM. */
 enum err pipeline_client(struct pipeline *p, struct client **ret_client) MUST_CHECK;
-enum err pipeline_resolver(struct pipeline *p, const struct site *site,
-                           struct resolver **ret_resolver) MUST_CHECK;
+
+/* As resolver_ask, from the name servers that `site` names; the resolver is made when first needed.
+ * Errors as resolver_create and resolver_ask. */
+enum err pipeline_ask(struct pipeline *p, const struct site *site, struct str name, uint16_t port,
+                      struct resolver_question *q, resolver_answer_fn on_answer) MUST_CHECK;
 
 /* Requests that come from now on see `site`; those under way go on with the old one. */
 enum err pipeline_set_site(struct pipeline *p, struct site *site) MUST_CHECK;

@@ -332,11 +332,8 @@ static void proxy_on_addresses(struct resolver_question *q, const struct socket_
 
 static enum err proxy_resolve(struct proxy *p, const struct upstream_endpoint *endpoint)
 {
-    struct resolver *resolver;
-    enum err e = pipeline_resolver(p->request->pipeline, p->request->use->site, &resolver);
-    return e ? e
-             : resolver_ask(resolver, endpoint->host, endpoint->port, &p->question,
-                            proxy_on_addresses);
+    return pipeline_ask(p->request->pipeline, p->request->use->site, endpoint->host, endpoint->port,
+                        &p->question, proxy_on_addresses);
 }
 
 static const char *proxy_refusal(const struct proxy *p)

@@ -151,7 +151,6 @@ static void stream_on_addresses(struct resolver_question *q, const struct socket
 
 static void stream_try(struct stream *s)
 {
-    struct resolver *resolver;
     if (!upstream_pick(s->pipeline, s->upstream, &s->tries)) {
         stream_fail(s, "backend: each endpoint has as many connections as it may");
         return;
@@ -162,10 +161,8 @@ static void stream_try(struct stream *s)
         stream_connect(s);
         return;
     }
-    enum err e = pipeline_resolver(s->pipeline, s->use->site, &resolver);
-    e = e ? e
-          : resolver_ask(resolver, endpoint->host, endpoint->port, &s->question,
-                         stream_on_addresses);
+    enum err e = pipeline_ask(s->pipeline, s->use->site, endpoint->host, endpoint->port,
+                              &s->question, stream_on_addresses);
     if (e) {
         stream_fail(s, err_text(e));
     }

@@ -96,7 +96,6 @@ static void stream_flow_on_addresses(struct resolver_question *q,
 
 static void stream_flow_begin(struct stream_flow *s)
 {
-    struct resolver *resolver;
     if (!upstream_pick(s->pipeline, s->upstream, &s->tries)) {
         s->error = "backend: each endpoint has as many clients as it may";
         flow_cancel(s->flow, ERR_LIMIT);
@@ -107,10 +106,8 @@ static void stream_flow_begin(struct stream_flow *s)
         stream_flow_connect(s, &endpoint->target.address);
         return;
     }
-    enum err e = pipeline_resolver(s->pipeline, s->use->site, &resolver);
-    e = e ? e
-          : resolver_ask(resolver, endpoint->host, endpoint->port, &s->question,
-                         stream_flow_on_addresses);
+    enum err e = pipeline_ask(s->pipeline, s->use->site, endpoint->host, endpoint->port,
+                              &s->question, stream_flow_on_addresses);
     if (e) {
         s->error = err_text(e);
         flow_cancel(s->flow, e);

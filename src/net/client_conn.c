@@ -255,7 +255,6 @@ enum client_fault client_connect_fault(enum err e)
     return e == ERR_NOMEM || e == ERR_LIMIT ? CLIENT_FAULT_MEMORY : CLIENT_FAULT_CONNECT;
 }
 
-/* The socket is connected. */
 /* A new connection takes so few bytes at once. */
 static bool client_conn_greet(struct client_conn *c)
 {
@@ -266,6 +265,7 @@ static bool client_conn_greet(struct client_conn *c)
             sent == c->greeting.n);
 }
 
+/* The socket is connected. */
 static void client_conn_begin(struct client_conn *c)
 {
     struct tls_conn *tls;
